@@ -27,12 +27,12 @@ from typing import Any
 import numpy as np
 
 from flambeau.random_transforms import (
-    DIGITS,
     TWO_PI,
     Binomial,
     box_muller_double,
     box_muller_single,
     cast,
+    digits_of,
     fma32,
     fma64,
     forward_shuffle,
@@ -46,7 +46,10 @@ from flambeau.random_transforms import (
 
 Shape = int | Iterable[int]
 
-_REAL_OF_COMPLEX = {"complex64": np.float32, "complex128": np.float64}
+_REAL_OF_COMPLEX = {
+    np.dtype(np.complex64): np.dtype(np.float32),
+    np.dtype(np.complex128): np.dtype(np.float64),
+}
 
 # From this range on, integers are reduced from a double word, to keep the skew of modulo small.
 _WIDE_RANGE = 1 << 28
@@ -76,9 +79,7 @@ _STATE = np.dtype(
 
 
 def _shape(shape: Shape) -> tuple[int, ...]:
-    if isinstance(shape, (int, np.integer)):
-        shape = (int(shape),)
-    result = tuple(int(size) for size in shape)
+    result = (int(shape),) if isinstance(shape, (int, np.integer)) else tuple(map(int, shape))
     for size in result:
         if size < 0:
             raise RuntimeError(
@@ -89,14 +90,15 @@ def _shape(shape: Shape) -> tuple[int, ...]:
 
 def _real_digits(dtype: np.dtype, name: str) -> int:
     """Mantissa bits of a floating-point dtype; an error names the sampler for any other dtype."""
-    if dtype.name not in DIGITS:
+    digits = digits_of(dtype)
+    if digits is None:
         raise NotImplementedError(f"\"{name}\" not implemented for '{dtype.name}'")
-    return DIGITS[dtype.name]
+    return digits
 
 
 def _check_bounds(low: int, last: int, dtype: np.dtype) -> None:
     """Both ends must lie in the dtype's range; ``last`` is inclusive."""
-    if dtype.name in DIGITS:
+    if digits_of(dtype) is not None:
         largest = 65504.0 if dtype.name == "float16" else math.inf
         smallest = -largest
     elif dtype == np.bool_:
@@ -340,8 +342,8 @@ class CPUGenerator:
         """
         dtype = np.dtype(dtype)
         shape = _shape(shape)
-        if dtype.name in _REAL_OF_COMPLEX:
-            parts = self.uniform((*shape, 2), _REAL_OF_COMPLEX[dtype.name], low, high)
+        if dtype.kind == "c":
+            parts = self.uniform((*shape, 2), _REAL_OF_COMPLEX[dtype], low, high)
             return parts.view(dtype)[..., 0]
         digits = _real_digits(dtype, "check_uniform_bounds")
         if not low <= high:
@@ -397,8 +399,8 @@ class CPUGenerator:
         mean, std = float(mean), float(std)
         if not std >= 0.0:
             raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}")
-        if dtype.name in _REAL_OF_COMPLEX:
-            real = _REAL_OF_COMPLEX[dtype.name]
+        if dtype.kind == "c":
+            real = _REAL_OF_COMPLEX[dtype]
             return self.normal((*shape, 2), real, mean, std / math.sqrt(2.0)).view(dtype)[..., 0]
         digits = _real_digits(dtype, "normal_kernel_cpu")
         count = math.prod(shape)
@@ -465,7 +467,7 @@ class CPUGenerator:
         """
         dtype = np.dtype(dtype)
         rate = float(rate)
-        if dtype.name not in DIGITS:
+        if digits_of(dtype) is None:
             raise RuntimeError(
                 "Exponential distribution is a continuous probability distribution. dtype must be "
                 f"a floating point but you specified {dtype.name}"
@@ -555,7 +557,7 @@ class CPUGenerator:
             raise RuntimeError(
                 f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
             )
-        if dtype.name in DIGITS:
+        if digits_of(dtype) is not None:
             low, high = inner_low(low, dtype), inner_high(high, dtype)
             if not low < high:
                 raise RuntimeError(
@@ -575,7 +577,7 @@ class CPUGenerator:
         dtype = np.dtype(dtype)
         shape = _shape(shape)
         count = math.prod(shape)
-        digits = DIGITS.get(dtype.name)
+        digits = digits_of(dtype)
         if digits is not None:
             top = 1 << digits
         elif dtype == np.bool_:
@@ -689,7 +691,7 @@ class CPUGenerator:
         count = int(count)
         if weights.ndim not in (1, 2):
             raise RuntimeError("prob_dist must be 1 or 2 dim")
-        if weights.dtype.name not in DIGITS:
+        if digits_of(weights.dtype) is None:
             raise RuntimeError(
                 "multinomial only supports floating-point dtypes for input, got: "
                 f"{weights.dtype.name}"

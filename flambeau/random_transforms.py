@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,20 @@ import numpy as np
 # Below this size the C library is called value by value: no slower, and exactly what PyTorch calls.
 _FEW = 16
 
-# Values per block in the block-wise loops: every temporary stays in the second-level cache.
-_BLOCK = 1 << 14
+# Values per block in the block-wise loops: temporaries stay in the cache, and are small enough for
+# the allocator to hand the same memory out again.
+_BLOCK = 1 << 12
 
 TWO_PI = 2.0 * math.pi
 
 # Mantissa bits, the hidden one included: what C++ calls numeric_limits<T>::digits.
-DIGITS = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
+_DIGITS = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
+
+
+@lru_cache(maxsize=64)
+def digits_of(dtype: np.dtype) -> int | None:
+    """Mantissa bits of a floating-point dtype, None for any other. A dtype's name costs a while."""
+    return _DIGITS.get(dtype.name)
 
 
 def cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -31,7 +39,7 @@ def cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
     The 16-bit types are reached through float32, as C++ does, which rounds twice.
     """
-    if dtype.name in ("float16", "bfloat16"):
+    if dtype.itemsize == 2 and digits_of(dtype) is not None:
         values = values.astype(np.float32, copy=False)
     return values.astype(dtype, copy=False)
 
@@ -51,18 +59,22 @@ def fma32(a: np.ndarray, b: float, c: float) -> np.ndarray:
     way to float32; the second rounding can only go wrong where the first one landed exactly half
     way between two float32, and there the error of the sum decides.
     """
-    product = a.astype(np.float64) * b
-    total = product + c
-    halfway = (total.view(np.int64) & 0x1FFFFFFF) == 0x10000000
-    if halfway.any():
-        where = np.flatnonzero(halfway)
-        exact_part = total[where]
-        virtual = exact_part - product[where]
-        error = (product[where] - (exact_part - virtual)) + (c - virtual)
-        total[where] = np.where(
-            error == 0.0, exact_part, np.nextafter(exact_part, np.copysign(np.inf, error))
-        )
-    return total.astype(np.float32)
+    result = np.empty_like(a)
+    for start in range(0, a.size, _BLOCK):
+        product = a[start : start + _BLOCK].astype(np.float64)
+        product *= b
+        total = product + c
+        halfway = (total.view(np.int64) & 0x1FFFFFFF) == 0x10000000
+        if halfway.any():
+            where = np.flatnonzero(halfway)
+            exact_part = total[where]
+            virtual = exact_part - product[where]
+            error = (product[where] - (exact_part - virtual)) + (c - virtual)
+            total[where] = np.where(
+                error == 0.0, exact_part, np.nextafter(exact_part, np.copysign(np.inf, error))
+            )
+        result[start : start + _BLOCK] = total
+    return result
 
 
 def _split(a: Any) -> tuple[Any, Any]:
@@ -74,6 +86,8 @@ def _split(a: Any) -> tuple[Any, Any]:
 
 def fma64(a: np.ndarray, b: float, c: float) -> np.ndarray:
     """``round64(a*b + c)`` with one rounding, by Dekker's product and Knuth's sum."""
+    if b == 1.0:
+        return a + c
     product = a * b
     a_high, a_low = _split(a)
     b_high, b_low = _split(b)
@@ -96,7 +110,7 @@ def inner_low(low: int, dtype: np.dtype) -> int:
     """
     rounded = _through(low + 1, dtype)
     if rounded < low:
-        return rounded + (1 << max(abs(low + 1).bit_length() - DIGITS[dtype.name], 0))
+        return rounded + (1 << max(abs(low + 1).bit_length() - digits_of(dtype), 0))
     return low
 
 
@@ -104,7 +118,7 @@ def inner_high(high: int, dtype: np.dtype) -> int:
     """The counterpart of :func:`inner_low` for an exclusive upper end."""
     rounded = _through(high - 1, dtype)
     if rounded >= high:
-        return rounded - (1 << max(abs(high - 1).bit_length() - DIGITS[dtype.name], 0))
+        return rounded - (1 << max(abs(high - 1).bit_length() - digits_of(dtype), 0))
     return high
 
 
@@ -259,7 +273,7 @@ def box_muller_single(blocks: np.ndarray, mean: float, std: float) -> None:
 
 
 # Below this size a plain loop wins over sorting.
-_SHUFFLE_BY_LOOP = 4096
+_SHUFFLE_BY_LOOP = 1024
 
 
 def forward_shuffle(targets: np.ndarray) -> np.ndarray:
