@@ -390,9 +390,9 @@ class CPUGenerator:
         last 16 values by a fresh block. float64 has its own precision, all other types float32.
 
         Complex types draw real and imaginary parts with std / sqrt(2). As ``torch.randn`` and
-        ``Tensor.normal_`` on x86-64 with AVX2: bit for bit under 16 values and in float64 (save the
-        last bit where NumPy does not use the C library's functions), and from 16 values in the
-        other types but for about one last bit in ten million.
+        ``Tensor.normal_`` on x86-64 with AVX2: bit for bit, save the last bit of a float64 where
+        NumPy does not use the C library's functions, and of about one value in 10^8 among 16 and
+        more in the other types, where a fused step is rounded twice.
         """
         dtype = np.dtype(dtype)
         shape = _shape(shape)

@@ -149,8 +149,10 @@ class _Single:
 
     def horner(self, x: np.ndarray, coefficients: tuple[float, ...]) -> np.ndarray:
         """The polynomial with these coefficients, highest power first, by fused steps."""
-        result = np.full_like(x, coefficients[0])
-        for coefficient in coefficients[1:]:
+        result = x * coefficients[0]
+        result += coefficients[1]
+        self.rounded(result)
+        for coefficient in coefficients[2:]:
             result *= x
             result += coefficient
             self.rounded(result)
@@ -173,7 +175,8 @@ _LOG = constants(
     -2.4999993993e-1,
     3.3333331174e-1,
 )
-_LN2_LOW, _LN2_HIGH, _SQRT_HALF = constants(-2.12194440e-4, 0.693359375, math.sqrt(0.5))
+_LN2_LOW, _LN2_HIGH = constants(-2.12194440e-4, 0.693359375)
+_SQRT_HALF_BITS = int(np.array(constants(math.sqrt(0.5))).view(np.int64)[0])
 _SIN = constants(-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)
 _COS = constants(2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)
 _PI_QUARTERS = constants(-0.78515625, -2.4187564849853515625e-4, -3.77489497744594108e-8)
@@ -182,12 +185,12 @@ _FOUR_OVER_PI, _TWO_PI_SINGLE = constants(4.0 / math.pi, TWO_PI)
 
 def log_single(x: np.ndarray, single: _Single) -> np.ndarray:
     """Natural logarithm of float32 values in (0, 1], by Cephes' logf with fused steps."""
-    mantissa, exponent = np.frexp(x)
-    small = mantissa < _SQRT_HALF
-    exponent = exponent.astype(np.float64)
-    exponent -= small
-    reduced = mantissa - 1.0
-    reduced += np.where(small, mantissa, 0.0)
+    # x = m * 2^e with m from sqrt(1/2) to sqrt(2), by integer arithmetic on the bits of a float64.
+    bits = x.view(np.int64)
+    exponents = (bits - _SQRT_HALF_BITS) >> 52
+    reduced = (bits - (exponents << 52)).view(np.float64)
+    reduced -= 1.0
+    exponent = exponents.astype(np.float64)
     square = single.rounded(reduced * reduced)
     result = single.horner(reduced, _LOG)
     single.rounded(np.multiply(result, reduced, out=result))
@@ -206,7 +209,7 @@ def log_single(x: np.ndarray, single: _Single) -> np.ndarray:
 
 def sincos_single(x: np.ndarray, single: _Single) -> tuple[np.ndarray, np.ndarray]:
     """Sine and cosine of float32 values in [0, 8192), by Cephes' sinf and cosf, fused steps."""
-    octant = single.rounded(x * _FOUR_OVER_PI).astype(np.int32)
+    octant = single.rounded(x * _FOUR_OVER_PI).astype(np.int64)
     octant += 1
     octant &= ~1
     quarters = octant.astype(np.float64)
@@ -229,14 +232,17 @@ def sincos_single(x: np.ndarray, single: _Single) -> tuple[np.ndarray, np.ndarra
     sine += reduced
     single.rounded(sine)
 
-    swapped = (octant & 2) != 0
-    sine_sign = 1.0 - 0.5 * (octant & 4)
-    cosine_sign = 1.0 - 0.5 * ((octant + 2) & 4)
-    first = np.where(swapped, cosine, sine)
-    second = np.where(swapped, sine, cosine)
-    first *= sine_sign
-    second *= cosine_sign
-    return first, second
+    # Exchanges and signs as bit operations, since a branch per value would be mispredicted.
+    sine_bits, cosine_bits = sine.view(np.int64), cosine.view(np.int64)
+    exchange = -((octant >> 1) & 1)
+    exchange &= sine_bits ^ cosine_bits
+    sine_bits ^= exchange
+    cosine_bits ^= exchange
+    sine_bits ^= (octant & 4) << 61
+    octant += 2
+    octant &= 4
+    cosine_bits ^= octant << 61
+    return sine, cosine
 
 
 def box_muller_double(blocks: np.ndarray, mean: float, std: float) -> None:
