@@ -110,7 +110,7 @@ def inner_low(low: int, dtype: np.dtype) -> int:
     """
     rounded = _through(low + 1, dtype)
     if rounded < low:
-        return rounded + (1 << max(abs(low + 1).bit_length() - digits_of(dtype), 0))
+        return rounded + (1 << max(abs(low + 1).bit_length() - _DIGITS[dtype.name], 0))
     return low
 
 
@@ -118,7 +118,7 @@ def inner_high(high: int, dtype: np.dtype) -> int:
     """The counterpart of :func:`inner_low` for an exclusive upper end."""
     rounded = _through(high - 1, dtype)
     if rounded >= high:
-        return rounded - (1 << max(abs(high - 1).bit_length() - digits_of(dtype), 0))
+        return rounded - (1 << max(abs(high - 1).bit_length() - _DIGITS[dtype.name], 0))
     return high
 
 
@@ -443,7 +443,7 @@ class Binomial:
     def __init__(self, count: Any, prob: Any) -> None:
         self.fixed: float | None = None
         self.mirrored = False
-        self.single = isinstance(count, np.float32)
+        self.single = count.dtype == np.float32
         self.count = float(count)
         if count <= 0.0 or prob <= 0.0:
             self.fixed = 0.0
