@@ -55,8 +55,8 @@ def _programs_run() -> dict[str, int]:
     """How many recorded programs each tier of the engine has run so far."""
     counters = engine.statistics()
     return {
-        "interpreter": counters.get("programs_interpreted", 0),
-        "compiled": counters.get("programs_compiled", 0),
+        "interpreter": counters.get("runs_interpreted", 0),
+        "compiled": counters.get("runs_compiled", 0),
     }
 
 

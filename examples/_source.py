@@ -5,7 +5,7 @@ from __future__ import annotations
 import sysconfig
 from pathlib import Path
 
-# Modules that every supported Python has, of many kinds and hands.
+# Modules of many kinds and by many hands.
 TRAINING = """
     abc argparse ast base64 bdb bisect calendar cmd code codecs codeop collections/__init__
     colorsys configparser contextlib copy copyreg csv dataclasses datetime dis doctest enum filecmp

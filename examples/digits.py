@@ -9,15 +9,19 @@ from __future__ import annotations
 import numpy as np
 from _report import Stopwatch, plot_curve, require, save
 from matplotlib.figure import Figure
+from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.datasets import load_digits
 from tqdm import tqdm
 
 import flambeau as torch
 import flambeau.functional as F
 
-EPOCHS = 12
+EPOCHS = 16
 BATCH = 32
+LEARNING_RATE = 2e-3
 SIDE = 36
+# How many pixels a training image may be shifted by, in each direction.
+SHIFT = 4
 WANTED = 0.98
 
 
@@ -49,11 +53,28 @@ def enlarge(images: np.ndarray, side: int) -> np.ndarray:
     return weights @ images @ weights.T
 
 
-def load() -> tuple[torch.Tensor, torch.Tensor]:
-    """All digits as (N, 1, 36, 36) images with values from -1 to 1, and their labels."""
+def load() -> tuple[np.ndarray, np.ndarray]:
+    """All digits as (N, 36, 36) images with values from -1 (paper) to 1 (ink), and their labels."""
     data = load_digits()
-    images = enlarge(data.images / 8 - 1, SIDE)
-    return torch.from_numpy(images.astype(np.float32)).unsqueeze(1), torch.tensor(data.target)
+    return enlarge(data.images / 8 - 1, SIDE).astype(np.float32), data.target
+
+
+class Shifted:
+    """Images shifted at random, a fresh way each time they are asked for.
+
+    A thousand digits are few: without this the network knows them by heart before it reads well.
+    """
+
+    def __init__(self, images: np.ndarray, shift: int, seed: int) -> None:
+        margins = ((0, 0), (shift, shift), (shift, shift))
+        padded = np.pad(images, margins, constant_values=-1)
+        self.windows = sliding_window_view(padded, images.shape[1:], axis=(1, 2))
+        self.random = np.random.default_rng(seed)
+
+    def __getitem__(self, which: torch.Tensor) -> torch.Tensor:
+        """The images of these numbers, (N, 1, 36, 36)."""
+        places = self.random.integers(0, self.windows.shape[1], (2, len(which)))
+        return torch.from_numpy(self.windows[which.numpy(), *places]).unsqueeze(1)
 
 
 def picture(losses: list[float], images, labels, predicted) -> Figure:
@@ -76,21 +97,26 @@ def picture(losses: list[float], images, labels, predicted) -> Figure:
 def main() -> None:
     """Train, read the held-out digits, draw the picture."""
     torch.manual_seed(0)
-    images, labels = load()
+    pixels, target = load()
+    images = torch.from_numpy(pixels).unsqueeze(1)
+    labels = torch.from_numpy(target)
+    shifted = Shifted(pixels, SHIFT, seed=0)
     order = torch.randperm(len(images))
     held_out, training = order[: len(order) // 5], order[len(order) // 5 :]
 
     model = LeNet()
     print(model)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     losses = []
     watch = Stopwatch()
     bar = tqdm(range(EPOCHS), desc="digits", unit="epoch")
-    for _ in bar:
-        shuffled = training[torch.randperm(len(training))]
-        for batch in shuffled.split(BATCH):
+    for epoch in bar:
+        for group in optimizer.param_groups:
+            group["lr"] = LEARNING_RATE * (1 - epoch / EPOCHS)
+        order = training[torch.randperm(len(training))]
+        for batch in order.split(BATCH):
             optimizer.zero_grad()
-            loss = F.cross_entropy(model(images[batch]), labels[batch])
+            loss = F.cross_entropy(model(shifted[batch]), labels[batch])
             loss.backward()
             optimizer.step()
             losses.append(loss.detach())
