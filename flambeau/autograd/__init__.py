@@ -1,0 +1,1 @@
+"""Automatic differentiation: a tape beside the graph."""

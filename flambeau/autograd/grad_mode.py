@@ -1,0 +1,141 @@
+"""Whether operations are noted for differentiation."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+
+class _Mode:
+    """The flags that recording reads.
+
+    Attributes:
+        grad: whether operations are noted for differentiation.
+        inference: whether tensors made now can never take part in it.
+    """
+
+    __slots__ = ("grad", "inference")
+
+    def __init__(self) -> None:
+        self.grad = True
+        self.inference = False
+
+
+mode = _Mode()
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are noted for differentiation now."""
+    return mode.grad
+
+
+def is_inference_mode_enabled() -> bool:
+    """Whether inference mode is on."""
+    return mode.inference
+
+
+class _Guard:
+    """A context manager that is a decorator as well."""
+
+    _grad: bool
+
+    def __enter__(self) -> None:
+        self._before = mode.grad
+        mode.grad = self._grad
+
+    def __exit__(self, *exc: object) -> None:
+        mode.grad = self._before
+
+    def clone(self) -> _Guard:
+        return type(self)()
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            with self.clone():
+                return function(*args, **kwargs)
+
+        return guarded
+
+
+class no_grad(_Guard):
+    """Nothing inside is noted for differentiation.  A context manager and a decorator.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.ones(2, requires_grad=True)
+        >>> with torch.no_grad():
+        ...     (x * 2).requires_grad
+        False
+    """
+
+    _grad = False
+
+    def __new__(cls, orig_func: Callable[..., Any] | None = None) -> Any:
+        self = super().__new__(cls)
+        return self if orig_func is None else self(orig_func)
+
+
+class enable_grad(_Guard):
+    """Operations inside are noted for differentiation, within ``no_grad`` too."""
+
+    _grad = True
+
+    def __new__(cls, orig_func: Callable[..., Any] | None = None) -> Any:
+        self = super().__new__(cls)
+        return self if orig_func is None else self(orig_func)
+
+
+class set_grad_enabled(_Guard):
+    """Switches noting for differentiation on or off: at once, or inside a ``with`` block.
+
+    Args:
+        mode: on or off.
+    """
+
+    def __init__(self, mode: bool) -> None:
+        self._before = globals()["mode"].grad
+        self._grad = bool(mode)
+        globals()["mode"].grad = self._grad
+
+    def __enter__(self) -> None:
+        mode.grad = self._grad
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        mode.grad = self._before
+        return super().__call__(function)
+
+    def clone(self) -> set_grad_enabled:
+        before = mode.grad
+        fresh = type(self)(self._grad)
+        fresh._before = before
+        return fresh
+
+
+class inference_mode(_Guard):
+    """Like :class:`no_grad`; tensors made inside can never be noted for differentiation later.
+
+    Args:
+        mode: whether to switch it on.
+    """
+
+    def __new__(cls, mode: bool | Callable[..., Any] = True) -> Any:
+        if callable(mode):
+            return cls()(mode)
+        return super().__new__(cls)
+
+    def __init__(self, mode: bool = True) -> None:
+        self._on = mode
+
+    def __enter__(self) -> None:
+        self._saved = (mode.grad, mode.inference)
+        mode.inference = self._on
+        if self._on:
+            mode.grad = False
+
+    def __exit__(self, *exc: object) -> None:
+        mode.grad, mode.inference = self._saved
+
+    def clone(self) -> inference_mode:
+        return type(self)(self._on)

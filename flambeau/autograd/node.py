@@ -1,0 +1,130 @@
+"""The tape: which result came from which inputs, and how a gradient gets back."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+from flambeau.graph.node import Node
+from flambeau.graph.op import Call
+from flambeau.tensor.tensor import Tensor
+
+Edge = tuple[Any, int] | None
+"""Where the gradient of an input goes: (GradNode, which result of it), (leaf tensor, 0), or nowhere."""
+
+_sequence = count().__next__
+
+
+def edge_of(tensor: Tensor) -> Edge:
+    """Where a gradient for this tensor goes."""
+    if not tensor._rg:
+        return None
+    if tensor._grad_fn is None:
+        return (tensor, 0)
+    return (tensor._grad_fn, tensor._output_nr)
+
+
+class GradNode:
+    """One differentiable operation that was recorded.
+
+    Attributes:
+        call: the operation.
+        edges: where the gradients of the inputs go.
+        saved: the nodes that the derivative asked for, in the order of its parameters; None once released.
+        seq: grows with every operation, so descending order is an order for going back.
+        pre_hooks: functions on the incoming gradients, as (which result or None for all, function).
+        post_hooks: functions on (gradients out, gradients in).
+    """
+
+    __slots__ = ("__dict__", "__weakref__", "call", "edges", "post_hooks", "pre_hooks", "saved", "seq")
+
+    def __init__(self, call: Call, edges: tuple[Edge, ...], saved: tuple[Node | None, ...]) -> None:
+        self.call = call
+        self.edges = edges
+        self.saved: tuple[Node | None, ...] | None = saved
+        self.seq = _sequence()
+        self.pre_hooks: list[Any] | None = None
+        self.post_hooks: list[Any] | None = None
+
+    def backward(self, grads: list[Tensor | None]) -> Any:
+        """Gradients of the inputs for gradients of the results."""
+        if self.saved is None:
+            raise RuntimeError(
+                "Trying to backward through the graph a second time (or directly access saved tensors after they "
+                "have already been freed). Saved intermediate values of the graph are freed when you call .backward() "
+                "or autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second "
+                "time or if you need to access saved tensors after calling backward."
+            )
+        return self.call.op.differentiate(self, grads)  # type: ignore[attr-defined]
+
+    def release(self) -> None:
+        """Lets go of what was saved, unless nothing was: then going back twice does no harm."""
+        if self.saved:
+            self.saved = None
+
+    def input_aval(self, i: int) -> Any:
+        return self.call.inputs[i]
+
+    def out_avals(self) -> tuple[Any, ...]:
+        out = self.call.out
+        return out if isinstance(out, tuple) else (out,)
+
+    # ------------------------------------------------------------ PyTorch's public face of it
+
+    def name(self) -> str:
+        """Its name, such as ``AddBackward0``."""
+        return self.call.op.grad_name(self.call)  # type: ignore[attr-defined]
+
+    @property
+    def next_functions(self) -> tuple[Any, ...]:
+        """What it passes gradients on to, as (function, which result) pairs."""
+        return tuple(
+            (None, 0) if edge is None else (AccumulateGrad(edge[0]), 0) if isinstance(edge[0], Tensor) else edge
+            for edge in self.edges
+        )
+
+    def register_hook(self, fn: Any) -> Any:
+        """Calls ``fn(grad_inputs, grad_outputs)`` after each pass; what it returns replaces the former."""
+        from flambeau.autograd.hooks import RemovableHandle
+
+        self.post_hooks = self.post_hooks or []
+        return RemovableHandle.in_list(self.post_hooks, fn)
+
+    def register_prehook(self, fn: Any) -> Any:
+        """Calls ``fn(grad_outputs)`` before each pass; what it returns replaces them."""
+        from flambeau.autograd.hooks import RemovableHandle
+
+        self.pre_hooks = self.pre_hooks or []
+        return RemovableHandle.in_list(self.pre_hooks, (None, fn))
+
+    def __repr__(self) -> str:
+        return f"<{self.name()} object at {id(self):#x}>"
+
+
+class AccumulateGrad:
+    """The end of the way back: adds the gradient to a leaf's ``grad``.
+
+    Attributes:
+        variable: the leaf.
+    """
+
+    __slots__ = ("variable",)
+
+    def __init__(self, variable: Tensor) -> None:
+        self.variable = variable
+
+    def name(self) -> str:
+        return "torch::autograd::AccumulateGrad"
+
+    @property
+    def next_functions(self) -> tuple[Any, ...]:
+        return ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AccumulateGrad) and other.variable is self.variable
+
+    def __hash__(self) -> int:
+        return id(self.variable)
+
+    def __repr__(self) -> str:
+        return f"<AccumulateGrad object at {id(self.variable):#x}>"

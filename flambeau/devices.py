@@ -1,0 +1,74 @@
+"""Devices: where a tensor's values are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_TYPES = ("cpu", "cuda", "tpu", "meta")
+
+
+class device:
+    """A device, named as in PyTorch: ``device("cpu")``, ``device("cuda:0")``, ``device("cuda", 0)``.
+
+    Devices are interned: equal devices are one object.
+
+    Attributes:
+        type: ``"cpu"``, ``"cuda"``, ``"tpu"`` or ``"meta"``.
+        index: which of several, or None.
+    """
+
+    __slots__ = ("index", "type")
+    _known: dict[tuple[str, int | None], device] = {}
+    type: str
+    index: int | None
+
+    def __new__(cls, type: Any, index: int | None = None) -> device:
+        if isinstance(type, device):
+            return type
+        if isinstance(type, int):
+            type, index = "cuda", type
+        if isinstance(type, str) and ":" in type:
+            if index is not None:
+                raise RuntimeError(f"type (string) must not include an index because index was passed explicitly: {type}")
+            type, _, number = type.partition(":")
+            if not number.isdigit():
+                raise RuntimeError(f"Invalid device string: '{type}:{number}'")
+            index = int(number)
+        if type not in _TYPES:
+            raise RuntimeError(
+                f"Expected one of {', '.join(_TYPES)} device type at start of device string: {type}"
+            )
+        found = cls._known.get((type, index))
+        if found is None:
+            found = object.__new__(cls)
+            found.type = type
+            found.index = index
+            cls._known[type, index] = found
+        return found
+
+    def __repr__(self) -> str:
+        if self.index is None:
+            return f"device(type='{self.type}')"
+        return f"device(type='{self.type}', index={self.index})"
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (device, (self.type, self.index))
+
+
+cpu = device("cpu")
+meta = device("meta")
+
+
+def resolve(given: Any) -> device:
+    """The device that an argument names (None: the CPU), checked to be there."""
+    if given is None:
+        return cpu
+    found = device(given)
+    if found.type in ("cpu", "meta"):
+        return device(found.type)
+    from flambeau.engine import accelerators
+
+    return accelerators.check(found)

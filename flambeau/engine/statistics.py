@@ -1,0 +1,67 @@
+"""Counters of the engine's work, for tests, reports and the curious."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Counters:
+    """What the engine has done since the start or the last reset.
+
+    Attributes:
+        nodes: operations that were run, in programs.
+        flushes: stretches of recorded work that were run.
+        programs_seen: distinct structural keys met.
+        programs_compiled: programs built by XLA.
+        runs_interpreted, runs_compiled: programs run, by tier.
+        programs_evicted: programs dropped because the cache was full.
+    """
+
+    __slots__ = (
+        "flushes",
+        "nodes",
+        "programs_compiled",
+        "programs_evicted",
+        "programs_seen",
+        "runs_compiled",
+        "runs_interpreted",
+    )
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        for name in self.__slots__:
+            setattr(self, name, 0)
+
+
+counters = Counters()
+
+
+def statistics() -> dict[str, Any]:
+    """The engine's counters, and what it holds now.
+
+    Returns:
+        A dictionary: the counters of :class:`Counters`, ``nodes_pending`` (recorded, not yet run)
+        and ``programs_held``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.engine.reset_statistics()
+        >>> (torch.ones(2) + 1).tolist()
+        [2.0, 2.0]
+        >>> torch.engine.statistics()["flushes"]
+        1
+    """
+    from flambeau.engine import tiers
+    from flambeau.graph.recorder import pending
+
+    found = {name: getattr(counters, name) for name in counters.__slots__}
+    found["nodes_pending"] = len(pending)
+    found["programs_held"] = len(tiers.entries)
+    return found
+
+
+def reset_statistics() -> None:
+    """Sets all counters to zero; what is cached stays."""
+    counters.clear()

@@ -1,0 +1,249 @@
+"""The judge: which tier runs a program.
+
+A tier turns a :class:`~flambeau.graph.program.Program` into an executable, an object with a ``name``
+and ``run(values, donated) -> results``.  What layout, precision of intermediate steps or reuse of
+buffers a tier chooses is its own business; no operator's meaning depends on it.
+
+A program met for the first time is interpreted.  One that comes back, and whose measured cost
+promises a gain, is compiled in the background; then both are timed on the work at hand and the
+faster one keeps it.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from concurrent.futures import Future, ThreadPoolExecutor
+from time import perf_counter
+from typing import Any, Protocol
+
+from flambeau.engine.interpreter import Interpreted
+from flambeau.engine.statistics import counters
+from flambeau.graph.program import Stretch, program_of
+
+MODES = ("auto", "interpreter", "compiled")
+ENTRIES_KEPT = 1024
+TRIALS = 4
+"""How often a freshly compiled program is timed before it is judged."""
+WORTHWHILE = 40e-6
+"""Seconds: a program that the interpreter runs faster than this has little to gain."""
+PATIENCE = 0.25
+"""Compile once the interpreter has spent this part of what compiling is expected to take."""
+
+
+class Executable(Protocol):
+    """A program made ready by a tier."""
+
+    name: str
+
+    def run(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
+        """Results for the values of the leaves; ``donated`` says which of them nobody reads again."""
+        ...
+
+
+class Entry:
+    """What is known of one structural key.
+
+    Attributes:
+        program: the work.
+        constants: Python numbers among the leaves, by position, that were never seen to change.
+        interpreted, compiled: its executables, as far as they are made.
+        runs, spent, best: of the interpreter, in all and the fastest, in seconds.
+        trials: seconds of the compiled form's first runs.
+        chosen: the executable that keeps the key, once judged.
+    """
+
+    __slots__ = (
+        "best",
+        "chosen",
+        "compiled",
+        "constants",
+        "interpreted",
+        "job",
+        "program",
+        "runs",
+        "spent",
+        "trials",
+    )
+
+    def __init__(self, stretch: Stretch) -> None:
+        self.program = program_of(stretch)
+        self.constants: dict[int, Any] = {
+            i: node.value for i, node in enumerate(stretch.leaves) if node.aval.weak
+        }
+        self.interpreted: Interpreted | None = None
+        self.compiled: Executable | None = None
+        self.chosen: Executable | None = None
+        self.job: Future[Executable] | None = None
+        self.runs = 0
+        self.spent = 0.0
+        self.best = float("inf")
+        self.trials: list[float] = []
+
+    def note_changes(self, values: list[Any]) -> None:
+        """A Python number is a constant of its program until it is seen to change."""
+        changed = [i for i, known in self.constants.items() if values[i] != known]
+        if changed:
+            for i in changed:
+                del self.constants[i]
+            # What was compiled holds the old numbers.
+            self.compiled = self.chosen = self.job = None
+            self.trials.clear()
+
+    def interpret(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
+        executable = self.interpreted
+        if executable is None:
+            executable = self.interpreted = Interpreted(self.program)
+        started = perf_counter()
+        results = executable.run(values, donated)
+        seconds = perf_counter() - started
+        self.runs += 1
+        self.spent += seconds
+        if seconds < self.best:
+            self.best = seconds
+        counters.runs_interpreted += 1
+        return results
+
+    def promises_gain(self) -> bool:
+        expected = 0.1 + 0.004 * len(self.program.steps)
+        return self.runs > 1 and self.best > WORTHWHILE and self.spent > PATIENCE * expected
+
+    def try_out(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
+        """Times the compiled form; after some runs the faster of the two keeps the key."""
+        assert self.compiled is not None
+        started = perf_counter()
+        results = self.compiled.run(values, donated)
+        self.compiled.wait(results)  # type: ignore[attr-defined]
+        self.trials.append(perf_counter() - started)
+        counters.runs_compiled += 1
+        if len(self.trials) >= TRIALS:
+            self.chosen = self.compiled if min(self.trials) < self.best else self.interpreted
+        return results
+
+
+entries: dict[tuple[Any, ...], Entry] = {}
+_mode = os.environ.get("FLAMBEAU_TIER", "auto")
+if _mode not in MODES:
+    raise ValueError(f"FLAMBEAU_TIER must be one of {', '.join(MODES)}, got {_mode!r}")
+_builder: ThreadPoolExecutor | None = None
+
+
+def get_tier() -> str:
+    """The tier in force: ``"auto"``, ``"interpreter"`` or ``"compiled"``."""
+    return _mode
+
+
+def set_tier(mode: str) -> None:
+    """Chooses the tier from now on, as the variable FLAMBEAU_TIER does at the start.
+
+    Args:
+        mode: ``"interpreter"``: everything in NumPy.  ``"compiled"``: everything in XLA, compiled when
+            first met.  ``"auto"``: measured choice.
+
+    Raises:
+        ValueError: for any other word.
+    """
+    global _mode
+    if mode not in MODES:
+        raise ValueError(f"the tier must be one of {', '.join(MODES)}, got {mode!r}")
+    _mode = mode
+    entries.clear()
+
+
+def run(stretch: Stretch) -> list[Any]:
+    """Runs a stretch of recorded work on the tier that is held to be the fastest."""
+    entry = entries.get(stretch.key)
+    if entry is None:
+        entry = _admitted(stretch)
+    values = [node.value for node in stretch.leaves]
+    if entry.constants:
+        entry.note_changes(values)
+    if _mode == "auto":
+        return _run_measured(entry, values, stretch.donated)
+    if _mode == "interpreter":
+        return entry.interpret(values, stretch.donated)
+    if entry.compiled is None:
+        entry.compiled = _build(entry, stretch.donated, dict(entry.constants))
+    counters.runs_compiled += 1
+    return entry.compiled.run(values, stretch.donated)
+
+
+def _run_measured(entry: Entry, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
+    chosen = entry.chosen
+    if chosen is not None:
+        if chosen is entry.interpreted:
+            counters.runs_interpreted += 1
+        else:
+            counters.runs_compiled += 1
+        return chosen.run(values, donated)
+    if entry.compiled is not None:
+        return entry.try_out(values, donated)
+    results = entry.interpret(values, donated)
+    if entry.job is not None:
+        if entry.job.done():
+            _collect(entry, entry.job)
+    elif entry.promises_gain() and _xla_installed():
+        entry.job = _background().submit(_build, entry, donated, dict(entry.constants))
+    return results
+
+
+def _admitted(stretch: Stretch) -> Entry:
+    counters.programs_seen += 1
+    if len(entries) >= ENTRIES_KEPT:
+        # Dictionaries keep the order of insertion: the oldest quarter goes.
+        for key in list(entries)[: ENTRIES_KEPT // 4]:
+            del entries[key]
+            counters.programs_evicted += 1
+    entry = entries[stretch.key] = Entry(stretch)
+    return entry
+
+
+def _collect(entry: Entry, job: Future[Executable]) -> None:
+    entry.job = None
+    error = job.exception()
+    if error is None:
+        entry.compiled = job.result()
+        return
+    entry.chosen = entry.interpreted
+    warnings.warn(
+        f"flambeau: XLA could not compile a program of {len(entry.program.steps)} operations, which goes on "
+        f"in the interpreter: {type(error).__name__}: {error}",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
+def _build(entry: Entry, donated: tuple[bool, ...], constants: dict[int, Any]) -> Executable:
+    # Imported here: JAX takes a second or more, and many programs never need it.
+    from flambeau.engine import xla
+
+    executable = xla.Compiled(entry.program, donated, constants)
+    counters.programs_compiled += 1
+    return executable
+
+
+def _xla_installed() -> bool:
+    global _installed
+    if _installed is None:
+        from importlib.util import find_spec
+
+        _installed = find_spec("jax") is not None
+    return _installed
+
+
+_installed: bool | None = None
+
+
+def _background() -> ThreadPoolExecutor:
+    global _builder
+    if _builder is None:
+        _builder = ThreadPoolExecutor(1, "flambeau-xla")
+    return _builder
+
+
+def wait() -> None:
+    """Waits for background compilation to finish."""
+    for entry in list(entries.values()):
+        if entry.job is not None:
+            entry.job.exception()
+            _collect(entry, entry.job)

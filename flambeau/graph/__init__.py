@@ -1,0 +1,1 @@
+"""Recorded work, as data: what is known of values, operations on them, and programs of these."""

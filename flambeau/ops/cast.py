@@ -1,0 +1,163 @@
+"""Conversion between types and devices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau import devices, dtypes
+from flambeau.graph.node import Aval
+from flambeau.ops.operator import operator, public
+from flambeau.ops.samples import T, case
+from flambeau.tensor.tensor import Tensor
+
+
+def _cast_rule(x: Aval, *, dtype: dtypes.dtype) -> Aval:
+    return x.of(dtype=dtype)
+
+
+def _cast_kernel(xp: Any, x: Any, *, dtype: dtypes.dtype) -> Any:
+    from flambeau.engine.kernels import converted
+
+    return converted(x, dtype.numpy, xp)
+
+
+def _cast_derivative(grad: Tensor) -> Tensor:
+    # The engine converts a gradient to the type of what it belongs to.
+    return grad
+
+
+CAST = operator(
+    "cast",
+    _cast_rule,
+    _cast_kernel,
+    _cast_derivative,
+    moves=True,
+    grad_name="ToCopyBackward0",
+    samples=lambda: [case("Tensor.double", T(2, 3)), case("Tensor.half", T(2, 3)), case("Tensor.long", T(2, 3))],
+)
+
+
+@public(function=False, method=True)
+def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """The tensor in another dtype, on another device, or like another tensor; itself if it is so already.
+
+    Forms: ``to(dtype)``, ``to(device, dtype=None)``, ``to(other)``, each with ``non_blocking``, ``copy``
+    and ``memory_format``.
+    """
+    dtype, device, copy = parsed_to(*args, **kwargs)
+    result = input
+    if dtype is not None and dtype is not input.dtype:
+        result = CAST(input, dtype)
+    if device is not None and device is not input.device:
+        result = moved(result, device)
+    return input.clone() if copy and result is input else result
+
+
+def moved(input: Tensor, device: devices.device) -> Tensor:
+    """The tensor's values on another device."""
+    from flambeau.ops.create import empty
+
+    if device.type == "meta":
+        return empty(input.shape, dtype=input.dtype, device=device)
+    if input.device.type == "meta":
+        raise NotImplementedError("Cannot copy out of meta tensor; no data!")
+    raise NotImplementedError(f"moving a tensor from {input.device} to {device} is not supported")
+
+
+def parsed_to(*args: Any, **kwargs: Any) -> tuple[dtypes.dtype | None, devices.device | None, bool]:
+    """What the arguments of ``to`` ask for: dtype, device, and whether to copy in any case."""
+    kwargs.pop("non_blocking", None)
+    kwargs.pop("memory_format", None)
+    copy = kwargs.pop("copy", False)
+    dtype = kwargs.pop("dtype", None)
+    device = kwargs.pop("device", None)
+    other = kwargs.pop("other", None)
+    if kwargs:
+        raise TypeError(f"to() got an unexpected keyword argument '{next(iter(kwargs))}'")
+    rest = list(args)
+    if rest and isinstance(rest[0], Tensor):
+        other = rest.pop(0)
+    elif rest and isinstance(rest[0], str | devices.device | int) and not isinstance(rest[0], bool):
+        device = rest.pop(0)
+        if rest and (rest[0] is None or isinstance(rest[0], dtypes.dtype)):
+            dtype = rest.pop(0)
+    elif rest and isinstance(rest[0], dtypes.dtype):
+        dtype = rest.pop(0)
+    elif rest and rest[0] is None:
+        rest.pop(0)
+        if rest and isinstance(rest[0], dtypes.dtype):
+            dtype = rest.pop(0)
+    flags = [flag for flag in rest if isinstance(flag, bool)]
+    if len(flags) != len(rest):
+        wrong = next(x for x in rest if not isinstance(x, bool))
+        raise TypeError(f"to() received an invalid combination of arguments - got ({type(wrong).__name__})")
+    if len(flags) > 1:
+        copy = flags[1]
+    if other is not None:
+        dtype, device = other.dtype, other.device
+    if dtype is not None and not isinstance(dtype, dtypes.dtype):
+        raise TypeError(f"to(): argument 'dtype' must be torch.dtype, not {type(dtype).__name__}")
+    return dtype, (devices.resolve(device) if device is not None else None), copy
+
+
+def _converter(name: str, dtype: dtypes.dtype) -> None:
+    def convert(input: Tensor, memory_format: Any = None) -> Tensor:
+        return input.to(dtype)
+
+    convert.__name__ = name
+    convert.__doc__ = f"The tensor converted to {dtype.name}; itself if it is so already."
+    public(name, function=False, method=True)(convert)
+
+
+for _name, _dtype in {
+    "double": dtypes.float64,
+    "float": dtypes.float32,
+    "half": dtypes.float16,
+    "bfloat16": dtypes.bfloat16,
+    "long": dtypes.int64,
+    "int": dtypes.int32,
+    "short": dtypes.int16,
+    "char": dtypes.int8,
+    "byte": dtypes.uint8,
+    "bool": dtypes.bool_,
+    "cfloat": dtypes.complex64,
+    "cdouble": dtypes.complex128,
+}.items():
+    _converter(_name, _dtype)
+
+
+@public(function=False, method=True)
+def cpu(input: Tensor, memory_format: Any = None) -> Tensor:
+    """The tensor on the CPU; itself if it is there already."""
+    return input.to("cpu")
+
+
+@public(function=False, method=True)
+def cuda(input: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
+    """The tensor on a GPU."""
+    return input.to("cuda" if device is None else device)
+
+
+@public(function=False, method=True)
+def type_as(input: Tensor, other: Tensor) -> Tensor:
+    """The tensor converted to another's dtype."""
+    return input.to(other.dtype)
+
+
+def _clone_rule(x: Aval) -> Aval:
+    return x.of()
+
+
+def _clone_kernel(xp: Any, x: Any) -> Any:
+    return x
+
+
+CLONE = operator(
+    "clone", _clone_rule, _clone_kernel, lambda grad: grad, moves=True, samples=lambda: [case("clone", T(2, 3))]
+)
+
+
+@public(method=True)
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
+    """A tensor of its own with the same values, differentiable."""
+    return CLONE(input)

@@ -1,0 +1,249 @@
+"""Matrix products: mm, bmm, mv and dot under ``matmul``, the affine forms, and ``linear``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau.graph.node import Aval
+from flambeau.ops.operator import operator, public
+from flambeau.ops.pointwise import broadcast_shapes, conj
+from flambeau.ops.samples import T, case
+from flambeau.tensor.tensor import Tensor
+
+
+def same_types(name: str, x: Aval, y: Aval) -> None:
+    """Products do not promote: both sides must have one type."""
+    if x.dtype is not y.dtype:
+        raise RuntimeError(
+            f"expected m1 and m2 to have the same dtype, but got: {_word(x)} != {_word(y)} "
+            f"({name}: {x} and {y}; convert one with .to())"
+        )
+
+
+def _word(x: Aval) -> str:
+    words = {"Float": "float", "Double": "double", "Long": "long long", "Int": "int", "Half": "c10::Half"}
+    return words.get(x.dtype.title, x.dtype.title)
+
+
+# ---------------------------------------------------------------- matmul
+
+
+def _matmul_rule(x: Aval, y: Aval) -> Aval:
+    same_types("matmul", x, y)
+    a, b = x.shape, y.shape
+    if not a or not b:
+        raise RuntimeError(
+            f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D"
+        )
+    rows = a[:-1][-1:]
+    columns = b[-1:] if len(b) > 1 else ()
+    inner = b[-2] if len(b) > 1 else b[0]
+    if a[-1] != inner:
+        raise RuntimeError(_mismatch(a, b))
+    batch = broadcast_shapes(a[:-2], b[:-2])
+    return x.of(batch + rows + columns)
+
+
+def _mismatch(a: tuple[int, ...], b: tuple[int, ...]) -> str:
+    if len(a) == 1 and len(b) == 1:
+        return (
+            f"inconsistent tensor size, expected tensor [{a[0]}] and src [{b[0]}] to have the same number of elements, "
+            f"but got {a[0]} and {b[0]} elements respectively"
+        )
+    if len(b) == 1:
+        return f"size mismatch, got input ({a[-2]}), mat ({a[-2]}x{a[-1]}), vec ({b[0]})"
+    left = (1, a[0]) if len(a) == 1 else (_product(a[:-1]) if len(b) == 2 else a[-2], a[-1])
+    if len(a) > 2 and len(b) > 2:
+        return (
+            f"Expected size for first two dimensions of batch2 tensor to be: [{_product(a[:-2])}, {a[-1]}] but got: "
+            f"[{_product(b[:-2])}, {b[-2]}]."
+        )
+    return f"mat1 and mat2 shapes cannot be multiplied ({left[0]}x{left[1]} and {b[-2]}x{b[-1]})"
+
+
+def _product(sizes: tuple[int, ...]) -> int:
+    count = 1
+    for n in sizes:
+        count *= n
+    return count
+
+
+def _matmul_kernel(xp: Any, x: Any, y: Any) -> Any:
+    return xp.matmul(x, y)
+
+
+def _matmul_numpy(np: Any, x: Any, y: Any) -> Any:
+    if x.ndim > 2 and y.ndim == 2:
+        # One large product instead of a batch of small ones.
+        flat = np.matmul(x.reshape(-1, x.shape[-1]), y) if x.size else np.zeros((0, y.shape[1]), x.dtype)
+        return flat.reshape((*x.shape[:-1], y.shape[1]))
+    return np.matmul(x, y)
+
+
+def _matmul_derivative(grad: Tensor, x: Tensor, y: Tensor, needs: tuple[bool, ...]) -> Any:
+    a, b = conj(x), conj(y)
+    if x.ndim == 1 and y.ndim == 1:
+        return grad * b, grad * a
+    if x.ndim == 1:
+        # (K) @ (..., K, M) -> (..., M)
+        left = (b @ grad.unsqueeze(-1)).squeeze(-1) if needs[0] else None
+        right = a.unsqueeze(-1) * grad.unsqueeze(-2) if needs[1] else None
+        return left, right
+    if y.ndim == 1:
+        # (..., N, K) @ (K) -> (..., N)
+        left = grad.unsqueeze(-1) * b if needs[0] else None
+        right = (a.transpose(-2, -1) @ grad.unsqueeze(-1)).squeeze(-1) if needs[1] else None
+        return left, right
+    left = grad @ b.transpose(-2, -1) if needs[0] else None
+    if not needs[1]:
+        return left, None
+    if y.ndim == 2 and x.ndim > 2:
+        # The batch is summed over inside one product.
+        return left, a.reshape(-1, x.shape[-1]).t() @ grad.reshape(-1, grad.shape[-1])
+    return left, a.transpose(-2, -1) @ grad
+
+
+MATMUL = operator(
+    "matmul",
+    _matmul_rule,
+    _matmul_kernel,
+    _matmul_derivative,
+    numpy=_matmul_numpy,
+    grad_name=lambda call: _matmul_name(*(aval.ndim for aval in call.inputs)),
+    samples=lambda: [
+        case("matmul", T(3, 4), T(4, 5)),
+        case("matmul", T(4), T(4)),
+        case("matmul", T(3, 4), T(4)),
+        case("matmul", T(4), T(4, 2)),
+        case("matmul", T(2, 3, 4), T(4, 5)),
+        case("matmul", T(2, 1, 3, 4), T(5, 4, 2)),
+        case("matmul", T(0, 4), T(4, 2)),
+    ],
+)
+
+
+def _matmul_name(a: int, b: int) -> str:
+    if a == b == 1:
+        return "DotBackward0"
+    if a == b == 2:
+        return "MmBackward0"
+    if a == 2 and b == 1:
+        return "MvBackward0"
+    if a == 1 and b == 2:
+        return "SqueezeBackward4"
+    return "UnsafeViewBackward0"
+
+
+@public(method=True)
+def matmul(input: Tensor, other: Tensor) -> Tensor:
+    """The matrix product, batched and broadcast over leading dimensions; vectors are rows or columns.
+
+    Shape: (..., N, K) and (..., K, M) give (..., N, M).
+
+    Raises:
+        RuntimeError: if the inner sizes differ, or the types do.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.ones(2, 3) @ torch.ones(3)
+        tensor([3., 3.])
+    """
+    return MATMUL(input, other)
+
+
+# ---------------------------------------------------------------- linear
+
+
+def _linear_rule(x: Aval, weight: Aval, bias: Aval | None) -> Aval:
+    if x.dtype is not weight.dtype:
+        same_types("linear", x, weight)
+    if not x.shape:
+        raise RuntimeError("both arguments to linear need to be at least 1D, but they are 0D and 2D")
+    if len(weight.shape) == 1:
+        if x.shape[-1] != weight.shape[0]:
+            raise RuntimeError(_mismatch(x.shape, weight.shape))
+        return x.of(x.shape[:-1])
+    if x.shape[-1] != weight.shape[1]:
+        rows = _product(x.shape[:-1])
+        raise RuntimeError(
+            f"mat1 and mat2 shapes cannot be multiplied ({rows}x{x.shape[-1]} and {weight.shape[1]}x{weight.shape[0]})"
+        )
+    out = x.shape[:-1] + weight.shape[:1]
+    if bias is not None:
+        if bias.dtype is not x.dtype:
+            raise RuntimeError(
+                f"self and mat2 must have the same dtype, but got {bias.dtype.title} and {x.dtype.title}"
+            )
+        broadcast_shapes(out, bias.shape)
+    return x.of(out)
+
+
+def _linear_kernel(xp: Any, x: Any, weight: Any, bias: Any) -> Any:
+    y = xp.matmul(x, weight.T)
+    return y if bias is None else y + bias
+
+
+def _linear_numpy(np: Any, x: Any, weight: Any, bias: Any) -> Any:
+    if x.ndim > 2 and x.size and weight.ndim == 2:
+        y = np.matmul(x.reshape(-1, x.shape[-1]), weight.T).reshape((*x.shape[:-1], weight.shape[0]))
+    else:
+        y = np.matmul(x, weight.T)
+    if bias is not None:
+        if y.ndim and y.flags.writeable:
+            y += bias
+        else:
+            y = y + bias
+    return y
+
+
+def _linear_derivative(grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, ...]) -> Any:
+    if weight.ndim == 1:
+        return grad.unsqueeze(-1) * conj(weight), (conj(x) * grad.unsqueeze(-1)), grad
+    left = grad @ conj(weight) if needs[0] else None
+    if needs[1]:
+        rows = grad if grad.ndim == 2 else grad.reshape(-1, grad.shape[-1])
+        given = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+        right = rows.t() @ conj(given)
+    else:
+        right = None
+    return left, right, grad if needs[2] else None
+
+
+def _linear_name(call: Any) -> str:
+    x, weight, bias = call.inputs
+    if weight.ndim == 1:
+        return "MvBackward0"
+    if x.ndim == 2:
+        return "MmBackward0" if bias is None else "AddmmBackward0"
+    if x.ndim == 1:
+        return "SqueezeBackward4" if bias is None else "ViewBackward0"
+    return "UnsafeViewBackward0" if bias is None else "ViewBackward0"
+
+
+LINEAR = operator(
+    "linear",
+    _linear_rule,
+    _linear_kernel,
+    _linear_derivative,
+    numpy=_linear_numpy,
+    grad_name=_linear_name,
+    samples=lambda: [
+        case("nn.functional.linear", T(3, 4), T(5, 4), T(5)),
+        case("nn.functional.linear", T(2, 3, 4), T(5, 4), T(5)),
+        case("nn.functional.linear", T(4), T(5, 4), T(5)),
+        case("nn.functional.linear", T(2, 3, 4), T(5, 4)),
+        case("nn.functional.linear", T(0, 4), T(5, 4), T(5)),
+    ],
+)
+
+
+@public(function=False)
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``y = x Wᵀ + b``.
+
+    Shape: input (..., in), weight (out, in), bias (out); result (..., out).
+
+    Raises:
+        RuntimeError: if the sizes or the types do not fit.
+    """
+    return LINEAR(input, weight, bias)

@@ -1,0 +1,347 @@
+"""What an operator is, seen from tensors: recording, the derivative, examples, public forms.
+
+An operator is one contiguous block in its family's file, its parts in this order: shape rule, kernel,
+derivative, the call of :func:`operator`, the public function.  See CONTRIBUTING.md for a walk-through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flambeau.autograd.grad_mode import mode
+from flambeau.autograd.node import GradNode, edge_of
+from flambeau.dtypes import FLOATING
+from flambeau.engine.flush import flush
+from flambeau.graph.node import NONE, Node, number
+from flambeau.graph.op import Call, Op
+from flambeau.graph.recorder import LIMIT, pending
+from flambeau.tensor.tensor import Tensor, current, wrap
+
+
+class NotDifferentiable:
+    """Stands where an operator has no derivative, with the reason."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+INTEGER_RESULT = NotDifferentiable("its result is of an integer or bool type")
+
+Derivative = Callable[..., Any] | NotDifferentiable
+
+
+class Operator(Op):
+    """An operator with a derivative.
+
+    Called with its inputs (tensors, Python numbers or None) and then its static parameters, in the
+    order of the rule's keywords; a variadic operator takes its inputs as one sequence.  Records a
+    node, notes it for differentiation, and returns a tensor, or a tuple of them.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        rule: Callable[..., Any],
+        kernel: Callable[..., Any] | None,
+        derivative: Derivative,
+        *,
+        samples: Callable[[], list[Any]],
+        grad_name: str | Callable[[Call], str] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(name, rule, kernel, **options)
+        self.derivative = derivative
+        self.samples = samples
+        if grad_name is None:
+            grad_name = "".join(part.capitalize() for part in name.split("_")) + "Backward0"
+        self.grad_name: Callable[[Call], str] = grad_name if callable(grad_name) else lambda call: grad_name
+        self._plan_derivative()
+
+    # ------------------------------------------------------------ recording
+
+    def __call__(self, *args: Any) -> Any:
+        if self.variadic:
+            inputs = args[0]
+            attrs = args[1:]
+        else:
+            n = self.arity
+            inputs = args[:n]
+            attrs = args[n:]
+        nodes = []
+        key: list[Any] = [attrs]
+        noted = False
+        for given in inputs:
+            if isinstance(given, Tensor):
+                node = given._node if given._base is None else current(given)
+                if given._rg:
+                    noted = True
+            elif given is None:
+                node = NONE
+            else:
+                node = number(given)
+            nodes.append(node)
+            key.append(node.aval)
+        found = tuple(key)
+        call = self.calls.get(found)
+        if call is None:
+            call = self.infer(found, attrs, found[1:])
+        reads = tuple(nodes)
+        out = call.out
+        node = Node(call, reads, out)
+        pending.append(node)
+        if len(pending) > LIMIT:
+            flush()
+        noted = noted and mode.grad
+        if type(out) is tuple:
+            return self._several(call, inputs, reads, node, noted)
+        result = wrap(node)
+        if noted and out.dtype.category >= FLOATING:
+            saved = [reads[i] for i in self._saved_inputs] if not self._saves_all else list(reads)
+            if self._saves_out:
+                saved.append(node)
+            edges = tuple([edge_of(t) if isinstance(t, Tensor) else None for t in inputs])
+            result._grad_fn = GradNode(call, edges, tuple(saved))
+            result._rg = True
+        elif mode.inference:
+            result._inference = True
+        return result
+
+    def _several(self, call: Call, inputs: Any, reads: tuple[Node, ...], node: Node, noted: bool) -> tuple[Any, ...]:
+        parts = [project(node, i) for i in range(len(call.out))]
+        results = tuple([wrap(part) for part in parts])
+        if noted:
+            saved = [reads[i] for i in self._saved_inputs] if not self._saves_all else list(reads)
+            if self._saves_out:
+                saved.extend(parts)
+            edges = tuple([edge_of(t) if isinstance(t, Tensor) else None for t in inputs])
+            grad_fn = GradNode(call, edges, tuple(saved))
+            for i, result in enumerate(results):
+                if call.out[i].dtype.category >= FLOATING:
+                    result._grad_fn = grad_fn
+                    result._output_nr = i
+                    result._rg = True
+        return results
+
+    # ------------------------------------------------------------ going back
+
+    def _plan_derivative(self) -> None:
+        """Reads off the derivative's parameters what it wants: that, and only that, is saved."""
+        self._saved_inputs: tuple[int, ...] = ()
+        self._saves_out = False
+        self._saves_all = False
+        self._wants: list[tuple[str, Any]] = []
+        if isinstance(self.derivative, NotDifferentiable):
+            return
+        code = self.derivative.__code__
+        saved: list[int] = []
+        for name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
+            if name in ("grad", "grads", "needs", "avals", "inputs", "attrs"):
+                self._wants.append((name, None))
+                self._saves_all = self._saves_all or name == "inputs"
+            elif name in ("out", "outs"):
+                self._wants.append((name, None))
+                self._saves_out = True
+            elif name in self.input_names:
+                self._wants.append(("input", len(saved)))
+                saved.append(self.input_names.index(name))
+            elif name in self.attr_names:
+                self._wants.append(("attr", name))
+            elif name.endswith("_shape") and name[:-6] in self.input_names:
+                self._wants.append(("shape", self.input_names.index(name[:-6])))
+            elif name.endswith("_dtype") and name[:-6] in self.input_names:
+                self._wants.append(("dtype", self.input_names.index(name[:-6])))
+            else:
+                raise TypeError(f"{self.name}: its derivative asks for {name!r}, which is no part of the operator")
+        self._saved_inputs = tuple(saved)
+
+    def differentiate(self, grad_fn: GradNode, grads: list[Tensor | None]) -> tuple[Tensor | None, ...]:
+        """Gradients of the inputs, given those of the results (None: that result was not used)."""
+        if isinstance(self.derivative, NotDifferentiable):
+            raise RuntimeError(f"derivative for aten::{self.name} is not implemented: {self.derivative.reason}")
+        call, saved = grad_fn.call, grad_fn.saved
+        assert saved is not None
+        given: list[Any] = []
+        for what, which in self._wants:
+            if what == "grad":
+                given.append(grads[0])
+            elif what == "input":
+                given.append(_restored(saved[which], grad_fn.edges[self._saved_inputs[which]]))
+            elif what == "attr":
+                given.append(call.params[which])
+            elif what == "out":
+                given.append(_restored(saved[-1], (grad_fn, 0)))
+            elif what == "shape":
+                given.append(call.inputs[which].shape)  # type: ignore[union-attr]
+            elif what == "dtype":
+                given.append(call.inputs[which].dtype)  # type: ignore[union-attr]
+            elif what == "needs":
+                given.append(tuple(edge is not None for edge in grad_fn.edges))
+            elif what == "inputs":
+                given.append([_restored(node, edge) for node, edge in zip(saved, grad_fn.edges, strict=False)])
+            elif what == "outs":
+                first = len(saved) - len(call.out)
+                given.append([_restored(saved[first + i], (grad_fn, i)) for i in range(len(call.out))])
+            elif what == "avals":
+                given.append(call.inputs)
+            elif what == "attrs":
+                given.append(call.params)
+            else:
+                given.append(_materialized(grads, call.out))
+        found = self.derivative(*given)
+        return found if isinstance(found, tuple | list) else (found,)
+
+
+def _restored(node: Node | None, edge: Any) -> Tensor | None:
+    """A saved node as a tensor that is differentiable where it was."""
+    if node is None or node is NONE:
+        return None
+    tensor = wrap(node)
+    if edge is not None:
+        source, tensor._output_nr = edge
+        tensor._rg = True
+        if isinstance(source, Tensor):
+            if source._node is node:
+                return source
+            # The leaf was written to since; the old value still belongs to it.
+            tensor._grad_fn = LeafAlias(source)  # type: ignore[assignment]
+        else:
+            tensor._grad_fn = source
+    return tensor
+
+
+class LeafAlias(GradNode):
+    """Passes gradients for an earlier value of a leaf on to the leaf."""
+
+    __slots__ = ()
+
+    def __init__(self, leaf: Tensor) -> None:
+        super().__init__(None, ((leaf, 0),), ())  # type: ignore[arg-type]
+
+    def backward(self, grads: list[Tensor | None]) -> Any:
+        return tuple(grads)
+
+    def input_aval(self, i: int) -> Any:
+        edge = self.edges[0]
+        assert edge is not None
+        return edge[0]._node.aval
+
+    def out_avals(self) -> tuple[Any, ...]:
+        return (self.input_aval(0),)
+
+    def name(self) -> str:
+        return "LeafAlias"
+
+
+def _materialized(grads: list[Tensor | None], outs: tuple[Any, ...]) -> list[Tensor | None]:
+    from flambeau.ops.create import zeros
+
+    return [
+        zeros(aval.shape, dtype=aval.dtype, device=aval.device)
+        if grad is None and aval.dtype.category >= FLOATING
+        else grad
+        for grad, aval in zip(grads, outs, strict=True)
+    ]
+
+
+# ---------------------------------------------------------------- results of several-valued operators
+
+
+def _project_rule(several: Any, *, index: int) -> Any:
+    return several[index]
+
+
+def _project_kernel(xp: Any, several: Any, *, index: int) -> Any:
+    return several[index]
+
+
+_PROJECT = Op("project", _project_rule, _project_kernel, moves=True)
+
+
+def project(several: Node, index: int) -> Node:
+    """One of the results of an operation that has several."""
+    key = (index, several.aval)
+    call = _PROJECT.calls.get(key)
+    if call is None:
+        call = _PROJECT.calls[key] = Call(_PROJECT, (index,), (several.aval,), several.aval[index], None)
+    node = Node(call, (several,), call.out)
+    pending.append(node)
+    return node
+
+
+# ---------------------------------------------------------------- registration
+
+OPERATORS: dict[str, Operator] = {}
+"""Every operator by name."""
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+"""Public functions by name, as in the top-level namespace."""
+METHODS: dict[str, Callable[..., Any]] = {}
+"""Tensor methods by name; ``flambeau.tensor.methods`` attaches them."""
+INPLACE: dict[str, Callable[..., Any]] = {}
+"""Functions that have an in-place method (named with a trailing underscore), by the method's name."""
+
+
+def operator(
+    name: str,
+    rule: Callable[..., Any],
+    kernel: Callable[..., Any] | None,
+    derivative: Derivative,
+    *,
+    samples: Callable[[], list[Any]],
+    **options: Any,
+) -> Operator:
+    """Registers an operator.
+
+    Args:
+        name: unique.
+        rule: the shape rule, ``rule(*avals, *, attrs...)``: checks and gives the result's abstract value.
+        kernel: ``kernel(xp, *arrays, attrs...)`` for both tiers, or None where ``numpy=`` and ``lax=`` are given.
+        derivative: ``derivative(grad, ...)`` in Tensor operations, one gradient per input.  Its parameters
+            say what is saved: names of inputs, ``out`` (``outs``), names of static parameters,
+            ``<input>_shape``, ``<input>_dtype``, ``needs`` (per input, whether a gradient is wanted),
+            ``inputs`` and ``avals`` (of all inputs, for variadic operators), ``attrs``; ``grads``
+            instead of ``grad`` where there are several results.  A gradient may have the broadcast shape
+            or another dtype: the engine sums and converts.
+        samples: a function giving the list of examples on which the operator is tested.
+        options: ``promote``, ``moves``, ``numpy``, ``lax`` as in :class:`flambeau.graph.op.Op`, ``grad_name``.
+
+    Raises:
+        ValueError: if the name is taken.
+    """
+    if name in OPERATORS:
+        raise ValueError(f"an operator named {name!r} is registered already")
+    registered = OPERATORS[name] = Operator(name, rule, kernel, derivative, samples=samples, **options)
+    return registered
+
+
+def public(
+    name: str | None = None, *, function: bool = True, method: bool | str = False, inplace: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Makes a function part of the public face.
+
+    Args:
+        name: PyTorch's name; the function's own if None.
+        function: whether it is in the top-level namespace.
+        method: whether it is a Tensor method (of another name, if a string).
+        inplace: whether it has an in-place method, its name with a trailing underscore.
+    """
+
+    def register(fn: Callable[..., Any]) -> Callable[..., Any]:
+        known = name or fn.__name__
+        if function:
+            FUNCTIONS[known] = fn
+        if method:
+            METHODS[method if isinstance(method, str) else known] = fn
+        if inplace:
+            INPLACE[known + "_"] = fn
+        return fn
+
+    return register
+
+
+def inputs_of(tensors: Sequence[Any]) -> list[Any]:
+    """The inputs of a variadic operator, checked to be tensors."""
+    for i, tensor in enumerate(tensors):
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(tensor).__name__}")
+    return list(tensors)

@@ -1,0 +1,1 @@
+"""The tensor: a box that can be written to."""

@@ -1,0 +1,434 @@
+"""Attaches the operators to the tensor: methods, in-place forms and Python's own operators."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from flambeau import dtypes
+from flambeau.autograd.backward import backward as run_backward
+from flambeau.autograd.hooks import RemovableHandle
+from flambeau.ops import operator as registry
+from flambeau.tensor import printing
+from flambeau.tensor.tensor import Size, Tensor, current
+from flambeau.tensor.views import check_writable, is_contiguous, layout, write
+
+_OPERANDS = (Tensor, int, float, complex, np.generic)
+
+
+def assign(tensor: Tensor, new: Tensor) -> Tensor:
+    """Writes a result into a tensor, if its shape and type allow it."""
+    aval, given = tensor._node.aval, new._node.aval
+    if given.shape != aval.shape:
+        raise RuntimeError(
+            f"output with shape {list(aval.shape)} doesn't match the broadcast shape {list(given.shape)}"
+        )
+    if given.dtype is not aval.dtype:
+        if not dtypes.can_cast(given.dtype, aval.dtype):
+            raise RuntimeError(
+                f"result type {given.dtype.title} can't be cast to the desired output type {aval.dtype.title}"
+            )
+        new = new.to(aval.dtype)
+    return write(tensor, new)
+
+
+def inplace(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The in-place form of a function: computes, then puts the result into the box."""
+
+    @functools.wraps(function)
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        check_writable(self)
+        return assign(self, function(self, *args, **kwargs))
+
+    method.__name__ = name
+    method.__doc__ = f"In-place form of ``{name[:-1]}``: writes the result into the tensor and returns it."
+    return method
+
+
+def _operand(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A binary operator's method, which leaves strange operands to their own class."""
+
+    def method(self: Tensor, other: Any) -> Any:
+        if not isinstance(other, _OPERANDS):
+            if isinstance(other, np.ndarray):
+                other = registry.FUNCTIONS["as_tensor"](other)
+            else:
+                return NotImplemented
+        return function(self, other)
+
+    return method
+
+
+def _reflected(function: Callable[..., Any]) -> Callable[..., Any]:
+    def method(self: Tensor, other: Any) -> Any:
+        if not isinstance(other, _OPERANDS):
+            return NotImplemented
+        return function(other, self)
+
+    return method
+
+
+# Python's operators, and the functions they stand for.
+_BINARY = {
+    "add": "add",
+    "sub": "sub",
+    "mul": "mul",
+    "truediv": "div",
+    "floordiv": "floor_divide",
+    "mod": "remainder",
+    "pow": "pow",
+    "matmul": "matmul",
+    "and": "bitwise_and",
+    "or": "bitwise_or",
+    "xor": "bitwise_xor",
+    "lshift": "bitwise_left_shift",
+    "rshift": "bitwise_right_shift",
+}
+_COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
+
+
+def attach() -> None:
+    """Gives the Tensor class every registered method."""
+    for name, function in registry.METHODS.items():
+        setattr(Tensor, name, function)
+    for name, function in registry.INPLACE.items():
+        setattr(Tensor, name, inplace(function, name))
+    functions = registry.FUNCTIONS
+    for python, name in _BINARY.items():
+        if name not in functions:
+            continue
+        setattr(Tensor, f"__{python}__", _operand(functions[name]))
+        setattr(Tensor, f"__r{python}__", _reflected(functions[name]))
+        if name + "_" in registry.INPLACE:
+            setattr(Tensor, f"__i{python}__", _operand(getattr(Tensor, name + "_")))
+    for name in _COMPARISONS:
+        if name in functions:
+            setattr(Tensor, f"__{name}__", _operand(functions[name]))
+    for name, function in _OWN.items():
+        setattr(Tensor, name, function)
+
+
+# ---------------------------------------------------------------- what is no operator
+
+
+def _repr(self: Tensor, *, tensor_contents: Any = None) -> str:
+    aval = self._node.aval
+    text = printing.format_tensor(
+        None if aval.device.type == "meta" else self._array(),  # type: ignore[arg-type]
+        dtype_name=aval.dtype.name,
+        default_dtype_name=dtypes.get_default_dtype().name,
+        requires_grad=self._rg,
+        grad_fn_name=self.grad_fn.name() if self.grad_fn is not None else None,
+        device=str(aval.device),
+        is_meta=aval.device.type == "meta",
+        shape=aval.shape,
+        tensor_contents=tensor_contents,
+    )
+    return text
+
+
+def _format(self: Tensor, spec: str) -> str:
+    if self.ndim == 0 and self.device.type != "meta":
+        return printing.format_scalar(self.item(), self.dtype.name, spec)
+    return object.__format__(self, spec)
+
+
+def item(self: Tensor) -> Any:
+    """The value of a one-element tensor as a Python number.
+
+    Raises:
+        RuntimeError: if there is not exactly one element.
+    """
+    array = self._array()
+    if array.size != 1:
+        raise RuntimeError(f"a Tensor with {array.size} elements cannot be converted to Scalar")
+    return array.item() if array.dtype.kind in "biufc" else float(array.reshape(()))
+
+
+def tolist(self: Tensor) -> Any:
+    """The values as nested lists of Python numbers."""
+    array = self._array()
+    if array.dtype.kind not in "biufc":
+        array = array.astype(np.float32)
+    return array.tolist()
+
+
+def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
+    """A NumPy array with a copy of the values.
+
+    Raises:
+        RuntimeError: if it requires a gradient and ``force`` is not set.
+    """
+    if self._rg and not force:
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+    return np.array(self._array())
+
+
+def _array_protocol(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    array = self.numpy()
+    return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def _bool(self: Tensor) -> bool:
+    if self._node.aval.size != 1:
+        if self._node.aval.size == 0:
+            raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
+        raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
+    return bool(self._array().reshape(()))
+
+
+def _index(self: Tensor) -> int:
+    if self.dtype.category > dtypes.INTEGER or self._node.aval.size != 1:
+        raise TypeError("only integer tensors of a single element can be converted to an index")
+    return int(self.item())
+
+
+def _len(self: Tensor) -> int:
+    shape = self._node.aval.shape
+    if not shape:
+        raise TypeError("len() of a 0-d tensor")
+    return shape[0]
+
+
+def _iter(self: Tensor) -> Any:
+    if not self._node.aval.shape:
+        raise TypeError("iteration over a 0-d tensor")
+    return iter(self.unbind(0))
+
+
+def _contains(self: Tensor, element: Any) -> bool:
+    if isinstance(element, Tensor | int | float | complex | bool):
+        return bool((element == self).any().item())
+    raise RuntimeError(
+        f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}."
+    )
+
+
+def size(self: Tensor, dim: int | None = None) -> Any:
+    """Sizes, or the size of one dimension."""
+    return self.shape if dim is None else self._node.aval.shape[_dim_of(dim, self)]
+
+
+def _dim_of(dim: int, tensor: Tensor) -> int:
+    from flambeau.ops.views import wrapped_dim
+
+    return wrapped_dim(dim, tensor.ndim)
+
+
+def stride(self: Tensor, dim: int | None = None) -> Any:
+    """Strides in elements, or that of one dimension."""
+    _fresh(self)
+    strides = layout(self)[0]
+    return strides if dim is None else strides[_dim_of(dim, self)]
+
+
+def _fresh(tensor: Tensor) -> None:
+    if tensor._base is not None:
+        current(tensor)
+
+
+def storage_offset(self: Tensor) -> int:
+    """Where in its storage it begins, in elements."""
+    return layout(self)[1]
+
+
+def data_ptr(self: Tensor) -> int:
+    """A number that is equal for tensors whose first elements are the same memory."""
+    root = self if self._base is None else self._base
+    return id(root) + layout(self)[1] * self.dtype.itemsize
+
+
+def numel(self: Tensor) -> int:
+    """The number of elements."""
+    return self._node.aval.size
+
+
+def element_size(self: Tensor) -> int:
+    """Bytes per element."""
+    return self.dtype.itemsize
+
+
+def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
+    """The tensor itself if its elements lie in row-major order, else a copy."""
+    return self if is_contiguous(self) else self.clone()
+
+
+def _is_contiguous(self: Tensor, memory_format: Any = None) -> bool:
+    """Whether its elements lie in row-major order without gaps."""
+    return is_contiguous(self)
+
+
+def backward(
+    self: Tensor, gradient: Any = None, retain_graph: Any = None, create_graph: bool = False, inputs: Any = None
+) -> None:
+    """Adds the gradient of this tensor to the ``grad`` of the leaves it came from."""
+    run_backward(self, gradient, retain_graph, create_graph, inputs=inputs)
+
+
+def retain_grad(self: Tensor) -> None:
+    """Has ``backward`` keep the gradient of a tensor that is no leaf."""
+    if not self._rg:
+        raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+    grad_fn = self.grad_fn
+    if grad_fn is None or self._retains:
+        return
+    self._retains = True
+
+    def keep(gradient: Tensor) -> None:
+        self._grad = gradient if self._grad is None else self._grad + gradient
+
+    grad_fn.pre_hooks = grad_fn.pre_hooks or []
+    grad_fn.pre_hooks.append((self._output_nr, keep))
+
+
+def register_hook(self: Tensor, hook: Callable[[Tensor], Any]) -> RemovableHandle:
+    """Calls ``hook(grad)`` when its gradient is known; what it returns replaces the gradient."""
+    if not self._rg:
+        raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+    grad_fn = self.grad_fn
+    if grad_fn is None:
+        self._hooks = self._hooks or []
+        return RemovableHandle.in_list(self._hooks, hook)
+    grad_fn.pre_hooks = grad_fn.pre_hooks or []
+    return RemovableHandle.in_list(grad_fn.pre_hooks, (self._output_nr, hook))
+
+
+def register_post_accumulate_grad_hook(self: Tensor, hook: Callable[[Tensor], Any]) -> RemovableHandle:
+    """Calls ``hook(tensor)`` after a gradient was added to this leaf's ``grad``."""
+    if not self._rg:
+        raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+    if self.grad_fn is not None:
+        raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+    self._post_hooks = self._post_hooks or []
+    return RemovableHandle.in_list(self._post_hooks, hook)
+
+
+def _get_data(self: Tensor) -> Tensor:
+    return self.detach()
+
+
+def _set_data(self: Tensor, new: Tensor) -> None:
+    if not isinstance(new, Tensor):
+        raise TypeError(f"Variable data has to be a tensor, but got {type(new).__name__}")
+    self._node = new._node if new._base is None else current(new)
+    self._layout = None
+
+
+def detach_(self: Tensor) -> Tensor:
+    """Cuts this very tensor off from differentiation."""
+    if self._base is not None:
+        raise RuntimeError("Can't detach views in-place. Use detach() instead.")
+    self._grad_fn = None
+    self._rg = False
+    return self
+
+
+def _deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
+    if id(self) in memo:
+        return memo[id(self)]
+    if not self.is_leaf:
+        raise RuntimeError(
+            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment."
+        )
+    from copy import deepcopy
+
+    copy = object.__new__(type(self))
+    copy._node = self._node if self._base is None else current(self)
+    copy._rg = self._rg
+    copy._grad_fn = None
+    copy.__dict__.update({k: deepcopy(v, memo) for k, v in self.__dict__.items() if not k.startswith("_")})
+    if self._grad is not None:
+        copy._grad = deepcopy(self._grad, memo)
+    memo[id(self)] = copy
+    return copy
+
+
+def _reduce(self: Tensor, protocol: Any) -> tuple[Any, ...]:
+    if not self.is_leaf:
+        raise RuntimeError("Only Tensors that are graph leaves can be pickled; use .detach() first")
+    extra = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
+    return (_rebuilt, (type(self), np.array(self._array()), self.dtype, self._rg, extra))
+
+
+def _rebuilt(kind: type, array: np.ndarray, dtype: dtypes.dtype, requires_grad: bool, extra: dict[str, Any]) -> Tensor:
+    from flambeau.graph.node import leaf
+
+    tensor = object.__new__(kind)
+    tensor._node = leaf(array, dtype)
+    tensor._rg = requires_grad
+    tensor._grad_fn = None
+    tensor.__dict__.update(extra)
+    return tensor
+
+
+def _is_floating_point(self: Tensor) -> bool:
+    """Whether its type is a floating-point one."""
+    return self.dtype.is_floating_point
+
+
+def _is_complex(self: Tensor) -> bool:
+    """Whether its type is a complex one."""
+    return self.dtype.is_complex
+
+
+def _transposed(self: Tensor) -> Tensor:
+    return self.permute(tuple(reversed(range(self.ndim))))
+
+
+_OWN: dict[str, Any] = {
+    "__repr__": _repr,
+    "__str__": _repr,
+    "__format__": _format,
+    "__array__": _array_protocol,
+    "__bool__": _bool,
+    "__float__": lambda self: float(self.item()),
+    "__int__": lambda self: int(self.item()),
+    "__complex__": lambda self: complex(self.item()),
+    "__index__": _index,
+    "__len__": _len,
+    "__iter__": _iter,
+    "__contains__": _contains,
+    "__deepcopy__": _deepcopy,
+    "__reduce_ex__": _reduce,
+    "__array_priority__": 1000,
+    "item": item,
+    "tolist": tolist,
+    "numpy": numpy,
+    "size": size,
+    "dim": lambda self: len(self._node.aval.shape),
+    "ndimension": lambda self: len(self._node.aval.shape),
+    "stride": stride,
+    "storage_offset": storage_offset,
+    "data_ptr": data_ptr,
+    "numel": numel,
+    "nelement": numel,
+    "element_size": element_size,
+    "itemsize": property(element_size),
+    "nbytes": property(lambda self: self._node.aval.nbytes),
+    "contiguous": contiguous,
+    "is_contiguous": _is_contiguous,
+    "is_floating_point": _is_floating_point,
+    "is_complex": _is_complex,
+    "is_signed": lambda self: self.dtype.is_signed,
+    "is_inference": lambda self: self._inference,
+    "backward": backward,
+    "retain_grad": retain_grad,
+    "retains_grad": property(lambda self: self._retains),
+    "register_hook": register_hook,
+    "register_post_accumulate_grad_hook": register_post_accumulate_grad_hook,
+    "data": property(_get_data, _set_data),
+    "detach_": detach_,
+    "T": property(_transposed),
+    "mT": property(lambda self: self.transpose(-2, -1)),
+    "is_cuda": property(lambda self: self.device.type == "cuda"),
+    "is_cpu": property(lambda self: self.device.type == "cpu"),
+    "is_meta": property(lambda self: self.device.type == "meta"),
+    "is_sparse": property(lambda self: False),
+    "is_quantized": property(lambda self: False),
+    "get_device": lambda self: -1 if self.device.index is None else self.device.index,
+}
+
+__all__ = ["Size", "assign", "attach", "inplace"]

@@ -1,0 +1,164 @@
+"""Views and writing: how aliases stay one.
+
+A view keeps its base and the chain of view operators that leads to it.  Writing to a view writes the
+new values into the base, back through the chain; a view whose base was written to since derives its
+values anew when they are next looked at.  Strides are bookkeeping, worked out when asked for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau.autograd.grad_mode import mode
+from flambeau.tensor.tensor import Tensor, wrap
+
+Layout = tuple[tuple[int, ...], int]
+
+
+def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Row-major strides, in elements."""
+    strides = []
+    step = 1
+    for n in reversed(shape):
+        strides.append(step)
+        step *= max(n, 1)
+    return tuple(reversed(strides))
+
+
+def layout(tensor: Tensor) -> Layout:
+    """Strides and storage offset, in elements."""
+    known = tensor._layout
+    if known is not None:
+        return known
+    if tensor._base is None:
+        return contiguous_strides(tensor._node.aval.shape), 0
+    base = tensor._base
+    strides, offset = layout(base)
+    shape = base._node.aval.shape
+    for op, attrs in tensor._chain:
+        shape, strides, offset = op.restride(shape, strides, offset, *attrs)
+    tensor._layout = (tuple(strides), offset)
+    return tensor._layout
+
+
+def is_contiguous(tensor: Tensor) -> bool:
+    """Whether the elements lie in row-major order without gaps."""
+    if tensor._base is None and tensor._layout is None:
+        return True
+    expected = 1
+    for n, stride in zip(reversed(tensor._node.aval.shape), reversed(layout(tensor)[0]), strict=True):
+        if n == 0:
+            return True
+        if n != 1:
+            if stride != expected:
+                return False
+            expected *= n
+    return True
+
+
+def view_of(op: Any, tensor: Tensor, *attrs: Any) -> Tensor:
+    """Applies a view operator: the result shares its elements with the tensor."""
+    result = op(tensor, *attrs)
+    base = tensor._base
+    chain: tuple[Any, ...] = ((op, attrs),)
+    if tensor._rg and not mode.grad and op is not _detach():
+        # Made where nothing is noted, it stays out of differentiation when derived anew, too.
+        chain = ((_detach(), ()), *chain)
+    if base is None:
+        result._base = tensor
+        result._chain = chain
+        result._seen = tensor._writes
+    else:
+        result._base = base
+        result._chain = tensor._chain + chain
+        result._seen = base._writes
+    return result
+
+
+def _detach() -> Any:
+    from flambeau.ops.views import DETACH
+
+    return DETACH
+
+
+def refresh(view: Tensor) -> None:
+    """Derives a view anew from its base."""
+    base = view._base
+    assert base is not None
+    before = mode.grad
+    mode.grad = True
+    try:
+        found = base
+        for op, attrs in view._chain:
+            found = op(found, *attrs)
+    finally:
+        mode.grad = before
+    _show(view, found)
+    view._seen = base._writes
+
+
+def _show(box: Tensor, new: Tensor) -> None:
+    box._node = new._node
+    box._rg = new._rg
+    box._grad_fn = new._grad_fn
+    box._output_nr = new._output_nr
+
+
+def check_writable(tensor: Tensor) -> None:
+    """Raises if an in-place operation on the tensor would lose its place in differentiation."""
+    if not mode.grad or not tensor._rg:
+        return
+    if tensor.grad_fn is None:
+        raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+    base = tensor._base
+    if base is not None and base._rg and base._grad_fn is None:
+        raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+
+
+def write(tensor: Tensor, new: Tensor) -> Tensor:
+    """Puts new values, of the same shape and type, into a tensor and so into all its aliases."""
+    base = tensor._base
+    if base is None:
+        put(tensor, new)
+        return tensor
+    parents = [_snapshot(base)]
+    for op, attrs in tensor._chain[:-1]:
+        parents.append(op(parents[-1], *attrs))
+    written = new
+    detached = False
+    for (op, attrs), parent in zip(reversed(tensor._chain), reversed(parents), strict=True):
+        if op is _detach():
+            detached = True
+            written = wrap(written._node)
+        elif detached:
+            written = op.scatter(wrap(parent._node), written, *attrs)
+        else:
+            written = op.scatter(parent, written, *attrs)
+    if detached:
+        base._node = written._node
+        base._writes += 1
+    else:
+        put(base, written)
+    _show(tensor, new) if mode.grad else setattr(tensor, "_node", new._node)
+    tensor._seen = base._writes
+    return tensor
+
+
+def _snapshot(box: Tensor) -> Tensor:
+    """What a box shows now, in a box of its own."""
+    copy = wrap(box._node)
+    copy._rg = box._rg
+    copy._grad_fn = box._grad_fn
+    copy._output_nr = box._output_nr
+    if box._rg and box._grad_fn is None:
+        return box
+    return copy
+
+
+def put(box: Tensor, new: Tensor) -> None:
+    """Makes a box that is no view show what another shows."""
+    if mode.grad:
+        _show(box, new)
+    else:
+        box._node = new._node
+    box._writes += 1
