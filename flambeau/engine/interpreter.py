@@ -54,7 +54,7 @@ def as_array(value: Any) -> np.ndarray:
 def run_step(step_call: Any, values: list[Any]) -> Any:
     """One operation by itself, for the debug mode and for finding which of many failed."""
     kernel = prepared(step_call, step_call.op.numpy, np)
-    arrays = [v if v is None or isinstance(v, _HOST | tuple) else np.asarray(v) for v in values]
+    arrays = [v if v is None or isinstance(v, (*_HOST, tuple)) else np.asarray(v) for v in values]
     with np.errstate(all="ignore"):
         return kernel(*arrays)
 

@@ -34,12 +34,9 @@ def _set_up() -> Any:
     if jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", str(cache))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-    before = jax.config.jax_cpu_enable_async_dispatch
     # Read once, when the CPU client is made: a hand-over to another thread doubles the cost of a small program.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    found = jax.local_devices(backend="cpu")[0]
-    jax.config.update("jax_cpu_enable_async_dispatch", before)
-    return found
+    return jax.local_devices(backend="cpu")[0]
 
 
 _DEVICE = _set_up()

@@ -37,7 +37,7 @@ CAST = operator(
 )
 
 
-@public(function=False, method=True)
+@public(into="", method=True)
 def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """The tensor in another dtype, on another device, or like another tensor; itself if it is so already.
 
@@ -106,7 +106,7 @@ def _converter(name: str, dtype: dtypes.dtype) -> None:
 
     convert.__name__ = name
     convert.__doc__ = f"The tensor converted to {dtype.name}; itself if it is so already."
-    public(name, function=False, method=True)(convert)
+    public(name, into="", method=True)(convert)
 
 
 for _name, _dtype in {
@@ -126,19 +126,19 @@ for _name, _dtype in {
     _converter(_name, _dtype)
 
 
-@public(function=False, method=True)
+@public(into="", method=True)
 def cpu(input: Tensor, memory_format: Any = None) -> Tensor:
     """The tensor on the CPU; itself if it is there already."""
     return input.to("cpu")
 
 
-@public(function=False, method=True)
+@public(into="", method=True)
 def cuda(input: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
     """The tensor on a GPU."""
     return input.to("cuda" if device is None else device)
 
 
-@public(function=False, method=True)
+@public(into="", method=True)
 def type_as(input: Tensor, other: Tensor) -> Tensor:
     """The tensor converted to another's dtype."""
     return input.to(other.dtype)

@@ -269,7 +269,7 @@ def _like(name: str, value: float) -> None:
 
     new.__name__ = f"new_{name}"
     new.__doc__ = f"A tensor of {name} in the given shape, with the type and device of this one."
-    public(new.__name__, function=False, method=True)(new)
+    public(new.__name__, into="", method=True)(new)
 
 
 _like("zeros", 0)
@@ -294,7 +294,7 @@ def full_like(
     return filled(aval.shape, value, dtype or aval.dtype, device or aval.device, requires_grad)
 
 
-@public(function=False, method=True)
+@public(into="", method=True)
 def new_full(
     input: Tensor, size: Any, fill_value: Any, *, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
@@ -303,7 +303,7 @@ def new_full(
     return filled(sizes_of((size,)), fill_value, dtype or aval.dtype, device or aval.device, requires_grad)
 
 
-@public(function=False, method=True)
+@public(into="", method=True)
 def new_tensor(input: Tensor, data: Any, *, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A new leaf with a copy of the data, of the type of this tensor unless given."""
     return tensor(data, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)

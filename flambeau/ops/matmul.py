@@ -134,7 +134,7 @@ def _matmul_name(a: int, b: int) -> str:
     return "UnsafeViewBackward0"
 
 
-@public(method=True)
+@public(method=True, out=True)
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """The matrix product, batched and broadcast over leading dimensions; vectors are rows or columns.
 
@@ -237,7 +237,7 @@ LINEAR = operator(
 )
 
 
-@public(function=False)
+@public(into="nn.functional")
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``y = x Wᵀ + b``.
 

@@ -6,6 +6,7 @@ derivative, the call of :func:`operator`, the public function.  See CONTRIBUTING
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -273,8 +274,8 @@ def project(several: Node, index: int) -> Node:
 
 OPERATORS: dict[str, Operator] = {}
 """Every operator by name."""
-FUNCTIONS: dict[str, Callable[..., Any]] = {}
-"""Public functions by name, as in the top-level namespace."""
+NAMESPACES: dict[str, dict[str, Callable[..., Any]]] = {}
+"""Public functions: by namespace (``"torch"``, ``"nn.functional"``, ``"linalg"`` ...), then by name."""
 METHODS: dict[str, Callable[..., Any]] = {}
 """Tensor methods by name; ``flambeau.tensor.methods`` attaches them."""
 INPLACE: dict[str, Callable[..., Any]] = {}
@@ -315,21 +316,27 @@ def operator(
 
 
 def public(
-    name: str | None = None, *, function: bool = True, method: bool | str = False, inplace: bool = False
+    name: str | None = None,
+    *,
+    into: str = "torch",
+    method: bool | str = False,
+    inplace: bool = False,
+    out: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Makes a function part of the public face.
 
     Args:
         name: PyTorch's name; the function's own if None.
-        function: whether it is in the top-level namespace.
+        into: the namespaces that hold it, separated by spaces; ``""`` for none.
         method: whether it is a Tensor method (of another name, if a string).
         inplace: whether it has an in-place method, its name with a trailing underscore.
+        out: whether the public form takes ``out=``, tensors that receive the results.
     """
 
     def register(fn: Callable[..., Any]) -> Callable[..., Any]:
         known = name or fn.__name__
-        if function:
-            FUNCTIONS[known] = fn
+        for namespace in into.split():
+            NAMESPACES.setdefault(namespace, {})[known] = writing_out(fn) if out else fn
         if method:
             METHODS[method if isinstance(method, str) else known] = fn
         if inplace:
@@ -337,6 +344,20 @@ def public(
         return fn
 
     return register
+
+
+def writing_out(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The form of a function that takes ``out=``."""
+
+    @functools.wraps(fn)
+    def outer(*args: Any, out: Any = None, **kwargs: Any) -> Any:
+        if out is None:
+            return fn(*args, **kwargs)
+        from flambeau.tensor.out import write_out
+
+        return write_out(fn.__name__, fn(*args, **kwargs), out)
+
+    return outer
 
 
 def inputs_of(tensors: Sequence[Any]) -> list[Any]:

@@ -91,7 +91,7 @@ def conj(tensor: Tensor) -> Tensor:
 ADD = binary("add", lambda xp, x, y: xp.add(x, y), lambda grad: (grad, grad))
 
 
-@public(method=True, inplace=True)
+@public(method=True, inplace=True, out=True)
 def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """``input + alpha * other``, broadcast.
 
@@ -125,7 +125,7 @@ def _sub_rule(x: Aval, y: Aval) -> Aval:
 SUB = binary("sub", lambda xp, x, y: xp.subtract(x, y), lambda grad: (grad, -grad), rule=_sub_rule)
 
 
-@public(method=True, inplace=True)
+@public(method=True, inplace=True, out=True)
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """``input - alpha * other``, broadcast."""
     return SUB(input, other if alpha == 1 else scaled(input, other, alpha))
@@ -138,7 +138,7 @@ def _mul_derivative(grad: Tensor, x: Tensor, y: Tensor, needs: tuple[bool, ...])
 MUL = binary("mul", lambda xp, x, y: xp.multiply(x, y), _mul_derivative)
 
 
-@public(method=True, inplace=True)
+@public(method=True, inplace=True, out=True)
 def mul(input: Any, other: Any) -> Tensor:
     """``input * other``, broadcast."""
     return MUL(input, other)
@@ -158,7 +158,7 @@ DIV = binary(
 )
 
 
-@public(method=True, inplace=True)
+@public(method=True, inplace=True, out=True)
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """``input / other``, broadcast; rounded towards zero (``"trunc"``) or down (``"floor"``) if asked for.
 
@@ -177,7 +177,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
 NEG = unary("neg", lambda xp, x: xp.negative(x), lambda grad: -grad)
 
 
-@public(method=True, inplace=True)
+@public(method=True, inplace=True, out=True)
 def neg(input: Tensor) -> Tensor:
     """``-input``."""
     if input.dtype.category == BOOL:

@@ -186,7 +186,7 @@ def inferred_shape(shape: Shape, have: Shape) -> Shape:
     return shape
 
 
-@public(function=False, method=True)
+@public(into="", method=True)
 def view(input: Tensor, *shape: Any) -> Tensor:
     """The same elements in another shape; one size may be -1.  Also ``view(dtype)``, reading the bytes anew.
 
@@ -366,7 +366,7 @@ EXPAND = view_operator(
 )
 
 
-@public(function=False, method=True)
+@public(into="", method=True)
 def expand(input: Tensor, *size: Any, implicit: bool = False) -> Tensor:
     """Sizes of one, and new leading dimensions, repeated without copying; -1 keeps a size.
 

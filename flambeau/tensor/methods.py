@@ -54,7 +54,7 @@ def _operand(function: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Tensor, other: Any) -> Any:
         if not isinstance(other, _OPERANDS):
             if isinstance(other, np.ndarray):
-                other = registry.FUNCTIONS["as_tensor"](other)
+                other = registry.NAMESPACES["torch"]["as_tensor"](other)
             else:
                 return NotImplemented
         return function(self, other)
@@ -96,7 +96,7 @@ def attach() -> None:
         setattr(Tensor, name, function)
     for name, function in registry.INPLACE.items():
         setattr(Tensor, name, inplace(function, name))
-    functions = registry.FUNCTIONS
+    functions = {name: getattr(f, "__wrapped__", f) for name, f in registry.NAMESPACES["torch"].items()}
     for python, name in _BINARY.items():
         if name not in functions:
             continue

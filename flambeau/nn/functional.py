@@ -1,0 +1,5 @@
+"""Functions of neural networks."""
+
+from flambeau.ops.operator import NAMESPACES
+
+globals().update(NAMESPACES["nn.functional"])

@@ -1,0 +1,1 @@
+"""Bitwise operations on integers and bools."""

@@ -1,0 +1,1 @@
+"""Elementwise functions of one or two operands: powers, exponentials, trigonometry, rounding, comparison of magnitudes."""

@@ -1,0 +1,1 @@
+"""Interpolation, grid sampling and rearranged pixels."""
