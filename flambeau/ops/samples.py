@@ -32,12 +32,20 @@ class case:
         grad: whether gradients are compared as well.
         gradgrad: whether second derivatives are checked.
         compare: whether values are compared with PyTorch's (not for random results).
+        finite: whether the gradient is checked by finite differences (not where values are rounded).
     """
 
-    __slots__ = ("args", "compare", "fn", "grad", "gradgrad", "kwargs")
+    __slots__ = ("args", "compare", "finite", "fn", "grad", "gradgrad", "kwargs")
 
     def __init__(
-        self, fn: str, *args: Any, grad: bool = True, gradgrad: bool = True, compare: bool = True, **kwargs: Any
+        self,
+        fn: str,
+        *args: Any,
+        grad: bool = True,
+        gradgrad: bool = True,
+        compare: bool = True,
+        finite: bool = True,
+        **kwargs: Any,
     ) -> None:
         self.fn = fn
         self.args = args
@@ -45,3 +53,4 @@ class case:
         self.grad = grad
         self.gradgrad = gradgrad
         self.compare = compare
+        self.finite = finite

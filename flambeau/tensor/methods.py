@@ -87,6 +87,7 @@ _BINARY = {
     "lshift": "bitwise_left_shift",
     "rshift": "bitwise_right_shift",
 }
+_UNARY = {"neg": "neg", "pos": "positive", "abs": "abs", "invert": "bitwise_not"}
 _COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
 
 
@@ -104,6 +105,9 @@ def attach() -> None:
         setattr(Tensor, f"__r{python}__", _reflected(functions[name]))
         if name + "_" in registry.INPLACE:
             setattr(Tensor, f"__i{python}__", _operand(getattr(Tensor, name + "_")))
+    for python, name in _UNARY.items():
+        if name in functions:
+            setattr(Tensor, f"__{python}__", functions[name])
     for name in _COMPARISONS:
         if name in functions:
             setattr(Tensor, f"__{name}__", _operand(functions[name]))
