@@ -20,9 +20,9 @@ def tier(request: pytest.FixtureRequest):
     engine.set_tier(before)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def defaults():
-    """Puts the printing options and the default dtype back, which tests may change."""
+    """For tests that change the printing options or the default dtype: puts them back."""
     import flambeau
 
     yield
