@@ -25,5 +25,5 @@ methods.attach()
 for _n in ("attention","bitwise","cast","compare","complex","conv","create","distance","dropout","embedding","fft","index","join","linalg","loss","math","matmul","norm","padding","pointwise","pool","random","reduce","resample","rnn","scan","shape","softmax","sort","special","views","activation"):
     globals().pop(_n, None)
 globals().update(NAMESPACES["torch"])
-from flambeau import nn  # noqa: E402
+from flambeau import nn, optim  # noqa: E402
 functional = nn.functional

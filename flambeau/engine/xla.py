@@ -119,7 +119,7 @@ def to_device(value: Any, aval: Any) -> Any:
 def _shape_of(aval: Aval) -> Any:
     numpy_dtype = _WIDE[aval.dtype.category] if aval.weak else aval.dtype.numpy
     with jax.enable_x64(True):
-        return jax.ShapeDtypeStruct(aval.shape, numpy_dtype, sharding=_SHARDING)
+        return jax.ShapeDtypeStruct(aval.shape, numpy_dtype, sharding=_SHARDING, weak_type=aval.weak)
 
 
 def _out_aval(program: Program, slot: int) -> Aval:

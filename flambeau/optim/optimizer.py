@@ -1,0 +1,356 @@
+"""What all optimizers share: groups of parameters, state, hooks, and the step that ends in a flush."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import deepcopy
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from flambeau import dtypes
+from flambeau.autograd.grad_mode import enable_grad, mode
+from flambeau.autograd.hooks import RemovableHandle
+from flambeau.engine.flush import flush
+from flambeau.graph.node import leaf
+from flambeau.tensor.tensor import Tensor, wrap
+
+_global_pre_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
+_global_post_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
+
+
+class _Required:
+    def __repr__(self) -> str:
+        return "<required parameter>"
+
+
+required = _Required()
+
+
+class Optimizer:
+    """Base of all optimizers.
+
+    Args:
+        params: tensors, (name, tensor) pairs, or dictionaries with ``"params"`` and options of their own.
+        defaults: the options of groups that do not give them.
+
+    Attributes:
+        param_groups: the groups, dictionaries of parameters and options; options may be changed at
+            any time, and changing a number never compiles anything.
+        state: what is kept for each parameter.
+
+    Raises:
+        TypeError, ValueError: for parameters that are no leaves, given twice, or none at all.
+
+    A subclass gives ``_update(group)``, which records the update of one group.
+    """
+
+    def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
+        if isinstance(params, Tensor):
+            raise TypeError(
+                "params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
+                f"torch.{params.dtype.title}Tensor"
+            )
+        self.defaults = defaults
+        self.state: defaultdict[Tensor, Any] = defaultdict(dict)
+        self.param_groups: list[dict[str, Any]] = []
+        self._init_hooks()
+        groups = list(params)
+        if not groups:
+            raise ValueError("optimizer got an empty parameter list")
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(dict(group))
+
+    def _init_hooks(self) -> None:
+        self._optimizer_step_pre_hooks: OrderedDict[int, Any] = OrderedDict()
+        self._optimizer_step_post_hooks: OrderedDict[int, Any] = OrderedDict()
+        self._optimizer_state_dict_pre_hooks: OrderedDict[int, Any] = OrderedDict()
+        self._optimizer_state_dict_post_hooks: OrderedDict[int, Any] = OrderedDict()
+        self._optimizer_load_state_dict_pre_hooks: OrderedDict[int, Any] = OrderedDict()
+        self._optimizer_load_state_dict_post_hooks: OrderedDict[int, Any] = OrderedDict()
+
+    # ------------------------------------------------------------ the step
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Updates the parameters once from their gradients.
+
+        Args:
+            closure: computes the loss anew, with gradients, and returns it.
+
+        Returns:
+            What the closure returned, or None.
+        """
+        args, kwargs = (closure,), {}
+        for hook in chain(_global_pre_hooks.values(), self._optimizer_step_pre_hooks.values()):
+            changed = hook(self, args, kwargs)
+            if changed is not None:
+                if not isinstance(changed, tuple) or len(changed) != 2:
+                    raise RuntimeError(
+                        f"{hook} must return None or a tuple of (new_args, new_kwargs), but got {changed}."
+                    )
+                args, kwargs = changed
+        loss = self._step(*args, **kwargs)
+        for hook in chain(self._optimizer_step_post_hooks.values(), _global_post_hooks.values()):
+            hook(self, args, kwargs)
+        flush()
+        return loss
+
+    def _step(self, closure: Callable[[], Any] | None = None) -> Any:
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        before = mode.grad
+        mode.grad = False
+        try:
+            for group in self.param_groups:
+                self._update(group)
+        finally:
+            mode.grad = before
+        return loss
+
+    def _update(self, group: dict[str, Any]) -> None:
+        raise NotImplementedError(f"{type(self).__name__} gives neither _update nor step")
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drops all gradients, or sets them to zero."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p._grad is None:
+                    continue
+                if set_to_none:
+                    p._grad = None
+                else:
+                    p._grad = p._grad.detach().new_zeros(p._grad.shape)
+
+    # ------------------------------------------------------------ groups
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Adds a group of parameters, with options of its own.
+
+        Args:
+            param_group: ``"params"`` and any options.
+        """
+        if not isinstance(param_group, dict):
+            raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
+        params = param_group["params"]
+        if isinstance(params, Tensor):
+            param_group["params"] = [params]
+        elif isinstance(params, set):
+            raise TypeError(
+                "optimizer parameters need to be organized in ordered collections, but the ordering of tensors in sets "
+                "will change between runs. Please use a list instead."
+            )
+        else:
+            param_group["params"] = list(params)
+        _split_names(param_group)
+        for p in param_group["params"]:
+            if not isinstance(p, Tensor):
+                raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {type(p).__qualname__}")
+            if not self.defaults.get("differentiable") and not (p.is_leaf or p._retains):
+                raise ValueError("can't optimize a non-leaf Tensor")
+        for name, default in self.defaults.items():
+            if default is required and name not in param_group:
+                raise ValueError(f"parameter group didn't specify a value of required optimization parameter {name}")
+            param_group.setdefault(name, default)
+        params = param_group["params"]
+        if len(params) != len(set(params)):
+            raise ValueError("some parameters appear more than once in a parameter group")
+        known = set(chain.from_iterable(group["params"] for group in self.param_groups))
+        if not known.isdisjoint(params):
+            raise ValueError("some parameters appear in more than one parameter group")
+        self.param_groups.append(param_group)
+
+    def __repr__(self) -> str:
+        text = f"{type(self).__name__} ("
+        for i, group in enumerate(self.param_groups):
+            text += f"\nParameter Group {i}\n"
+            for key in sorted(group):
+                if key not in ("params", "param_names"):
+                    text += f"    {key}: {group[key]}\n"
+        return text + ")"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if not hasattr(self, "_optimizer_step_pre_hooks"):
+            self._init_hooks()
+        self.defaults.setdefault("differentiable", False)
+
+    # ------------------------------------------------------------ saving
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state by the parameters' numbers, and the groups."""
+        for hook in self._optimizer_state_dict_pre_hooks.values():
+            hook(self)
+        numbers: dict[int, int] = {}
+        groups = []
+        for group in self.param_groups:
+            packed = {k: v for k, v in group.items() if k != "params"}
+            for p in group["params"]:
+                numbers.setdefault(id(p), len(numbers))
+            packed["params"] = [numbers[id(p)] for p in group["params"]]
+            groups.append(packed)
+        state = {numbers[id(k)] if isinstance(k, Tensor) else k: v for k, v in self.state.items()}
+        found: dict[str, Any] = {"state": state, "param_groups": groups}
+        for hook in self._optimizer_state_dict_post_hooks.values():
+            changed = hook(self, found)
+            if changed is not None:
+                found = changed
+        return found
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over the state and the groups' options that ``state_dict`` of such an optimizer gave.
+
+        Raises:
+            ValueError: if the numbers of groups or of parameters in one differ.
+        """
+        state_dict = state_dict.copy()
+        for hook in self._optimizer_load_state_dict_pre_hooks.values():
+            changed = hook(self, state_dict)
+            if changed is not None:
+                state_dict = changed
+        groups = self.param_groups
+        saved_groups = deepcopy(state_dict["param_groups"])
+        if len(groups) != len(saved_groups):
+            raise ValueError("loaded state dict has a different number of parameter groups")
+        for mine, theirs in zip(groups, saved_groups, strict=True):
+            if len(mine["params"]) != len(theirs["params"]):
+                raise ValueError("loaded state dict contains a parameter group that doesn't match the size of optimizer's group")
+        numbers = chain.from_iterable(g["params"] for g in saved_groups)
+        params = chain.from_iterable(g["params"] for g in groups)
+        by_number = dict(zip(numbers, params, strict=True))
+        state: defaultdict[Any, Any] = defaultdict(dict)
+        for key, value in state_dict["state"].items():
+            if key in by_number:
+                state[by_number[key]] = {
+                    name: _like_param(by_number[key], item, name) for name, item in value.items()
+                } if isinstance(value, dict) else value
+            else:
+                state[key] = value
+        for mine, theirs in zip(groups, saved_groups, strict=True):
+            theirs["params"] = mine["params"]
+            if "param_names" in mine and "param_names" not in theirs:
+                theirs["param_names"] = mine["param_names"]
+        self.__setstate__({"state": state, "param_groups": saved_groups})
+        for hook in self._optimizer_load_state_dict_post_hooks.values():
+            hook(self)
+
+    # ------------------------------------------------------------ hooks
+
+    def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Calls ``hook(optimizer, args, kwargs)`` before each step; may return new (args, kwargs)."""
+        return _registered(self._optimizer_step_pre_hooks, hook)
+
+    def register_step_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Calls ``hook(optimizer, args, kwargs)`` after each step."""
+        return _registered(self._optimizer_step_post_hooks, hook)
+
+    def register_state_dict_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Calls ``hook(optimizer)`` before ``state_dict``."""
+        return _registered(self._optimizer_state_dict_pre_hooks, hook, prepend)
+
+    def register_state_dict_post_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Calls ``hook(optimizer, state_dict)`` after ``state_dict``; may return another."""
+        return _registered(self._optimizer_state_dict_post_hooks, hook, prepend)
+
+    def register_load_state_dict_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Calls ``hook(optimizer, state_dict)`` before loading; may return another."""
+        return _registered(self._optimizer_load_state_dict_pre_hooks, hook, prepend)
+
+    def register_load_state_dict_post_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Calls ``hook(optimizer)`` after loading."""
+        return _registered(self._optimizer_load_state_dict_post_hooks, hook, prepend)
+
+
+def _registered(hooks: OrderedDict[int, Any], hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+    handle = RemovableHandle(hooks)
+    hooks[handle.id] = hook
+    if prepend:
+        hooks.move_to_end(handle.id, last=False)
+    return handle
+
+
+def register_optimizer_step_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
+    """Calls ``hook(optimizer, args, kwargs)`` before each step of any optimizer."""
+    return _registered(_global_pre_hooks, hook)
+
+
+def register_optimizer_step_post_hook(hook: Callable[..., Any]) -> RemovableHandle:
+    """Calls ``hook(optimizer, args, kwargs)`` after each step of any optimizer."""
+    return _registered(_global_post_hooks, hook)
+
+
+def _split_names(group: dict[str, Any]) -> None:
+    """Separates (name, parameter) pairs."""
+    pairs = [isinstance(p, tuple) for p in group["params"]]
+    if not any(pairs):
+        return
+    if not all(pairs):
+        raise ValueError("all optimizer params should be with/without names. Some param names are missing")
+    group["param_names"] = [name for name, _ in group["params"]]
+    group["params"] = [p for _, p in group["params"]]
+
+
+def _like_param(param: Tensor, value: Any, name: str) -> Any:
+    """A loaded state in its parameter's type, as moments are; counts of steps stay float32."""
+    if isinstance(value, Tensor):
+        if name == "step":
+            return value.detach().clone()
+        wanted = param.dtype if param.dtype.category >= dtypes.FLOATING else value.dtype
+        return value.detach().to(dtype=wanted, device=param.device).clone()
+    return deepcopy(value)
+
+
+# ---------------------------------------------------------------- what update rules need
+
+
+def updatable(group: dict[str, Any], name: str) -> tuple[list[Tensor], list[Tensor]]:
+    """The parameters of a group that have gradients, and these."""
+    params = [p for p in group["params"] if p._grad is not None]
+    return params, [p._grad for p in params]
+
+
+def moments_like(state: dict[str, Any], param: Tensor, names: Sequence[str]) -> None:
+    """Makes sure that a parameter's state has its count of steps and these moments, zero at first."""
+    if "step" not in state:
+        state["step"] = counted(0.0)
+    for name in names:
+        if name not in state:
+            aval = param._node.aval
+            state[name] = wrap(leaf(np.zeros(aval.shape, aval.dtype.numpy), aval.dtype, aval.device))
+
+
+def counted(number: float) -> Tensor:
+    """A count of steps, as a zero-dimensional tensor whose value is always known."""
+    return wrap(leaf(np.asarray(number, np.float32), dtypes.float32))
+
+
+def by_step(
+    state: Any, params: Iterable[Tensor], grads: Iterable[Tensor]
+) -> Iterator[tuple[float, list[Tensor], list[Tensor]]]:
+    """Adds one to each parameter's count of steps, and gathers the parameters by it."""
+    gathered: dict[float, tuple[list[Tensor], list[Tensor]]] = {}
+    for p, g in zip(params, grads, strict=True):
+        number = float(state[p]["step"]._array()) + 1
+        these, those = gathered.setdefault(number, ([], []))
+        these.append(p)
+        those.append(g)
+    for number, (these, those) in gathered.items():
+        node = counted(number)._node
+        for p in these:
+            state[p]["step"]._node = node
+        yield number, these, those
+
+
+def check_betas(betas: Sequence[Any]) -> None:
+    """Raises unless each is in [0, 1)."""
+    for i, beta in enumerate(betas):
+        if not 0.0 <= beta < 1.0:
+            raise ValueError(f"Invalid beta parameter at index {i}: {beta}")

@@ -1,0 +1,92 @@
+"""One recorded operation that updates all parameters of a group.
+
+An update rule is array code for one parameter; the operator made of it runs the rule for each, so a
+step costs one node however many parameters there are.  Learning rates and other numbers that change
+are inputs, not static parameters: changing one never compiles anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flambeau.graph.node import Aval
+from flambeau.ops.operator import NotDifferentiable, Operator, operator
+from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.views import write
+
+_NO_DERIVATIVE = NotDifferentiable("an optimizer's step is not differentiable")
+
+
+class Update:
+    """An update rule as an operator.
+
+    Args:
+        name: the operator's name.
+        rule: ``rule(xp, param, grad, states, numbers, flags) -> (param, states)`` on arrays, where
+            ``states`` is a tuple of arrays like the parameter, ``numbers`` the changing numbers and
+            ``flags`` the static choices.
+        samples: examples for the generic operator tests.
+    """
+
+    def __init__(self, name: str, rule: Callable[..., Any], samples: Callable[[], list[Any]]) -> None:
+        self._operator: Operator = operator(
+            name, _shapes, _kernel_of(rule), _NO_DERIVATIVE, samples=samples
+        )
+
+    def __call__(
+        self,
+        params: Sequence[Tensor],
+        grads: Sequence[Tensor],
+        states: Sequence[Sequence[Tensor]],
+        numbers: Sequence[float],
+        flags: tuple[Any, ...] = (),
+    ) -> None:
+        """Updates parameters and states in place.
+
+        Args:
+            params, grads: one each per parameter.
+            states: for each kind of state, one tensor per parameter.
+            numbers: the changing numbers.
+            flags: the static choices.
+        """
+        inputs = [*numbers, *params, *grads]
+        for kind in states:
+            inputs.extend(kind)
+        results = self._operator(inputs, len(numbers), len(params), flags)
+        boxes = [*params]
+        for kind in states:
+            boxes.extend(kind)
+        for box, new in zip(boxes, results, strict=True):
+            if box._base is None:
+                box._node = new._node
+                box._writes += 1
+            else:
+                write(box, new)
+
+
+def _shapes(*inputs: Aval, numbers: int, count: int, flags: tuple[Any, ...]) -> tuple[Aval, ...]:
+    params = inputs[numbers : numbers + count]
+    grads = inputs[numbers + count : numbers + 2 * count]
+    for param, grad in zip(params, grads, strict=True):
+        if param.shape != grad.shape:
+            raise RuntimeError(f"a parameter of shape {list(param.shape)} has a gradient of shape {list(grad.shape)}")
+    return tuple([aval.of() for aval in (*params, *inputs[numbers + 2 * count :])])
+
+
+def _kernel_of(rule: Callable[..., Any]) -> Callable[..., Any]:
+    def kernel(xp: Any, *arrays: Any, numbers: int, count: int, flags: tuple[Any, ...]) -> Any:
+        given = arrays[:numbers]
+        tensors = arrays[numbers:]
+        kinds = len(tensors) // count - 2 if count else 0
+        params = []
+        states: list[list[Any]] = [[] for _ in range(kinds)]
+        for i in range(count):
+            state = tuple(tensors[(2 + k) * count + i] for k in range(kinds))
+            param, state = rule(xp, tensors[i], tensors[count + i], state, given, flags)
+            params.append(param)
+            for kind, new in zip(states, state, strict=True):
+                kind.append(new)
+        return (*params, *(new for kind in states for new in kind))
+
+    return kernel
