@@ -237,7 +237,7 @@ def arange(
 # ---------------------------------------------------------------- like another tensor
 
 
-def _like(name: str, value: float) -> None:
+def _like(name: str, value: float) -> Any:
     def like(
         input: Tensor,
         *,
@@ -270,11 +270,12 @@ def _like(name: str, value: float) -> None:
     new.__name__ = f"new_{name}"
     new.__doc__ = f"A tensor of {name} in the given shape, with the type and device of this one."
     public(new.__name__, into="", method=True)(new)
+    return like
 
 
-_like("zeros", 0)
-_like("ones", 1)
-_like("empty", 0)
+zeros_like = _like("zeros", 0)
+ones_like = _like("ones", 1)
+empty_like = _like("empty", 0)
 
 
 @public()

@@ -1,1 +1,475 @@
-"""Indexing: reading and writing by position."""
+"""Indexing: ``x[...]`` and ``x[...] = y``, and the gathers behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import index as as_int
+from typing import Any
+
+import numpy as np
+
+from flambeau import dtypes
+from flambeau.graph.node import Aval
+from flambeau.ops.operator import operator, public
+from flambeau.ops.pointwise import broadcast_shapes
+from flambeau.ops.samples import T, case
+from flambeau.ops.slicing import SELECT, slice_bounds, SLICE
+from flambeau.ops.views import Shape
+from flambeau.tensor.tensor import Tensor, current, from_array
+from flambeau.tensor.views import check_writable, view_of, write
+
+# ---------------------------------------------------------------- index
+
+
+def _indexed_shape(shape: Shape, indices: tuple[Aval | None, ...]) -> tuple[Shape, int]:
+    """The shape of an indexing result, and the dimension where the indices' common shape begins."""
+    given = [i for i, aval in enumerate(indices) if aval is not None]
+    try:
+        common = broadcast_shapes(*[indices[i].shape for i in given])  # type: ignore[union-attr]
+    except RuntimeError:
+        shapes = ", ".join(str(list(indices[i].shape)) for i in given)  # type: ignore[union-attr]
+        raise IndexError(
+            f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}"
+        ) from None
+    kept = [n for i, n in enumerate(shape) if i >= len(indices) or indices[i] is None]
+    adjacent = given[-1] - given[0] + 1 == len(given)
+    at = given[0] if adjacent else 0
+    return (*kept[:at], *common, *kept[at:]), at
+
+
+def _index_rule(x: Aval, *indices: Aval | None) -> Aval:
+    return x.of(_indexed_shape(x.shape, indices)[0])
+
+
+def _key(indices: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple([slice(None) if i is None else i for i in indices])
+
+
+def _worded(error: IndexError) -> IndexError:
+    """NumPy's complaint about an index, as PyTorch words it."""
+    return IndexError(str(error).replace(" axis ", " dimension "))
+
+
+def _index_numpy(xp: Any, x: Any, *indices: Any) -> Any:
+    try:
+        if len(indices) == 1:
+            return x.take(indices[0], axis=0)
+        return x[_key(indices)]
+    except IndexError as error:
+        raise _worded(error) from None
+
+
+def _index_lax(xp: Any, x: Any, *indices: Any) -> Any:
+    return x.at[_key(indices)].get(mode="clip")
+
+
+def _index_derivative(grad: Tensor, inputs: list[Any], avals: tuple[Any, ...]) -> list[Any]:
+    indices = inputs[1:]
+    return [UNINDEX([grad, *indices], avals[0].shape), *[None] * len(indices)]
+
+
+INDEX = operator(
+    "index",
+    _index_rule,
+    None,
+    _index_derivative,
+    numpy=_index_numpy,
+    lax=_index_lax,
+    moves=True,
+    samples=lambda: [
+        case("Tensor.__getitem__", T(4, 3), T(5, dtype="int64", low=-4, high=4)),
+        case("Tensor.__getitem__", T(4, 3, 2), (T(2, 1, dtype="int64", low=0, high=4), slice(None), T(5, dtype="int64", low=0, high=2))),
+        case("Tensor.__getitem__", T(4, 3), (slice(1, 3), T(2, dtype="int64", low=0, high=3))),
+    ],
+)
+
+
+# ---------------------------------------------------------------- adding into zeros at indices
+
+
+def _unindex_rule(value: Aval, *indices: Aval | None, shape: Shape) -> Aval:
+    return value.of(shape)
+
+
+def add_at(out: np.ndarray, indices: tuple[Any, ...], value: Any) -> None:
+    """Adds values into an array at indices, which may repeat.
+
+    NumPy's ``add.at`` is fast for one index of a flat array, so the indices are flattened first.
+    """
+    if not out.size:
+        for i, index in enumerate(indices):
+            if index is not None and index.size and not out.shape[i]:
+                raise IndexError(f"index {index.flat[0]} is out of bounds for dimension {i} with size 0")
+        return
+    places = np.arange(out.size).reshape(out.shape)
+    try:
+        places = places[_key(indices)] if len(indices) != 1 else places.take(indices[0], axis=0)
+    except IndexError as error:
+        raise _worded(error) from None
+    value = np.broadcast_to(value, places.shape).reshape(-1)
+    flat = out.reshape(-1)
+    if out.dtype.kind == "b":
+        np.logical_or.at(flat, places.reshape(-1), value)
+    else:
+        np.add.at(flat, places.reshape(-1), np.ascontiguousarray(value, dtype=out.dtype))
+
+
+def _unindex_numpy(xp: Any, value: Any, *indices: Any, shape: Shape) -> Any:
+    out = np.zeros(shape, value.dtype)
+    add_at(out, indices, value)
+    return out
+
+
+def _unindex_lax(xp: Any, value: Any, *indices: Any, shape: Shape) -> Any:
+    return xp.zeros(shape, value.dtype).at[_key(indices)].add(value)
+
+
+def _unindex_derivative(grad: Tensor, inputs: list[Any]) -> list[Any]:
+    indices = inputs[1:]
+    return [INDEX([grad, *indices]), *[None] * len(indices)]
+
+
+UNINDEX = operator(
+    "unindex",
+    _unindex_rule,
+    None,
+    _unindex_derivative,
+    numpy=_unindex_numpy,
+    lax=_unindex_lax,
+    samples=lambda: [case("Tensor.__getitem__", T(4, 3), T(5, dtype="int64", low=-4, high=4))],
+)
+
+
+# ---------------------------------------------------------------- index_put
+
+
+def _index_put_rule(x: Aval, value: Aval, *indices: Aval | None, accumulate: bool) -> Aval:
+    shape, _ = _indexed_shape(x.shape, indices)
+    try:
+        fits = broadcast_shapes(value.shape, shape) == shape
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise RuntimeError(
+            f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result of shape "
+            f"{list(shape)}"
+        )
+    return x.of()
+
+
+def _index_put_numpy(xp: Any, x: Any, value: Any, *indices: Any, accumulate: bool) -> Any:
+    out = np.array(x)
+    if accumulate:
+        add_at(out, indices, value)
+        return out
+    try:
+        out[_key(indices)] = value
+    except IndexError as error:
+        raise _worded(error) from None
+    return out
+
+
+def _index_put_lax(xp: Any, x: Any, value: Any, *indices: Any, accumulate: bool) -> Any:
+    place = x.at[_key(indices)]
+    value = value.astype(x.dtype)
+    return place.add(value) if accumulate else place.set(value)
+
+
+def _index_put_derivative(grad: Tensor, inputs: list[Any], avals: tuple[Any, ...], accumulate: bool) -> list[Any]:
+    indices = inputs[2:]
+    kept = grad if accumulate else INDEX_PUT([grad, grad.new_zeros(()), *indices], False)
+    return [kept, INDEX([grad, *indices]), *[None] * len(indices)]
+
+
+INDEX_PUT = operator(
+    "index_put",
+    _index_put_rule,
+    None,
+    _index_put_derivative,
+    numpy=_index_put_numpy,
+    lax=_index_put_lax,
+    samples=lambda: [
+        case("index_put", T(4, 3), (T(2, dtype="int64", low=0, high=4),), T(3), accumulate=True),
+    ],
+)
+
+
+# ---------------------------------------------------------------- what stands between the brackets
+
+
+def known_value(tensor: Tensor) -> Any:
+    """A tensor's array if it is there already, without computing anything."""
+    node = tensor._node if tensor._base is None else current(tensor)
+    value = node.value
+    return value if isinstance(value, np.ndarray) else None
+
+
+def checked_bounds(index: Tensor, dim: int, n: int) -> None:
+    """Raises for an index out of range, where its values are known already."""
+    value = known_value(index)
+    if value is None or not value.size:
+        return
+    low, high = int(value.min()), int(value.max())
+    if low < -n or high >= n:
+        wrong = high if high >= n else low
+        raise IndexError(f"index {wrong} is out of bounds for dimension {dim} with size {n}")
+
+
+def _as_index(item: Any) -> Any:
+    """An item of a subscript as an index tensor, or as it is."""
+    if isinstance(item, Tensor):
+        return item
+    if isinstance(item, np.ndarray) or (isinstance(item, Sequence) and not isinstance(item, str | bytes)):
+        from flambeau.ops.create import tensor
+
+        found = tensor(item)
+        return found.long() if not found._node.aval.size and found.dtype.category > dtypes.INTEGER else found
+    return item
+
+
+def _width(item: Any) -> int:
+    """How many dimensions of the indexed tensor an item stands for."""
+    if item is None or item is Ellipsis or isinstance(item, bool | np.bool_):
+        return 0
+    if isinstance(item, Tensor) and _is_mask(item):
+        return item.ndim
+    return 1
+
+
+def _is_mask(tensor: Tensor) -> bool:
+    return tensor.dtype is dtypes.bool_ or tensor.dtype is dtypes.uint8
+
+
+def subscript(tensor: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
+    """Applies what a subscript says in plain numbers and ranges; what is left are index tensors.
+
+    Returns:
+        the view, and one index tensor, mask or None per dimension (empty if none is left).
+
+    Raises:
+        IndexError: as PyTorch does.
+    """
+    kind = type(index)
+    if kind is int and tensor._node.aval.shape:
+        return _selected(tensor, index, 0), []
+    items = [_as_index(item) for item in (index if kind is tuple else (index,))]
+    ndim = len(tensor._node.aval.shape)
+    wide = sum(map(_width, items))
+    if wide > ndim:
+        if not ndim:
+            raise IndexError(
+                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert "
+                "a 0-dim tensor to a number"
+            )
+        raise IndexError(f"too many indices for tensor of dimension {ndim}")
+    view = tensor
+    dim = 0
+    indices: list[Tensor | None] = []
+    for item in items:
+        if item is Ellipsis:
+            skip = ndim - wide
+            dim += skip
+            indices.extend([None] * skip)
+            wide = ndim
+        elif item is None:
+            view = view.unsqueeze(dim)
+            indices.append(None)
+            dim += 1
+        elif isinstance(item, slice):
+            n = view._node.aval.shape[dim]
+            start, length, step = slice_bounds(item.start, item.stop, item.step, n)
+            if length != n or step != 1:
+                view = view_of(SLICE, view, start, dim, length, step)
+            indices.append(None)
+            dim += 1
+        elif isinstance(item, bool | np.bool_):
+            view = view.unsqueeze(dim)
+            indices.append(from_array(np.zeros(int(item), np.int64)))
+            dim += 1
+        elif isinstance(item, Tensor):
+            if item.ndim == 0 and item.dtype.category == dtypes.INTEGER and not _is_mask(item):
+                view = _selected_by(view, item, dim)
+            else:
+                dim, view = _noted(view, item, dim, indices)
+        else:
+            try:
+                at = as_int(item)
+            except TypeError:
+                raise IndexError(
+                    "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
+                    f"(got {type(item).__name__})"
+                ) from None
+            view = _selected(view, at, dim)
+    while indices and indices[-1] is None:
+        indices.pop()
+    return view, indices
+
+
+def _selected(view: Tensor, index: int, dim: int) -> Tensor:
+    n = view._node.aval.shape[dim]
+    if not -n <= index < n:
+        raise IndexError(f"index {index} is out of bounds for dimension {dim} with size {n}")
+    return view_of(SELECT, view, index + n if index < 0 else index, dim)
+
+
+def _selected_by(view: Tensor, index: Tensor, dim: int) -> Tensor:
+    """Selects by a tensor of one index, without asking for its value if that is not known yet."""
+    value = known_value(index)
+    if value is not None:
+        return _selected(view, int(value), dim)
+    return _selected(view, int(index.item()), dim)
+
+
+def _noted(view: Tensor, item: Tensor, dim: int, indices: list[Tensor | None]) -> tuple[int, Tensor]:
+    """Notes an index tensor; a mask becomes the indices of its true elements."""
+    shape = view._node.aval.shape
+    if item.dtype.category > dtypes.INTEGER:
+        raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
+    if not _is_mask(item):
+        checked_bounds(item, dim, shape[dim])
+        indices.append(item)
+        return dim + 1, view
+    if not item.ndim:
+        view = view.unsqueeze(dim)
+        indices.append(from_array(np.zeros(int(bool(item)), np.int64)))
+        return dim + 1, view
+    for i, n in enumerate(item._node.aval.shape):
+        if n != shape[dim + i]:
+            raise IndexError(
+                f"The shape of the mask {list(item.shape)} at index {i} does not match the shape of the indexed tensor "
+                f"{list(shape)} at index {dim + i}"
+            )
+    indices.extend(map(from_array, np.nonzero(item._array())))
+    return dim + item.ndim, view
+
+
+@public(into="", method="__getitem__")
+def getitem(input: Tensor, index: Any) -> Tensor:
+    """``input[index]``: a view for integers, ranges, None and ``...``; a copy where tensors or masks index.
+
+    Raises:
+        IndexError: if an index is out of range or of the wrong kind, or there are too many.
+    """
+    view, indices = subscript(input, index)
+    if indices:
+        return INDEX([view, *indices])
+    if view is input:
+        from flambeau.ops.views import ALIAS
+
+        return view_of(ALIAS, input)
+    return view
+
+
+def _mask_alone(tensor: Tensor, index: Any) -> Tensor | None:
+    """The mask, if a subscript is nothing but one mask of leading dimensions."""
+    if isinstance(index, tuple) and len(index) == 1:
+        index = index[0]
+    if not isinstance(index, Tensor) or index.dtype is not dtypes.bool_:
+        return None
+    mask, shape = index._node.aval.shape, tensor._node.aval.shape
+    return index if mask and mask == shape[: len(mask)] else None
+
+
+@public(into="", method="__setitem__")
+def setitem(input: Tensor, index: Any, value: Any) -> None:
+    """``input[index] = value``: writes into the tensor, and so into all that share its elements.
+
+    Raises:
+        IndexError: as :func:`getitem` does.
+        RuntimeError: if the value does not broadcast to the part written to.
+    """
+    from flambeau.ops.create import tensor as make
+
+    dtype = input.dtype
+    if not isinstance(value, Tensor):
+        if isinstance(value, bool | int | float | complex | np.generic) or hasattr(value, "__array__"):
+            value = make(value, device=input.device) if not isinstance(value, np.generic) else make(value.item())
+        else:
+            raise TypeError(f"can't assign a {type(value).__name__} to a torch.{dtype.title}Tensor")
+    if value.dtype is not dtype:
+        value = value.to(dtype)
+    mask = _mask_alone(input, index)
+    if mask is not None and not value._node.aval.shape:
+        check_writable(input)
+        write(input, MASKED_FILL(input, mask.reshape((*mask.shape, *[1] * (input.ndim - mask.ndim))), value))
+        return
+    view, indices = subscript(input, index)
+    check_writable(view)
+    shape = view._node.aval.shape
+    if not indices:
+        write(view, fitted(value, shape))
+        return
+    leading = value._node.aval.shape
+    extra = len(leading) - len(_indexed_shape(shape, tuple([None if i is None else i._node.aval for i in indices]))[0])
+    if extra > 0 and leading[:extra] == (1,) * extra:
+        value = value.reshape(leading[extra:])
+    write(view, INDEX_PUT([view, value, *indices], False))
+
+
+def fitted(value: Tensor, shape: Shape) -> Tensor:
+    """A value stretched to a shape; leading dimensions of one may fall away."""
+    have = value._node.aval.shape
+    if have == shape:
+        return value
+    while len(have) > len(shape) and have[0] == 1:
+        have = have[1:]
+    if len(have) != value.ndim:
+        value = value.reshape(have)
+    return value if have == shape else value.expand(shape)
+
+
+# ---------------------------------------------------------------- masked_fill
+
+
+def _masked_fill_rule(x: Aval, mask: Aval, value: Aval) -> Aval:
+    if mask.dtype is not dtypes.bool_:
+        raise RuntimeError("masked_fill only supports boolean masks, but got mask with dtype " + str(mask.dtype).replace("torch.", ""))
+    if value.shape:
+        raise RuntimeError(
+            f"masked_fill only supports a 0-dimensional value tensor, but got tensor with {len(value.shape)} dimension(s)."
+        )
+    if value.dtype.category > x.dtype.category:
+        raise RuntimeError(f"value cannot be converted to type {x.dtype.name} without overflow")
+    return x.of(broadcast_shapes(x.shape, mask.shape))
+
+
+def _masked_fill_kernel(xp: Any, x: Any, mask: Any, value: Any) -> Any:
+    from flambeau.engine.kernels import converted
+
+    return xp.where(mask, converted(value, x.dtype, xp), x)
+
+
+def _masked_fill_derivative(grad: Tensor, mask: Tensor, needs: tuple[bool, ...]) -> Any:
+    return (
+        MASKED_FILL(grad, mask, 0),
+        None,
+        MASKED_FILL(grad, ~mask, 0).sum() if needs[2] else None,
+    )
+
+
+MASKED_FILL = operator(
+    "masked_fill",
+    _masked_fill_rule,
+    _masked_fill_kernel,
+    _masked_fill_derivative,
+    moves=True,
+    samples=lambda: [
+        case("masked_fill", T(3, 4), T(3, 4, dtype="bool"), 2.5),
+        case("masked_fill", T(3, 4), T(3, 1, dtype="bool"), T()),
+    ],
+)
+
+
+@public(method=True, inplace=True)
+def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
+    """``value`` where ``mask`` is true, else ``input``.
+
+    Raises:
+        RuntimeError: if the mask is not of type bool, or the value not a single one.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.zeros(2).masked_fill(torch.tensor([True, False]), 1.0)
+        tensor([1., 0.])
+    """
+    return MASKED_FILL(input, mask, value)

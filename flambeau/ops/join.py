@@ -1,1 +1,159 @@
-"""Joining and splitting."""
+"""Joining tensors along a dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from flambeau import dtypes
+from flambeau.graph.node import Aval
+from flambeau.ops.operator import inputs_of, operator, public
+from flambeau.ops.samples import T, case
+from flambeau.ops.slicing import SLICE, UNBIND
+from flambeau.ops.views import wrapped_dim
+from flambeau.tensor.tensor import Tensor
+
+Shape = tuple[int, ...]
+
+# ---------------------------------------------------------------- cat
+
+
+def _skipped(aval: Aval) -> bool:
+    """Whether a tensor is an empty vector, which joins with anything."""
+    return aval.shape == (0,)
+
+
+def _cat_rule(*tensors: Aval, dim: int) -> Aval:
+    kept = [aval for aval in tensors if not _skipped(aval)]
+    if not kept:
+        return tensors[0].of((0,))
+    first = kept[0].shape
+    total = 0
+    for i, aval in enumerate(tensors):
+        if _skipped(aval):
+            continue
+        if len(aval.shape) != len(first):
+            raise RuntimeError(
+                f"Tensors must have same number of dimensions: got {len(first)} and {len(aval.shape)}"
+            )
+        for d, (n, m) in enumerate(zip(first, aval.shape, strict=True)):
+            if d != dim and n != m:
+                raise RuntimeError(
+                    f"Sizes of tensors must match except in dimension {dim}. Expected size {n} but got size {m} for "
+                    f"tensor number {i} in the list."
+                )
+        total += aval.shape[dim]
+    return kept[0].of((*first[:dim], total, *first[dim + 1 :]))
+
+
+def _cat_kernel(xp: Any, *arrays: Any, dim: int) -> Any:
+    kept = [a for a in arrays if a.shape != (0,)] or [arrays[0]]
+    return xp.concatenate(kept, axis=dim if kept[0].ndim > 1 else 0)
+
+
+def _cat_derivative(grad: Tensor, avals: tuple[Aval, ...], needs: tuple[bool, ...], dim: int) -> list[Tensor | None]:
+    found: list[Tensor | None] = []
+    start = 0
+    for aval, wanted in zip(avals, needs, strict=True):
+        if _skipped(aval):
+            found.append(grad.new_zeros((0,)) if wanted else None)
+            continue
+        found.append(SLICE(grad, start, dim, aval.shape[dim], 1) if wanted else None)
+        start += aval.shape[dim]
+    return found
+
+
+CAT = operator(
+    "cat",
+    _cat_rule,
+    _cat_kernel,
+    _cat_derivative,
+    promote="common",
+    moves=True,
+    samples=lambda: [case("cat", [T(2, 3), T(4, 3)]), case("cat", [T(2, 3), T(2, 1), T(2, 0)], -1), case("cat", [T(0), T(2, 2)])],
+)
+
+
+def _sequence(name: str, tensors: Any) -> list[Tensor]:
+    if isinstance(tensors, Tensor) or not isinstance(tensors, Sequence):
+        raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}")
+    return inputs_of(tensors)
+
+
+@public(out=True)
+def cat(tensors: Any, dim: int = 0, *, axis: int | None = None) -> Tensor:
+    """Tensors one after the other along ``dim``.
+
+    Args:
+        tensors: of the same shape except along ``dim``; empty vectors are left out.
+
+    Raises:
+        RuntimeError: if shapes do not fit, or there is no tensor.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.cat([torch.ones(1, 2), torch.zeros(1, 2)])
+        tensor([[1., 1.],
+                [0., 0.]])
+    """
+    dim = dim if axis is None else axis
+    given = _sequence("cat", tensors)
+    if not given:
+        raise ValueError("torch.cat(): expected a non-empty list of Tensors")
+    for i, tensor in enumerate(given):
+        if not tensor._node.aval.shape:
+            raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
+    ndim = next((len(t._node.aval.shape) for t in given if not _skipped(t._node.aval)), 1)
+    dim = wrapped_dim(dim, ndim)
+    return CAT(given, dim)
+
+
+concat = public("concat", out=True)(cat)
+concatenate = public("concatenate", out=True)(cat)
+
+# ---------------------------------------------------------------- stack
+
+
+def _stack_rule(*tensors: Aval, dim: int) -> Aval:
+    first = tensors[0].shape
+    for i, aval in enumerate(tensors):
+        if aval.shape != first:
+            raise RuntimeError(
+                f"stack expects each tensor to be equal size, but got {list(first)} at entry 0 and {list(aval.shape)} "
+                f"at entry {i}"
+            )
+    return tensors[0].of((*first[:dim], len(tensors), *first[dim:]))
+
+
+def _stack_kernel(xp: Any, *arrays: Any, dim: int) -> Any:
+    return xp.stack(arrays, axis=dim)
+
+
+def _stack_derivative(grad: Tensor, dim: int) -> Any:
+    return UNBIND(grad, dim)
+
+
+STACK = operator(
+    "stack",
+    _stack_rule,
+    _stack_kernel,
+    _stack_derivative,
+    promote="common",
+    moves=True,
+    samples=lambda: [case("stack", [T(2, 3), T(2, 3)]), case("stack", [T(2, 3), T(2, 3)], -1), case("stack", [T(), T()])],
+)
+
+
+@public(out=True)
+def stack(tensors: Any, dim: int = 0) -> Tensor:
+    """Tensors of one shape along a new dimension.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.stack([torch.tensor(1), torch.tensor(2)])
+        tensor([1, 2])
+    """
+    given = _sequence("stack", tensors)
+    if not given:
+        raise RuntimeError("stack expects a non-empty TensorList")
+    return STACK(given, wrapped_dim(dim, len(given[0]._node.aval.shape) + 1))

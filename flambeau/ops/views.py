@@ -23,7 +23,7 @@ Shape = tuple[int, ...]
 def view_operator(
     name: str,
     rule: Callable[..., Any],
-    kernel: Callable[..., Any],
+    kernel: Callable[..., Any] | None,
     derivative: Any,
     *,
     scatter: Callable[..., Tensor],
@@ -93,6 +93,18 @@ def detach(input: Tensor) -> Tensor:
     finally:
         mode.grad = before
 
+
+# ---------------------------------------------------------------- alias
+
+ALIAS = view_operator(
+    "alias",
+    _detach_rule,
+    _detach_kernel,
+    lambda grad: grad,
+    scatter=lambda parent, value: value,
+    restride=lambda shape, strides, offset: (shape, strides, offset),
+    samples=lambda: [case("Tensor.view_as", T(2, 3), T(2, 3))],
+)
 
 # ---------------------------------------------------------------- view
 
