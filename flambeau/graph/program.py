@@ -153,6 +153,8 @@ def stretch_of(nodes: list[Node]) -> Stretch:
         node.slot = count
         count += 1
         uses.append(0)
+    # The loop's variable would count as an owner of the last node that was read.
+    read = None
     outputs = []
     add(None)
     for node in nodes:
