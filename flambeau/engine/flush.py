@@ -9,6 +9,7 @@ from flambeau.engine import tiers
 from flambeau.engine.interpreter import as_array, run_step
 from flambeau.engine.statistics import counters
 from flambeau.graph.node import Node
+from flambeau.graph.observer import current as looking
 from flambeau.graph.program import living, stretch_of
 from flambeau.graph.recorder import pending
 
@@ -28,8 +29,11 @@ def flush() -> None:
     """Runs everything recorded so far that somebody still owns, as one program.
 
     What nobody owns any more is dropped unrun.  Nothing stays pending, so no work is ever done
-    twice and no chain of unread values can grow.
+    twice and no chain of unread values can grow.  While a function is captured nothing runs: its work
+    is one program, which ends with it.
     """
+    if looking.observer is not None:
+        return
     with _lock:
         taken = pending[:]
         # Other threads may have recorded on: only what was taken goes.
@@ -74,6 +78,8 @@ def _run_singly(nodes: list[Node]) -> None:
 
 def value_of(node: Node) -> Any:
     """A node's value, computed now if need be; raises what its operation raised."""
+    if looking.observer is not None:
+        looking.observer.value_wanted(node)
     if node.value is None:
         flush()
     value = node.value

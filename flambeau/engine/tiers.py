@@ -51,6 +51,7 @@ class Entry:
         runs, spent, best: of the interpreter, in all and the fastest, in seconds.
         trials: seconds of the compiled form's first runs.
         chosen: the executable that keeps the key, once judged.
+        urgent: whether somebody asked for compilation: then it is not waited for a second run.
     """
 
     __slots__ = (
@@ -64,6 +65,7 @@ class Entry:
         "runs",
         "spent",
         "trials",
+        "urgent",
     )
 
     def __init__(self, stretch: Stretch) -> None:
@@ -79,6 +81,7 @@ class Entry:
         self.spent = 0.0
         self.best = float("inf")
         self.trials: list[float] = []
+        self.urgent = False
 
     def note_changes(self, values: list[Any]) -> None:
         """A Python number is a constant of its program until it is seen to change."""
@@ -105,6 +108,8 @@ class Entry:
         return results
 
     def promises_gain(self) -> bool:
+        if self.urgent:
+            return True
         expected = 0.1 + 0.004 * len(self.program.steps)
         return self.runs > 1 and self.best > WORTHWHILE and self.spent > PATIENCE * expected
 
@@ -152,20 +157,26 @@ def set_tier(mode: str) -> None:
 
 def run(stretch: Stretch) -> list[Any]:
     """Runs a stretch of recorded work on the tier that is held to be the fastest."""
-    entry = entries.get(stretch.key)
-    if entry is None:
-        entry = _admitted(stretch)
-    values = [node.value for node in stretch.leaves]
+    return execute(entry_of(stretch), [node.value for node in stretch.leaves], stretch.donated)
+
+
+def entry_of(stretch: Stretch) -> Entry:
+    """What is known of a stretch's structural key; made if it was never met."""
+    return entries.get(stretch.key) or _admitted(stretch)
+
+
+def execute(entry: Entry, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
+    """Runs a known program on values for its leaves."""
     if entry.constants:
         entry.note_changes(values)
     if _mode == "auto":
-        return _run_measured(entry, values, stretch.donated)
+        return _run_measured(entry, values, donated)
     if _mode == "interpreter":
-        return entry.interpret(values, stretch.donated)
+        return entry.interpret(values, donated)
     if entry.compiled is None:
-        entry.compiled = _build(entry, stretch.donated, dict(entry.constants))
+        entry.compiled = _build(entry, donated, dict(entry.constants))
     counters.runs_compiled += 1
-    return entry.compiled.run(values, stretch.donated)
+    return entry.compiled.run(values, donated)
 
 
 def _run_measured(entry: Entry, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:

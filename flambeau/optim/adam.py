@@ -103,17 +103,13 @@ class Adam(Optimizer):
         names = ["exp_avg", "exp_avg_sq"] + (["max_exp_avg_sq"] if group["amsgrad"] else [])
         for p in params:
             moments_like(self.state[p], p, names)
-        beta1, beta2 = group["betas"]
         flags = (group["amsgrad"], group["maximize"], group["weight_decay"] != 0, group["decoupled_weight_decay"])
-        for step, these, those in by_step(self.state, params, grads):
-            numbers = (
-                group["lr"],
-                beta1,
-                beta2,
-                group["eps"],
-                group["weight_decay"],
-                1 - beta1**step,
-                (1 - beta2**step) ** 0.5,
-            )
+
+        def numbers(step: float) -> tuple[Any, ...]:
+            beta1, beta2 = group["betas"]
+            corrections = (1 - beta1**step, (1 - beta2**step) ** 0.5)
+            return (group["lr"], beta1, beta2, group["eps"], group["weight_decay"], *corrections)
+
+        for these, those, counts in by_step(self.state, params, grads):
             states = [[self.state[p][name] for p in these] for name in names]
-            _ADAM(these, those, states, numbers, flags)
+            _ADAM(these, those, states, numbers, flags, counts)

@@ -332,21 +332,16 @@ def counted(number: float) -> Tensor:
     return wrap(leaf(np.asarray(number, np.float32), dtypes.float32))
 
 
-def by_step(
-    state: Any, params: Iterable[Tensor], grads: Iterable[Tensor]
-) -> Iterator[tuple[float, list[Tensor], list[Tensor]]]:
-    """Adds one to each parameter's count of steps, and gathers the parameters by it."""
-    gathered: dict[float, tuple[list[Tensor], list[Tensor]]] = {}
+def by_step(state: Any, params: Iterable[Tensor], grads: Iterable[Tensor]) -> Iterator[tuple[list[Tensor], ...]]:
+    """Parameters that have taken equally many steps: these, their gradients, their counts."""
+    gathered: dict[float, tuple[list[Tensor], ...]] = {}
     for p, g in zip(params, grads, strict=True):
-        number = float(state[p]["step"]._array()) + 1
-        these, those = gathered.setdefault(number, ([], []))
+        count = state[p]["step"]
+        these, those, counts = gathered.setdefault(float(count._node.value), ([], [], []))
         these.append(p)
         those.append(g)
-    for number, (these, those) in gathered.items():
-        node = counted(number)._node
-        for p in these:
-            state[p]["step"]._node = node
-        yield number, these, those
+        counts.append(count)
+    yield from gathered.values()
 
 
 def check_betas(betas: Sequence[Any]) -> None:

@@ -86,7 +86,10 @@ class SGD(Optimizer):
 
     def _update(self, group: dict[str, Any]) -> None:
         params, grads = updatable(group, "SGD")
-        numbers = (group["lr"], group["momentum"], group["dampening"], group["weight_decay"])
+
+        def numbers(step: float) -> tuple[Any, ...]:
+            return (group["lr"], group["momentum"], group["dampening"], group["weight_decay"])
+
         decays, moving = group["weight_decay"] != 0, group["momentum"] != 0
         tail = (group["nesterov"], group["maximize"])
         if not moving:

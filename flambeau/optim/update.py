@@ -10,9 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flambeau.graph.node import Aval
+import numpy as np
+
+from flambeau import dtypes
+from flambeau.graph.node import Aval, leaf, number
+from flambeau.graph.observer import current as looking
 from flambeau.ops.operator import NotDifferentiable, Operator, operator
-from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.tensor import Tensor, wrap
 from flambeau.tensor.views import write
 
 _NO_DERIVATIVE = NotDifferentiable("an optimizer's step is not differentiable")
@@ -39,21 +43,26 @@ class Update:
         params: Sequence[Tensor],
         grads: Sequence[Tensor],
         states: Sequence[Sequence[Tensor]],
-        numbers: Sequence[float],
+        numbers: Callable[[float], Sequence[Any]],
         flags: tuple[Any, ...] = (),
+        counts: Sequence[Tensor] = (),
     ) -> None:
         """Updates parameters and states in place.
 
         Args:
             params, grads: one each per parameter.
             states: for each kind of state, one tensor per parameter.
-            numbers: the changing numbers.
+            numbers: gives the changing numbers, for the count of steps.
             flags: the static choices.
+            counts: the parameters' counts of steps, all equal: one is added to each.
         """
-        inputs = [*numbers, *params, *grads]
+        given = list(numbers(advanced(counts)))
+        if looking.observer is not None:
+            given = _announced(given, lambda: numbers(advanced(counts)))
+        inputs = [*given, *params, *grads]
         for kind in states:
             inputs.extend(kind)
-        results = self._operator(inputs, len(numbers), len(params), flags)
+        results = self._operator(inputs, len(given), len(params), flags)
         boxes = [*params]
         for kind in states:
             boxes.extend(kind)
@@ -63,6 +72,33 @@ class Update:
                 box._writes += 1
             else:
                 write(box, new)
+
+
+def _announced(numbers: list[Any], again: Callable[[], Sequence[Any]]) -> list[Any]:
+    """Numbers as leaves whose source is known to whoever captures the step."""
+    places = [i for i, x in enumerate(numbers) if not isinstance(x, Tensor)]
+    for i in places:
+        numbers[i] = wrap(number(numbers[i]))
+    observer = looking.observer
+    assert observer is not None
+
+    def again_some() -> list[Any]:
+        fresh = again()
+        return [fresh[i] for i in places]
+
+    observer.numbers([numbers[i]._node for i in places], again_some)
+    return numbers
+
+
+def advanced(counts: Sequence[Tensor]) -> float:
+    """Adds one to equal counts of steps; the new count (0.0 where none is kept)."""
+    if not counts:
+        return 0.0
+    step = float(counts[0]._node.value) + 1
+    node = leaf(np.asarray(step, np.float32), dtypes.float32)
+    for box in counts:
+        box._node = node
+    return step
 
 
 def _shapes(*inputs: Aval, numbers: int, count: int, flags: tuple[Any, ...]) -> tuple[Aval, ...]:

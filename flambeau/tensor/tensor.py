@@ -14,6 +14,7 @@ import numpy as np
 from flambeau import devices, dtypes
 from flambeau.engine.flush import value_of
 from flambeau.graph.node import Node, leaf
+from flambeau.graph.observer import current as looking
 
 if TYPE_CHECKING:
     from flambeau.autograd.node import GradNode
@@ -265,7 +266,10 @@ def wrap(node: Node) -> Tensor:
 
 def from_array(array: Any, dtype: dtypes.dtype | None = None, device: devices.device = devices.cpu) -> Tensor:
     """A plain tensor of an array's values, which must never be written to from now on."""
-    return wrap(leaf(array, dtype or dtypes.from_numpy(array.dtype), device))
+    node = leaf(array, dtype or dtypes.from_numpy(array.dtype), device)
+    if looking.observer is not None:
+        looking.observer.made(node)
+    return wrap(node)
 
 
 def current(tensor: Tensor) -> Node:

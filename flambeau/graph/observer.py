@@ -1,0 +1,41 @@
+"""Who looks on while a function is captured.
+
+Nothing here knows what capturing is for: the recorder, the engine and the sources of numbers and
+random draws report to whoever is looking, and pass by in one comparison when nobody is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from flambeau.graph.node import Node
+
+
+class Observer(Protocol):
+    """What is told of while a function runs to be captured."""
+
+    def value_wanted(self, node: Node) -> None:
+        """Somebody asks for a value, which a replay could not know in time."""
+
+    def made(self, node: Node) -> None:
+        """A leaf was made from data of the program's own: a constant of what is captured."""
+
+    def drawn(self, node: Node, again: Callable[[], Any]) -> None:
+        """A leaf was drawn at random; ``again`` draws its next value."""
+
+    def numbers(self, nodes: list[Node], again: Callable[[], Any]) -> None:
+        """Leaves were made of numbers that change from call to call; ``again`` gives the next."""
+
+    def action(self, again: Callable[[], Any]) -> None:
+        """Something was done outside of tensors that every call must do again."""
+
+
+class _Current:
+    __slots__ = ("observer",)
+
+    def __init__(self) -> None:
+        self.observer: Observer | None = None
+
+
+current = _Current()
