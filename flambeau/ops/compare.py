@@ -117,11 +117,19 @@ def _real_rule(name: str) -> Callable[[Aval], Aval]:
 
 
 ISNAN = unary("isnan", _no_integer("isnan", lambda xp, x: xp.isnan(x), False), INTEGER_RESULT, rule=bool_rule)
-isnan = unary_function(ISNAN, "Whether the element is not a number (for complex ones: either part).", inplace=False, out=False)
+isnan = unary_function(
+    ISNAN, "Whether the element is not a number (for complex ones: either part).", inplace=False, out=False
+)
 ISINF = unary("isinf", _no_integer("isinf", lambda xp, x: xp.isinf(x), False), INTEGER_RESULT, rule=bool_rule)
-isinf = unary_function(ISINF, "Whether the element is infinite (for complex ones: either part).", inplace=False, out=False)
-ISFINITE = unary("isfinite", _no_integer("isfinite", lambda xp, x: xp.isfinite(x), True), INTEGER_RESULT, rule=bool_rule)
-isfinite = unary_function(ISFINITE, "Whether the element is neither infinite nor not a number.", inplace=False, out=False)
+isinf = unary_function(
+    ISINF, "Whether the element is infinite (for complex ones: either part).", inplace=False, out=False
+)
+ISFINITE = unary(
+    "isfinite", _no_integer("isfinite", lambda xp, x: xp.isfinite(x), True), INTEGER_RESULT, rule=bool_rule
+)
+isfinite = unary_function(
+    ISFINITE, "Whether the element is neither infinite nor not a number.", inplace=False, out=False
+)
 ISPOSINF = unary(
     "isposinf", _no_integer("isposinf", lambda xp, x: x == xp.inf, False), INTEGER_RESULT, rule=_real_rule("isposinf")
 )
@@ -301,9 +309,13 @@ def _fmin_derivative(grad: Tensor, x: Tensor, y: Tensor, needs: tuple[bool, ...]
 
 
 FMAX = binary("fmax", lambda xp, x, y: xp.fmax(x, y), _fmax_derivative, rule=_extremum_rule("fmax"), numbers=False)
-fmax = binary_function(FMAX, "The larger of two elements, broadcast; the other one if one is nan.", numbers=False, inplace=False)
+fmax = binary_function(
+    FMAX, "The larger of two elements, broadcast; the other one if one is nan.", numbers=False, inplace=False
+)
 FMIN = binary("fmin", lambda xp, x, y: xp.fmin(x, y), _fmin_derivative, rule=_extremum_rule("fmin"), numbers=False)
-fmin = binary_function(FMIN, "The smaller of two elements, broadcast; the other one if one is nan.", numbers=False, inplace=False)
+fmin = binary_function(
+    FMIN, "The smaller of two elements, broadcast; the other one if one is nan.", numbers=False, inplace=False
+)
 
 # ---------------------------------------------------------------- clamp
 
@@ -311,8 +323,6 @@ fmin = binary_function(FMIN, "The smaller of two elements, broadcast; the other 
 def _clamp_rule(x: Aval, low: Aval | None, high: Aval | None) -> Aval:
     if x.dtype.category == COMPLEX:
         raise NotImplementedError("clamp is not supported for complex types")
-    if x.dtype.category == BOOL:
-        raise not_implemented("clamp", x.dtype)
     given = [aval for aval in (x, low, high) if aval is not None]
     return Aval(broadcast_shapes(*[aval.shape for aval in given]), x.dtype, common_device(*given))
 
@@ -323,9 +333,7 @@ def _clamp_kernel(xp: Any, x: Any, low: Any, high: Any) -> Any:
     return x if high is None else xp.minimum(x, high)
 
 
-def _clamp_derivative(
-    grad: Tensor, x: Tensor, low: Tensor | None, high: Tensor | None, needs: tuple[bool, ...]
-) -> Any:
+def _clamp_derivative(grad: Tensor, x: Tensor, low: Tensor | None, high: Tensor | None, needs: tuple[bool, ...]) -> Any:
     first = second = third = None
     if needs[0]:
         inside = None if low is None else ge(x, low)
@@ -378,7 +386,10 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
-    for name, bound in (("min", min), ("max", max)):
+    checked_tensor("clamp", "input", 1, input)
+    for bound in (min, max):
+        if isinstance(bound, bool) and input.dtype.category == BOOL:
+            raise not_implemented("clamp_scalar", input.dtype)
         if isinstance(bound, int) and not isinstance(bound, bool) and input.dtype.category == INTEGER:
             _checked_fit(input.dtype, bound)
         elif bound is not None and not isinstance(bound, Tensor | int | float):
@@ -417,7 +428,7 @@ def _isclose_kernel(xp: Any, x: Any, y: Any, *, rtol: float, atol: float, equal_
         close = close | (xp.isnan(x) & xp.isnan(y))
     if rtol == 0 and atol == 0:
         return close
-    if x.dtype.kind in "iu":
+    if x.dtype.kind in "iub":
         x, y = x.astype(xp.float64), y.astype(xp.float64)
     gap = xp.abs(x - y)
     return close | (xp.isfinite(gap) & (gap <= atol + xp.abs(rtol * y)))
@@ -443,6 +454,8 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
     Raises:
         RuntimeError: if the types differ, or a tolerance is negative.
     """
+    checked_tensor("isclose", "input", 1, input)
+    checked_tensor("isclose", "other", 2, other)
     if input.dtype is not other.dtype:
         raise RuntimeError(f"{input.dtype.title} did not match {other.dtype.title}")
     if rtol < 0:

@@ -8,13 +8,12 @@ from typing import Any
 from flambeau import dtypes
 from flambeau.dtypes import BOOL, COMPLEX, FLOATING, INTEGER
 from flambeau.graph.node import Aval
-from flambeau.ops.compare import eq, ge, isnan, le, logical_and, logical_or, where
-from flambeau.ops.operator import INTEGER_RESULT, operator, public
+from flambeau.ops.compare import eq, ge, logical_and, where
+from flambeau.ops.operator import operator, public
 from flambeau.ops.pointwise import (
     binary,
-    binary_function,
-    broadcast_rule,
     broadcast_rule_without,
+    checked_one_tensor,
     checked_tensor,
     conj,
     no_slope,
@@ -196,7 +195,9 @@ RSQRT = unary(
 )
 rsqrt = unary_function(RSQRT, "One over the square root.")
 
-SQUARE = unary("square_", lambda xp, x: x * x, lambda grad, x: grad * conj(2 * x), fn="square", grad_name="PowBackward0")
+SQUARE = unary(
+    "square_", lambda xp, x: x * x, lambda grad, x: grad * conj(2 * x), fn="square", grad_name="PowBackward0"
+)
 
 
 @public(method=True, inplace=True, out=True)
@@ -308,7 +309,7 @@ def pow(input: Any, exponent: Any) -> Tensor:
     if isinstance(exponent, Tensor):
         return POW(input, exponent)
     if not isinstance(input, Tensor):
-        raise TypeError("pow() received an invalid combination of arguments: at least one must be a Tensor")
+        checked_one_tensor("pow", input, exponent)
     kind = dtypes.of_number(exponent)
     if kind.category <= INTEGER and input.dtype.category <= INTEGER and exponent < 0:
         raise RuntimeError("Integers to negative integer powers are not allowed.")
@@ -318,17 +319,29 @@ def pow(input: Any, exponent: Any) -> Tensor:
     return POW(input, exponent)
 
 
-@public(method=True, inplace=True, out=True)
+@public(method=True, out=True)
 def float_power(input: Any, exponent: Any) -> Tensor:
     """``input`` to the power of ``exponent`` in double precision."""
-    given = [x for x in (input, exponent) if isinstance(x, Tensor)]
-    if not given:
-        raise TypeError("float_power() received an invalid combination of arguments: at least one must be a Tensor")
-    categories = [x.dtype.category if isinstance(x, Tensor) else dtypes.of_number(x).category for x in (input, exponent)]
+    checked_one_tensor("float_power", input, exponent)
+    categories = [
+        x.dtype.category if isinstance(x, Tensor) else dtypes.of_number(x).category for x in (input, exponent)
+    ]
     wide = dtypes.complex128 if max(categories) == COMPLEX else dtypes.float64
     input = input.to(wide) if isinstance(input, Tensor) else _wide(input, wide)
     exponent = exponent.to(wide) if isinstance(exponent, Tensor) else _wide(exponent, wide)
     return pow(input, exponent)
+
+
+@public("float_power", into="", inplace=True)
+def _float_power_(input: Tensor, exponent: Any) -> Tensor:
+    """The power in double precision, to be written in place."""
+    result = float_power(input, exponent)
+    if result.dtype is not input.dtype:
+        raise RuntimeError(
+            f"the base given to float_power_ has dtype {input.dtype.title} but the operation's result requires dtype "
+            f"{result.dtype.title}"
+        )
+    return result
 
 
 def _wide(value: Any, dtype: dtypes.dtype) -> Any:

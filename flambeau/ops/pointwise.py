@@ -144,8 +144,15 @@ def binary(
 def checked_tensor(fn: str, name: str, position: int, value: Any) -> None:
     """Raises TypeError unless an argument is a tensor."""
     if not isinstance(value, Tensor):
+        raise TypeError(f"{fn}(): argument '{name}' (position {position}) must be Tensor, not {type(value).__name__}")
+
+
+def checked_one_tensor(fn: str, *values: Any) -> None:
+    """Raises TypeError unless one of the operands is a tensor."""
+    if not any(isinstance(value, Tensor) for value in values):
+        given = ", ".join(type(value).__name__ for value in values)
         raise TypeError(
-            f"{fn}(): argument '{name}' (position {position}) must be Tensor, not {type(value).__name__}"
+            f"{fn}() received an invalid combination of arguments - got ({given}), but at least one must be a Tensor"
         )
 
 
@@ -308,6 +315,7 @@ def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
 @public(method=True)
 def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """``other - alpha * input``, broadcast."""
+    checked_tensor("rsub", "input", 1, input)
     _checked_sub(other, input)
     return SUB(other, input if alpha == 1 and alpha is not True else scaled(other, input, alpha))
 
@@ -537,6 +545,7 @@ def remainder(input: Any, other: Any) -> Tensor:
     Raises:
         RuntimeError: if an integer is divided by zero.
     """
+    checked_one_tensor("remainder", input, other)
     _checked_divisor(input, other)
     return REMAINDER(input, other)
 
@@ -564,6 +573,7 @@ FMOD = operator(
 @public(method=True, inplace=True, out=True)
 def fmod(input: Any, other: Any) -> Tensor:
     """What is left of ``input`` by truncated division by ``other``, with the sign of ``input``; broadcast."""
+    checked_tensor("fmod", "input", 1, input)
     _checked_divisor(input, other)
     return FMOD(input, other)
 
@@ -701,5 +711,3 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
 
 def _c_name(dtype: dtype) -> str:
     return {"float32": "float", "float64": "double", "int64": "long int", "int32": "int"}.get(dtype.name, dtype.name)
-
-
