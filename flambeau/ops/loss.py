@@ -1,1 +1,5 @@
-"""Loss functions."""
+"""Losses."""
+
+from __future__ import annotations
+
+from flambeau.ops import loss_class
