@@ -15,7 +15,7 @@ from flambeau.autograd.grad_mode import (
 from flambeau.devices import device
 from flambeau.dtypes import *
 from flambeau.dtypes import bool_ as bool, float_ as float, int_ as int
-from flambeau.ops import (activation, attention, bitwise, cast, compare, complex, conv, create, distance, dropout, embedding, fft, index, join, linalg, loss, math, matmul, norm, padding, pointwise, pool, random, reduce, resample, rnn, scan, shape, slicing, softmax, sort, special, views)
+from flambeau.ops import (activation, attention, bitwise, cast, compare, complex, conv, create, distance, dropout, embedding, extrema, fft, gather, index, join, linalg, loss, math, matmul, moments, norm, padding, pointwise, pool, random, reduce, resample, rnn, scan, select, shape, slicing, softmax, sort, special, views)
 from flambeau.tensor import methods
 from flambeau.tensor.printing import get_printoptions, printoptions, set_printoptions
 from flambeau.tensor.tensor import Size, Tensor
@@ -27,3 +27,4 @@ for _n in ("attention","bitwise","cast","compare","complex","conv","create","dis
 globals().update(NAMESPACES["torch"])
 from flambeau import nn, optim  # noqa: E402
 functional = nn.functional
+from flambeau.capture.compiled import compile  # noqa: E402

@@ -81,7 +81,7 @@ class Entry:
         self.spent = 0.0
         self.best = float("inf")
         self.trials: list[float] = []
-        self.urgent = False
+        self.urgent = any(step.call.op.urgent for step in self.program.steps)
 
     def note_changes(self, values: list[Any]) -> None:
         """A Python number is a constant of its program until it is seen to change."""
@@ -250,6 +250,15 @@ def _background() -> ThreadPoolExecutor:
     if _builder is None:
         _builder = ThreadPoolExecutor(1, "flambeau-xla")
     return _builder
+
+
+def finish(entry: Entry) -> None:
+    """Compiles a program now, unless it is compiled already."""
+    if entry.job is not None:
+        entry.job.exception()
+        _collect(entry, entry.job)
+    if entry.compiled is None:
+        entry.compiled = _build(entry, (False,) * len(entry.program.leaves), dict(entry.constants))
 
 
 def wait() -> None:

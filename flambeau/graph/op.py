@@ -93,6 +93,7 @@ class Op:
         self.attr_names = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
         self.variadic = bool(code.co_flags & inspect.CO_VARARGS)
         self.arity = code.co_argcount
+        self.urgent = False
         self.calls: dict[tuple[Any, ...], Call] = {}
         OPS.append(self)
 

@@ -1,0 +1,1 @@
+"""Capturing functions: one call is recorded and looked at, later ones replay its program."""

@@ -1,0 +1,298 @@
+"""``flambeau.compile``: functions whose calls, once they repeat, are replayed as one program."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from flambeau.autograd.grad_mode import mode
+from flambeau.capture.joint import Joint
+from flambeau.capture.replay import Plan, Replay, replay_of, tensors_in
+from flambeau.capture.watch import CaptureError, Taken, Watch
+from flambeau.engine import tiers
+from flambeau.engine.flush import flush
+from flambeau.engine.interpreter import as_array
+from flambeau.graph.observer import current as looking
+from flambeau.graph.program import Program
+from flambeau.tensor.tensor import Tensor
+
+SIGNATURES = 64
+"""Kinds of arguments beyond this are run without being captured."""
+ATTEMPTS = 6
+"""Captured calls of one kind that may differ from their predecessors before that is an error."""
+
+
+class _Kind:
+    """What is known of calls with one kind of arguments."""
+
+    __slots__ = ("attempts", "last", "replays")
+
+    def __init__(self) -> None:
+        self.last: Any = None
+        self.replays: list[Any] = []
+        self.attempts = 0
+
+
+class Compiled:
+    """A function that is captured, and then replayed.
+
+    The first calls run plainly while a watch looks on.  Once two calls in a row did the same work with
+    the same tensors, the next is replayed: no recording, no Python between the first operation and the
+    last.
+
+    Attributes:
+        program: the newest captured program, or None.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._kinds: dict[Any, _Kind] = {}
+        self._newest: Any = None
+
+    @property
+    def program(self) -> CapturedProgram | None:
+        """The newest captured program, to be looked at."""
+        return None if self._newest is None else CapturedProgram(self._newest)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if looking.observer is not None or _disabled:
+            return self._function(*args, **kwargs)
+        tensors: list[Tensor] = []
+        signature = (mode.grad, _signature(args, tensors), _signature(kwargs, tensors))
+        kind = self._kinds.get(signature)
+        if kind is None:
+            if len(self._kinds) >= SIGNATURES:
+                self._give_up_once()
+                return self._function(*args, **kwargs)
+            kind = self._kinds[signature] = _Kind()
+        for replay in kind.replays:
+            if replay.holds():
+                return replay(tensors)
+        return self._capture(kind, tensors, args, kwargs)
+
+    def _give_up_once(self) -> None:
+        if not getattr(self, "_warned", False):
+            self._warned = True
+            warnings.warn(
+                f"flambeau.compile: {self._function.__qualname__} was called with more than {SIGNATURES} kinds of arguments; "
+                "further kinds run without being captured",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+
+    def _capture(self, kind: _Kind, tensors: list[Tensor], args: Any, kwargs: Any) -> Any:
+        watch = Watch()
+        last = kind.last
+        grads = {id(t): t._grad is None for t in last.plan.boxes} if last is not None else {}
+        known = {id(t): t for t in last.plan.boxes} if last is not None else {}
+        for t in tensors:
+            grads[id(t)] = t._grad is None
+        result = watch.run(self._function, args, kwargs)
+        captured: Any
+        if _differentiable_outside(result):
+            captured = Joint(watch, tensors, result, known)
+            taken = captured.taken
+        else:
+            taken = Taken(watch)
+            captured = _Plain(Plan(taken, tensors, result, known))
+        if last is not None and type(last) is type(captured) and captured.agrees(last):
+            if isinstance(captured, Joint):
+                replay: Any = captured
+            else:
+                replay = replay_of(captured.plan, taken)
+                replay.remember_grads(grads)
+            kind.replays.append(replay)
+            kind.attempts = 0
+            self._newest = replay
+        else:
+            kind.attempts += 1
+            if kind.attempts > ATTEMPTS:
+                raise CaptureError(
+                    f"{self._function.__qualname__} does something else with every call, which cannot be captured: "
+                    f"{_difference(last, captured)}"
+                )
+        kind.last = captured
+        _finish(taken)
+        if isinstance(captured, Joint):
+            captured.finish()
+        elif kind.replays and kind.replays[-1].plan is captured.plan:
+            kind.replays[-1].settle()
+        return result
+
+
+class _Plain:
+    """A captured call that is not differentiated outside."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def agrees(self, other: Any) -> bool:
+        return self.plan.agrees(other.plan)
+
+
+def _difference(first: Any, second: Any) -> str:
+    if first is None or type(first) is not type(second):
+        return "sometimes its results are differentiable and sometimes not"
+    if first.plan.key != second.plan.key:
+        return "the operations differ"
+    for a, b in zip(first.plan.origins, second.plan.origins, strict=True):
+        if a is not b and isinstance(a, tuple) and isinstance(b, tuple) and a[0] == b[0] == "constant" and a[1] is not b[1]:
+            return (
+                f"it computes with a Python number or array of its own that changed from {a[1]!r} to {b[1]!r}; pass it as a "
+                "tensor argument"
+            )
+    return (
+        "it keeps a result in a tensor that is new with each call (an attribute or a global that is assigned); write into an "
+        "existing tensor instead, or return the result and pass it in again"
+    )
+
+
+def _differentiable_outside(result: Any) -> bool:
+    """Whether a result can still be differentiated, since its tape was not spent inside."""
+    roots = [t._grad_fn for t in tensors_in(result) if t._rg and t._grad_fn is not None]
+    seen = set()
+    stack = list(roots)
+    while stack:
+        grad_fn = stack.pop()
+        if grad_fn in seen:
+            continue
+        seen.add(grad_fn)
+        if grad_fn.saved is None:
+            return False
+        stack.extend(edge[0] for edge in grad_fn.edges if edge is not None and not isinstance(edge[0], Tensor))
+    return bool(roots)
+
+
+def _finish(taken: Taken) -> None:
+    """Computes what the captured call recorded."""
+    stretch = taken.stretch
+    if not stretch.nodes:
+        return
+    values = tiers.run(stretch)
+    for node, value in zip(stretch.outputs, values, strict=True):
+        node.value = value if hasattr(value, "shape") else as_array(value)
+    for node in stretch.nodes:
+        node.call = None
+        node.inputs = ()
+
+
+def _signature(part: Any, tensors: list[Tensor]) -> Any:
+    """What of the arguments decides the program: tensors by their kind, the rest by value."""
+    if isinstance(part, Tensor):
+        for place, seen in enumerate(tensors):
+            if seen is part:
+                return ("again", place)
+        tensors.append(part)
+        return (part._node.aval, part._rg)
+    if isinstance(part, list | tuple):
+        return (type(part), *[_signature(x, tensors) for x in part])
+    if isinstance(part, dict):
+        return (dict, *[(k, _signature(v, tensors)) for k, v in part.items()])
+    try:
+        hash(part)
+    except TypeError:
+        return (type(part), id(part))
+    return (type(part), part)
+
+
+class CapturedProgram:
+    """A captured program, to be looked at.
+
+    Attributes:
+        nodes: how many operations it has.
+        operations: how often each occurs, by name.
+        bytes: size of its leaves and results together.
+    """
+
+    def __init__(self, replay: Any) -> None:
+        self._replay = replay
+        self._program: Program = replay.body.program if isinstance(replay, Joint) else replay.entry.program
+
+    @property
+    def nodes(self) -> int:
+        return len(self._program.steps)
+
+    @property
+    def operations(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for step in self._program.steps:
+            found[step.call.op.name] = found.get(step.call.op.name, 0) + 1
+        return found
+
+    @property
+    def bytes(self) -> int:
+        outs = {step.slot: step.call.out for step in self._program.steps}
+        return sum(a.nbytes for a in self._program.leaf_avals) + sum(outs[s].nbytes for s in self._program.outputs)
+
+    @property
+    def xla(self) -> str:
+        """The compiled program as XLA's text; compiles it now if it is not yet.
+
+        Raises:
+            RuntimeError: for a function whose results are differentiated outside, which has no program
+                of its own: it is part of the program around it.
+        """
+        if isinstance(self._replay, Joint):
+            raise RuntimeError("this function's program becomes part of the one around it, and is not compiled by itself")
+        entry = self._replay.entry
+        tiers.finish(entry)
+        return entry.compiled.text()
+
+    def __repr__(self) -> str:
+        return repr(self._program)
+
+
+_disabled = False
+
+
+def compile(
+    model: Any = None,
+    *,
+    fullgraph: bool = False,
+    dynamic: bool | None = None,
+    backend: Any = "xla",
+    mode: str | None = None,
+    options: Any = None,
+    disable: bool = False,
+    name: str | None = None,
+) -> Any:
+    """Makes a function or module whose calls are replayed as one compiled program once they repeat.
+
+    Args:
+        model: a function or a :class:`~flambeau.nn.Module`; without it, a decorator is returned.
+        fullgraph, dynamic, backend, mode, options: accepted; the whole function is always one program, a new
+            shape of an argument means a new program, and the tiers are the engine's business.
+        disable: return the function as it is.
+
+    Raises:
+        CaptureError: in a call that does what a replay could not repeat: asks for a value, or does something
+            else each time.  It names the line.
+
+    Example:
+        >>> import flambeau as torch
+        >>> double = torch.compile(lambda x: x * 2)
+        >>> double(torch.ones(2))
+        tensor([2., 2.])
+    """
+    if model is None:
+        return lambda chosen: compile(
+            chosen, fullgraph=fullgraph, dynamic=dynamic, backend=backend, mode=mode, options=options, disable=disable
+        )
+    if disable:
+        return model
+    from flambeau.nn.modules.module import Module
+
+    if isinstance(model, Module):
+        from flambeau.capture.module import OptimizedModule
+
+        return OptimizedModule(model)
+    return Compiled(model)
+
+
+__all__ = ["CaptureError", "Compiled", "Replay", "compile", "flush"]

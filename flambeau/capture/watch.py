@@ -1,0 +1,191 @@
+"""Looking on while a function runs: where its leaves come from, and where its results go."""
+
+from __future__ import annotations
+
+import gc
+import linecache
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from sys import getrefcount
+from typing import Any
+
+from flambeau.engine.flush import flush
+from flambeau.graph.node import Node
+from flambeau.graph.observer import current as looking
+from flambeau.graph.program import Stretch, living, stretch_of
+from flambeau.graph.recorder import pending
+from flambeau.ops.operator import Operator
+from flambeau.tensor.tensor import Tensor, current
+
+_PACKAGE = str(Path(__file__).parent.parent)
+
+
+class CaptureError(RuntimeError):
+    """A function does something that a replay could not repeat; says what, and on which line."""
+
+
+def callers_line() -> str:
+    """The line of the user's program that is running, as ``file:number: text``."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    if frame is None:
+        return "an unknown line"
+    name, number = frame.f_code.co_filename, frame.f_lineno
+    return f"{name}:{number}: {linecache.getline(name, number).strip()}"
+
+
+class Watch:
+    """Looks on while a function runs once.
+
+    Attributes:
+        boxes: the tensors from outside that were read, by the number of the leaf that they showed.
+        sources: for leaves that change from call to call, what gives their next value: in order,
+            (leaves, function), or (None, function) for what must merely be done again.
+        constants: leaves made of data of the function's own.
+        modules: the modules that were called, with their mode.
+        grads: for tensors that were read, whether they had a gradient when that began.
+    """
+
+    def __init__(self) -> None:
+        self.reads: list[tuple[Tensor, Node]] = []
+        self._read: set[int] = set()
+        self.sources: list[tuple[list[Node] | None, Callable[[], Any]]] = []
+        self.constants: list[Node] = []
+        self.modules: dict[Any, bool] = {}
+
+    # ------------------------------------------------------------ what an observer is told
+
+    def value_wanted(self, node: Node) -> None:
+        raise CaptureError(
+            f"the value of a tensor is wanted while the function is being captured, at {callers_line()}. A captured function "
+            "runs as one program, whose values are known when it has ended: return the tensor, and look at it outside"
+        )
+
+    def made(self, node: Node) -> None:
+        self.constants.append(node)
+
+    def drawn(self, node: Node, again: Callable[[], Any]) -> None:
+        self.sources.append(([node], lambda: [again()]))
+
+    def numbers(self, nodes: list[Node], again: Callable[[], Any]) -> None:
+        self.sources.append((nodes, again))
+
+    def action(self, again: Callable[[], Any]) -> None:
+        self.sources.append((None, again))
+
+    def read(self, tensor: Tensor) -> None:
+        if id(tensor) in self._read:
+            return
+        node = tensor._node if tensor._base is None else current(tensor)
+        if node.value is not None and not node.aval.weak:
+            self._read.add(id(tensor))
+            self.reads.append((tensor, node))
+
+    # ------------------------------------------------------------ running
+
+    def run(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Calls the function and looks on; its work stays pending."""
+        flush()
+        if looking.observer is not None:
+            return function(*args, **kwargs)
+        plain_operator, module = Operator.__call__, _module_class()
+        plain_module = module.__call__
+        looking.observer = self
+        # Put in the place of the plain ones for this call alone: ordinary recording pays nothing.
+        Operator.__call__ = _watched(plain_operator, self)  # type: ignore[method-assign]
+        module.__call__ = _watched_module(plain_module, self)
+        try:
+            return function(*args, **kwargs)
+        except BaseException:
+            pending.clear()
+            raise
+        finally:
+            looking.observer = None
+            Operator.__call__ = plain_operator  # type: ignore[method-assign]
+            module.__call__ = plain_module
+
+
+def _module_class() -> Any:
+    from flambeau.nn.modules.module import Module
+
+    return Module
+
+
+def _watched(plain: Callable[..., Any], watch: Watch) -> Callable[..., Any]:
+    def call(self: Operator, *args: Any) -> Any:
+        for given in args[0] if self.variadic else args[: self.arity]:
+            if isinstance(given, Tensor):
+                watch.read(given)
+        return plain(self, *args)
+
+    return call
+
+
+def _watched_module(plain: Callable[..., Any], watch: Watch) -> Callable[..., Any]:
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        watch.modules[self] = self.training
+        return plain(self, *args, **kwargs)
+
+    return call
+
+
+class Taken:
+    """The work of one watched call, with the origin of each leaf and the destination of each result.
+
+    Attributes:
+        stretch: the work in a line.
+        origins: per leaf: a tensor, or ("source", which, place in it), or ("constant", value).
+        homes: per result, the tensors that show it now.
+        sources, modules: as of the watch.
+    """
+
+    def __init__(self, watch: Watch) -> None:
+        self.modules = watch.modules
+        boxes = {id(node): tensor for tensor, node in watch.reads}
+        drawn = {
+            id(node): (which, place)
+            for which, (nodes, _) in enumerate(watch.sources)
+            for place, node in enumerate(nodes or ())
+        }
+        made = {id(node) for node in watch.constants}
+        self.again = [again for _, again in watch.sources]
+        # Held by the watch they would count as owned, and could never be given up.
+        watch.reads.clear()
+        watch.sources.clear()
+        watch.constants.clear()
+        taken = pending[:]
+        pending.clear()
+        nodes = living(taken)
+        del taken
+        self.stretch: Stretch = stretch_of(nodes)
+        self.origins: list[Any] = []
+        for leaf in self.stretch.leaves:
+            if id(leaf) in drawn:
+                self.origins.append(("source", *drawn[id(leaf)]))
+            elif id(leaf) in boxes:
+                self.origins.append(boxes[id(leaf)])
+            elif leaf.aval.weak or id(leaf) in made:
+                self.origins.append(("constant", leaf.value))
+            else:
+                raise CaptureError(
+                    f"the captured function reads a value of shape {list(leaf.aval.shape)} that no tensor shows: one that "
+                    "autograd saved for work recorded outside of the function. Capture that work as well"
+                )
+        self.homes = homes_of(self.stretch.outputs)
+
+
+def homes_of(outputs: list[Node]) -> list[list[Tensor]]:
+    """For each node, the tensors that show it."""
+    homes: dict[int, list[Tensor]] = {id(node): [] for node in outputs}
+    if outputs:
+        for holder in gc.get_referrers(*outputs):
+            if isinstance(holder, Tensor) and id(holder._node) in homes:
+                homes[id(holder._node)].append(holder)
+    return [homes[id(node)] for node in outputs]
+
+
+def references(node: Node) -> int:
+    """How many hold a node, this function's own sight of it included."""
+    return getrefcount(node)
