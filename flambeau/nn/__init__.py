@@ -1,6 +1,7 @@
 """Neural networks: modules, parameters, functions."""
 
-from flambeau.nn import functional, modules
+from flambeau.nn import functional, init, modules, parameter, utils
+from flambeau.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 
 for _module in vars(modules).copy().values():
     for _name in getattr(_module, "__all__", ()):

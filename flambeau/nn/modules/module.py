@@ -1,1 +1,906 @@
 """The base of all modules."""
+
+from __future__ import annotations
+
+import warnings
+from collections import OrderedDict, namedtuple
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from flambeau import devices
+from flambeau.autograd.grad_mode import no_grad
+from flambeau.autograd.hooks import RemovableHandle
+from flambeau.nn.modules import _hooks
+from flambeau.nn.modules._hooks import (
+    BackwardHook,
+    _global_backward_hooks,
+    _global_backward_pre_hooks,
+    _global_buffer_registration_hooks,
+    _global_forward_hooks,
+    _global_forward_hooks_always_called,
+    _global_forward_hooks_with_kwargs,
+    _global_forward_pre_hooks,
+    _global_module_registration_hooks,
+    _global_parameter_registration_hooks,
+    _WrappedHook,
+    put_on,
+    register_module_backward_hook,
+    register_module_buffer_registration_hook,
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+    register_module_full_backward_hook,
+    register_module_full_backward_pre_hook,
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
+from flambeau.nn.modules._notes import annotate
+from flambeau.nn.modules._state import StateMixin, typename
+from flambeau.nn.parameter import Buffer, Parameter
+from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.views import write
+
+__all__ = [
+    "register_module_forward_pre_hook",
+    "register_module_forward_hook",
+    "register_module_full_backward_pre_hook",
+    "register_module_backward_hook",
+    "register_module_full_backward_hook",
+    "register_module_buffer_registration_hook",
+    "register_module_module_registration_hook",
+    "register_module_parameter_registration_hook",
+    "Module",
+]
+
+T = TypeVar("T", bound="Module")
+
+
+class _IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpected_keys"])):
+    """What ``load_state_dict`` did not find, and what it found too much."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        if not self.missing_keys and not self.unexpected_keys:
+            return "<All keys matched successfully>"
+        return super().__repr__()
+
+    __str__ = __repr__
+
+
+def _forward_unimplemented(self: Any, *input: Any) -> None:
+    """What the module computes; to be defined by each module.
+
+    Raises:
+        NotImplementedError: where it is not.
+    """
+    raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
+
+
+def _indented(text: str, spaces: int) -> str:
+    return text.replace("\n", "\n" + " " * spaces)
+
+
+def _check_name(what: str, name: Any, dot: str) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"{what} name should be a string. Got {typename(name)}")
+    if "." in name:
+        raise KeyError(dot)
+    if name == "":
+        raise KeyError(f'{what} name can\'t be empty string ""')
+
+
+class Module(StateMixin):
+    """A part of a model: parameters, buffers and further modules, assigned as attributes, and a ``forward``.
+
+    Attributes:
+        training: whether it is in training mode.
+
+    Example:
+        >>> import flambeau as torch
+        >>> class Twice(torch.nn.Module):
+        ...     def forward(self, x):
+        ...         return x + x
+        >>> Twice()(torch.ones(2))
+        tensor([2., 2.])
+    """
+
+    dump_patches: bool = False
+    training: bool
+    call_super_init: bool = False
+    _compiled_call_impl: Callable[..., Any] | None = None
+    _parameters: dict[str, Parameter | None]
+    _buffers: dict[str, Tensor | None]
+    _modules: dict[str, Module | None]
+    _non_persistent_buffers_set: set[str]
+
+    forward: Callable[..., Any] = _forward_unimplemented
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if not self.call_super_init and kwargs:
+            raise TypeError(
+                f"{type(self).__name__}.__init__() got an unexpected keyword argument '{next(iter(kwargs))}'"
+            )
+        if not self.call_super_init and args:
+            raise TypeError(
+                f"{type(self).__name__}.__init__() takes 1 positional argument but {len(args) + 1} were given"
+            )
+        # Straight into the dictionary: the attributes that assignment looks at do not exist yet.
+        members = self.__dict__
+        members["training"] = True
+        members["_parameters"] = {}
+        members["_buffers"] = {}
+        members["_non_persistent_buffers_set"] = set()
+        members["_backward_pre_hooks"] = OrderedDict()
+        members["_backward_hooks"] = OrderedDict()
+        members["_is_full_backward_hook"] = None
+        members["_forward_hooks"] = OrderedDict()
+        members["_forward_hooks_with_kwargs"] = OrderedDict()
+        members["_forward_hooks_always_called"] = OrderedDict()
+        members["_forward_pre_hooks"] = OrderedDict()
+        members["_forward_pre_hooks_with_kwargs"] = OrderedDict()
+        members["_state_dict_hooks"] = OrderedDict()
+        members["_state_dict_pre_hooks"] = OrderedDict()
+        members["_load_state_dict_pre_hooks"] = OrderedDict()
+        members["_load_state_dict_post_hooks"] = OrderedDict()
+        members["_modules"] = {}
+        if self.call_super_init:
+            super().__init__(*args, **kwargs)
+
+    # ------------------------------------------------------------ calling
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._compiled_call_impl is not None:
+            return self._compiled_call_impl(*args, **kwargs)
+        return self._call_impl(*args, **kwargs)
+
+    def _call_impl(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            if (
+                self._forward_hooks
+                or self._forward_pre_hooks
+                or self._backward_hooks
+                or self._backward_pre_hooks
+                or _global_forward_hooks
+                or _global_forward_pre_hooks
+                or _global_backward_hooks
+                or _global_backward_pre_hooks
+            ):
+                return self._call_with_hooks(args, kwargs)
+            return self.forward(*args, **kwargs)
+        except Exception as error:
+            annotate(error, self, args, kwargs)
+            raise
+
+    _wrapped_call_impl = __call__
+
+    def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        called: set[int] = set()
+        result = None
+        try:
+            args, kwargs = self._run_forward_pre_hooks(args, kwargs)
+            watch = self._watch()
+            if watch is not None:
+                args = watch.setup_input_hook(args)
+            result = self.forward(*args, **kwargs)
+            for key, hook in (*_global_forward_hooks.items(), *self._forward_hooks.items()):
+                called.add(key)
+                returned = self._run_forward_hook(key, hook, args, kwargs, result)
+                if returned is not None:
+                    result = returned
+            if watch is not None:
+                if not isinstance(result, Tensor | tuple):
+                    warnings.warn(
+                        "For backward hooks to be called, module output should be a Tensor or a tuple of Tensors but "
+                        f"received {type(result)}",
+                        stacklevel=4,
+                    )
+                result = watch.setup_output_hook(result)
+            self._put_on_old_backward_hooks(args, result)
+            return result
+        except Exception:
+            self._run_always_called(called, args, kwargs, result)
+            raise
+
+    def _run_forward_pre_hooks(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        for key, hook in (*_global_forward_pre_hooks.items(), *self._forward_pre_hooks.items()):
+            if key in self._forward_pre_hooks_with_kwargs:
+                returned = hook(self, args, kwargs)
+                if returned is None:
+                    continue
+                if not isinstance(returned, tuple) or len(returned) != 2:
+                    raise RuntimeError(
+                        f"forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got {returned}."
+                    )
+                args, kwargs = returned
+            else:
+                returned = hook(self, args)
+                if returned is not None:
+                    args = returned if isinstance(returned, tuple) else (returned,)
+        return args, kwargs
+
+    def _run_forward_hook(self, key: int, hook: Any, args: Any, kwargs: Any, result: Any) -> Any:
+        if key in self._forward_hooks_with_kwargs or key in _global_forward_hooks_with_kwargs:
+            return hook(self, args, kwargs, result)
+        return hook(self, args, result)
+
+    def _run_always_called(self, called: set[int], args: Any, kwargs: Any, result: Any) -> None:
+        """After an exception: the hooks that are to be called in any case and have not been."""
+        families = (
+            (_global_forward_hooks, _global_forward_hooks_always_called, "global module"),
+            (self._forward_hooks, self._forward_hooks_always_called, "module"),
+        )
+        for hooks, always, what in families:
+            for key, hook in hooks.items():
+                if key not in always or key in called:
+                    continue
+                try:
+                    returned = self._run_forward_hook(key, hook, args, kwargs, result)
+                    if returned is not None:
+                        result = returned
+                except Exception as error:
+                    warnings.warn(
+                        f"{what} forward hook with ``always_call=True`` raised an exception that was silenced as "
+                        f"another error was raised in forward: {error}",
+                        stacklevel=5,
+                    )
+
+    def _get_backward_hooks(self) -> tuple[list[Any], list[Any]]:
+        """Backward hooks: the full ones, and those of the old kind."""
+        full: list[Any] = []
+        old: list[Any] = []
+        (full if _hooks._global_backward_kind["full"] else old).extend(_global_backward_hooks.values())
+        (full if self._is_full_backward_hook else old).extend(self._backward_hooks.values())
+        return full, old
+
+    def _get_backward_pre_hooks(self) -> list[Any]:
+        return [*_global_backward_pre_hooks.values(), *self._backward_pre_hooks.values()]
+
+    def _watch(self) -> BackwardHook | None:
+        full, _ = self._get_backward_hooks()
+        before = self._get_backward_pre_hooks()
+        return BackwardHook(self, full, before) if full or before else None
+
+    def _put_on_old_backward_hooks(self, args: Any, result: Any) -> None:
+        _, old = self._get_backward_hooks()
+        if not old:
+            return
+        found = result
+        while not isinstance(found, Tensor):
+            if isinstance(found, dict):
+                found = next(value for value in found.values() if isinstance(value, Tensor))
+            else:
+                found = found[0]
+        grad_fn = found.grad_fn
+        if grad_fn is None:
+            return
+        for hook in old:
+            grad_fn.register_hook(_WrappedHook(hook, self))
+        self._maybe_warn_non_full_backward_hook(args, result, grad_fn)
+
+    def _maybe_warn_non_full_backward_hook(self, inputs: Any, result: Any, grad_fn: Any) -> None:
+        """Warns where the last operation's gradients are not those of the module's inputs."""
+        advice = "Please use register_full_backward_hook to get the documented behavior."
+        if not isinstance(result, Tensor):
+            if not (isinstance(result, tuple) and all(isinstance(x, Tensor) for x in result)):
+                problem = "do not take as input a single Tensor or a tuple of Tensors"
+                warnings.warn(
+                    f"Using a non-full backward hook when the forward method does not return a single Tensor or a tuple "
+                    f"of Tensors is deprecated and will be removed in future versions. This hook will be missing some "
+                    f"of the grad_output. {advice}",
+                    FutureWarning,
+                    stacklevel=6,
+                )
+                return
+        given = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+        if not all(isinstance(x, Tensor) for x in given):
+            problem = (
+                "does not take as input a single Tensor or a tuple of Tensors is deprecated and will be removed in "
+                "future versions. This hook will be missing some of the grad_input."
+            )
+        elif isinstance(result, tuple) and len({id(x.grad_fn) for x in result}) > 1:
+            problem = (
+                "when outputs are generated by different autograd Nodes is deprecated and will be removed in future "
+                "versions. This hook will be missing some of the grad_output."
+            )
+        else:
+            wanted = {id(x) if x.grad_fn is None else id(x.grad_fn) for x in given if x.requires_grad}
+            reached = {id(edge[0]) for edge in grad_fn.edges if edge is not None}
+            if wanted == reached:
+                return
+            problem = (
+                "when the forward contains multiple autograd Nodes is deprecated and will be removed in future "
+                "versions. This hook will be missing some grad_input."
+            )
+        warnings.warn(f"Using a non-full backward hook {problem} {advice}", FutureWarning, stacklevel=6)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compiles its forward in place; the arguments are those of ``torch.compile``."""
+        import flambeau
+
+        self._compiled_call_impl = flambeau.compile(self._call_impl, *args, **kwargs)  # type: ignore[operator]
+
+    # ------------------------------------------------------------ hooks
+
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Calls ``hook(module, args)`` before each forward; a result replaces the arguments.
+
+        Args:
+            hook: with ``with_kwargs`` it is called as ``hook(module, args, kwargs)`` and returns both or None.
+            prepend: whether it comes before those that are there already.
+        """
+        flags = [self._forward_pre_hooks_with_kwargs] if with_kwargs else []
+        return put_on(self._forward_pre_hooks, hook, *flags, prepend=prepend)
+
+    def register_forward_hook(
+        self,
+        hook: Callable[..., Any],
+        *,
+        prepend: bool = False,
+        with_kwargs: bool = False,
+        always_call: bool = False,
+    ) -> RemovableHandle:
+        """Calls ``hook(module, args, output)`` after each forward; a result replaces the output.
+
+        Args:
+            hook: with ``with_kwargs`` it is called as ``hook(module, args, kwargs, output)``.
+            prepend: whether it comes before those that are there already.
+            always_call: whether it is called after an exception as well.
+        """
+        flags = []
+        if with_kwargs:
+            flags.append(self._forward_hooks_with_kwargs)
+        if always_call:
+            flags.append(self._forward_hooks_always_called)
+        return put_on(self._forward_hooks, hook, *flags, prepend=prepend)
+
+    def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Calls ``hook(module, grad_output)`` when gradients reach the outputs; a result replaces them."""
+        return put_on(self._backward_pre_hooks, hook, prepend=prepend)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Calls ``hook(module, grad_input, grad_output)`` when the inputs' gradients are known.
+
+        What it returns replaces ``grad_input``.
+        """
+        if self._is_full_backward_hook is False:
+            raise RuntimeError(
+                "Cannot use both regular backward hooks and full backward hooks on a single Module. "
+                "Please use only one of them."
+            )
+        self._is_full_backward_hook = True
+        return put_on(self._backward_hooks, hook, prepend=prepend)
+
+    def register_backward_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """The old form of :meth:`register_full_backward_hook`, which sees the last operation's gradients only."""
+        if self._is_full_backward_hook is True:
+            raise RuntimeError(
+                "Cannot use both regular backward hooks and full backward hooks on a single Module. "
+                "Please use only one of them."
+            )
+        self._is_full_backward_hook = False
+        return put_on(self._backward_hooks, hook)
+
+    # ------------------------------------------------------------ registration
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Makes a tensor part of the module's state without making it a parameter.
+
+        Args:
+            name: the attribute by which it is reached.
+            tensor: the buffer, or None: then it is not part of ``state_dict``.
+            persistent: whether it is part of ``state_dict``.
+        """
+        if "_buffers" not in self.__dict__:
+            raise AttributeError("cannot assign buffer before Module.__init__() call")
+        _check_name("buffer", name, 'buffer name can\'t contain "."')
+        if hasattr(self, name) and name not in self._buffers:
+            raise KeyError(f"attribute '{name}' already exists")
+        if tensor is not None and not isinstance(tensor, Tensor):
+            raise TypeError(
+                f"cannot assign '{typename(tensor)}' object to buffer '{name}' (torch Tensor or None required)"
+            )
+        for hook in _global_buffer_registration_hooks.values():
+            replaced = hook(self, name, tensor)
+            if replaced is not None:
+                tensor = replaced
+        self._buffers[name] = tensor
+        if persistent:
+            self._non_persistent_buffers_set.discard(name)
+        else:
+            self._non_persistent_buffers_set.add(name)
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """Makes a tensor one of the module's parameters.
+
+        Args:
+            name: the attribute by which it is reached.
+            param: the parameter, or None for one that is absent.
+        """
+        if "_parameters" not in self.__dict__:
+            raise AttributeError("cannot assign parameter before Module.__init__() call")
+        _check_name("parameter", name, 'parameter name can\'t contain "."')
+        if hasattr(self, name) and name not in self._parameters:
+            raise KeyError(f"attribute '{name}' already exists")
+        if param is None:
+            self._parameters[name] = None
+            return
+        if not isinstance(param, Parameter):
+            raise TypeError(
+                f"cannot assign '{typename(param)}' object to parameter '{name}' (torch.nn.Parameter or None required)"
+            )
+        if param._grad_fn is not None:
+            raise ValueError(
+                f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be created explicitly. "
+                f"To express '{name}' as a function of another Tensor, compute the value in the forward() method."
+            )
+        for hook in _global_parameter_registration_hooks.values():
+            replaced = hook(self, name, param)
+            if replaced is not None:
+                param = replaced
+        self._parameters[name] = param
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Makes a module a part of this one, reached by the attribute ``name``."""
+        if not isinstance(module, Module) and module is not None:
+            raise TypeError(f"{typename(module)} is not a Module subclass")
+        if not isinstance(name, str):
+            raise TypeError(f"module name should be a string. Got {typename(name)}")
+        if hasattr(self, name) and name not in self._modules:
+            raise KeyError(f"attribute '{name}' already exists")
+        _check_name("module", name, f'module name can\'t contain ".", got: {name}')
+        self._modules[name] = self._announced(name, module)
+
+    def register_module(self, name: str, module: Module | None) -> None:
+        """The same as :meth:`add_module`."""
+        self.add_module(name, module)
+
+    def _announced(self, name: str, module: Any) -> Any:
+        for hook in _global_module_registration_hooks.values():
+            replaced = hook(self, name, module)
+            if replaced is not None:
+                module = replaced
+        return module
+
+    def __getattr__(self, name: str) -> Any:
+        members = self.__dict__
+        for family in ("_parameters", "_buffers", "_modules"):
+            found = members.get(family)
+            if found is not None and name in found:
+                return found[name]
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        members = self.__dict__
+        parameters = members.get("_parameters")
+        if isinstance(value, Parameter):
+            if parameters is None:
+                raise AttributeError("cannot assign parameters before Module.__init__() call")
+            self._forget(name, "_buffers", "_modules", "_non_persistent_buffers_set")
+            self.register_parameter(name, value)
+        elif parameters is not None and name in parameters:
+            if value is not None:
+                raise TypeError(
+                    f"cannot assign '{typename(value)}' as parameter '{name}' (torch.nn.Parameter or None expected)"
+                )
+            self.register_parameter(name, None)
+        elif isinstance(value, Module):
+            if members.get("_modules") is None:
+                raise AttributeError("cannot assign module before Module.__init__() call")
+            self._forget(name, "_parameters", "_buffers", "_non_persistent_buffers_set")
+            members["_modules"][name] = self._announced(name, value)
+        elif name in members.get("_modules", ()):
+            if value is not None:
+                raise TypeError(
+                    f"cannot assign '{typename(value)}' as child module '{name}' (torch.nn.Module or None expected)"
+                )
+            members["_modules"][name] = self._announced(name, None)
+        elif name in members.get("_buffers", ()) or isinstance(value, Buffer):
+            self._set_buffer(name, value)
+        else:
+            object.__setattr__(self, name, value)
+
+    def _set_buffer(self, name: str, value: Any) -> None:
+        buffers = self.__dict__.get("_buffers")
+        if buffers is None:
+            raise AttributeError("cannot assign buffer before Module.__init__() call")
+        if value is not None and not isinstance(value, Tensor):
+            raise TypeError(
+                f"cannot assign '{typename(value)}' as buffer '{name}' (torch.nn.Buffer, torch.Tensor or None expected)"
+            )
+        if isinstance(value, Buffer):
+            self._forget(name, "_parameters", "_modules", "_non_persistent_buffers_set")
+            self.register_buffer(name, value, getattr(value, "persistent", True))
+            return
+        for hook in _global_buffer_registration_hooks.values():
+            replaced = hook(self, name, value)
+            if replaced is not None:
+                value = replaced
+        buffers[name] = value
+
+    def _forget(self, name: str, *families: str) -> None:
+        members = self.__dict__
+        members.pop(name, None)
+        for family in families:
+            found = members[family]
+            if name in found:
+                if isinstance(found, dict):
+                    del found[name]
+                else:
+                    found.discard(name)
+
+    def __delattr__(self, name: str) -> None:
+        if name in self._parameters:
+            del self._parameters[name]
+        elif name in self._buffers:
+            del self._buffers[name]
+            self._non_persistent_buffers_set.discard(name)
+        elif name in self._modules:
+            del self._modules[name]
+        else:
+            super().__delattr__(name)
+
+    def __dir__(self) -> list[str]:
+        names = {*dir(type(self)), *self.__dict__, *self._parameters, *self._buffers, *self._modules}
+        return sorted(name for name in names if not name[0].isdigit())
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        state.pop("_compiled_call_impl", None)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        # Saved by an earlier version, some may be missing.
+        for name in _DICTIONARIES:
+            self.__dict__.setdefault(name, OrderedDict())
+        self.__dict__.setdefault("_non_persistent_buffers_set", set())
+        self.__dict__.setdefault("_is_full_backward_hook", None)
+
+    # ------------------------------------------------------------ finding parts
+
+    def get_submodule(self, target: str) -> Module:
+        """The submodule of a dotted name, such as ``"layers.0.conv"``; this one itself for ``""``.
+
+        Raises:
+            AttributeError: if there is none.
+        """
+        found: Any = self
+        for step in target.split(".") if target else ():
+            if not hasattr(found, step):
+                raise AttributeError(f"{found._get_name()} has no attribute `{step}`")
+            found = getattr(found, step)
+            if not isinstance(found, Module):
+                raise AttributeError(f"`{step}` is not an nn.Module")
+        return found
+
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Puts a module in the place of the submodule of a dotted name.
+
+        Args:
+            target: the dotted name.
+            module: the new submodule.
+            strict: whether there must be one of that name already.
+
+        Raises:
+            ValueError: if ``target`` is empty, or ``module`` is not a module.
+            AttributeError: if a step of the name is missing or no module.
+        """
+        if target == "":
+            raise ValueError("Cannot set the submodule without a target name!")
+        path, _, name = target.rpartition(".")
+        if not isinstance(module, Module):
+            raise ValueError(f"`module` is not an nn.Module, found {type(module)}")
+        parent = self.get_submodule(path)
+        if strict and not hasattr(parent, name):
+            raise AttributeError(f"{parent._get_name()} has no attribute `{name}`")
+        if hasattr(parent, name) and not isinstance(getattr(parent, name), Module):
+            raise AttributeError(f"`{name}` is not an nn.Module")
+        setattr(parent, name, module)
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter of a dotted name.
+
+        Raises:
+            AttributeError: if there is none.
+        """
+        path, _, name = target.rpartition(".")
+        owner = self.get_submodule(path)
+        if not hasattr(owner, name):
+            raise AttributeError(f"{owner._get_name()} has no attribute `{name}`")
+        found = getattr(owner, name)
+        if not isinstance(found, Parameter):
+            raise AttributeError(f"`{name}` is not an nn.Parameter")
+        return found
+
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer of a dotted name.
+
+        Raises:
+            AttributeError: if there is none.
+        """
+        path, _, name = target.rpartition(".")
+        owner = self.get_submodule(path)
+        if not hasattr(owner, name):
+            raise AttributeError(f"{owner._get_name()} has no attribute `{name}`")
+        if name not in owner._buffers:
+            raise AttributeError(f"`{name}` is not a buffer")
+        return getattr(owner, name)
+
+    def _named_members(
+        self,
+        get_members_fn: Callable[[Module], Any],
+        prefix: str = "",
+        recurse: bool = True,
+        remove_duplicate: bool = True,
+    ) -> Iterator[tuple[str, Any]]:
+        seen: set[Any] = set()
+        owners = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate) if recurse else [(prefix, self)]
+        for path, owner in owners:
+            for name, member in get_members_fn(owner):
+                if member is None or member in seen:
+                    continue
+                if remove_duplicate:
+                    seen.add(member)
+                yield f"{path}.{name}" if path else name, member
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """Its parameters, each once; with those of all submodules unless ``recurse`` is False."""
+        for _, parameter in self.named_parameters(recurse=recurse):
+            yield parameter
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """Its parameters with their dotted names."""
+        yield from self._named_members(lambda owner: owner._parameters.items(), prefix, recurse, remove_duplicate)
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        """Its buffers, each once; with those of all submodules unless ``recurse`` is False."""
+        for _, buffer in self.named_buffers(recurse=recurse):
+            yield buffer
+
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Its buffers with their dotted names."""
+        yield from self._named_members(lambda owner: owner._buffers.items(), prefix, recurse, remove_duplicate)
+
+    def children(self) -> Iterator[Module]:
+        """Its direct submodules, each once."""
+        for _, module in self.named_children():
+            yield module
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Its direct submodules with their names."""
+        seen: set[Module] = set()
+        for name, module in self._modules.items():
+            if module is not None and module not in seen:
+                seen.add(module)
+                yield name, module
+
+    def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
+        """This module and all submodules, each once."""
+        for _, module in self.named_modules(remove_duplicate=remove_duplicate):
+            yield module
+
+    def named_modules(
+        self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
+        """This module and all submodules, with their dotted names."""
+        memo = set() if memo is None else memo
+        if self in memo:
+            return
+        if remove_duplicate:
+            memo.add(self)
+        yield prefix, self
+        for name, module in self._modules.items():
+            if module is not None:
+                path = f"{prefix}.{name}" if prefix else name
+                yield from module.named_modules(memo, path, remove_duplicate)
+
+    # ------------------------------------------------------------ changing all parts
+
+    def apply(self: T, fn: Callable[[Module], None]) -> T:
+        """Calls ``fn`` on every submodule, then on this one; returns it."""
+        for module in self.children():
+            module.apply(fn)
+        fn(self)
+        return self
+
+    def _apply(self: T, fn: Callable[[Any], Any], recurse: bool = True) -> T:
+        """Puts ``fn(tensor)`` into the place of every parameter, gradient and buffer."""
+        if recurse:
+            for module in self.children():
+                module._apply(fn)
+        for name, parameter in self._parameters.items():
+            if parameter is not None:
+                with no_grad():
+                    changed = fn(parameter)
+                self._parameters[name] = _refit(parameter, changed, fn)
+        for name, buffer in self._buffers.items():
+            if buffer is not None:
+                self._buffers[name] = fn(buffer)
+        return self
+
+    def cpu(self: T) -> T:
+        """Moves everything to the CPU."""
+        return self._apply(lambda tensor: tensor.cpu())
+
+    def cuda(self: T, device: Any = None) -> T:
+        """Moves everything to a GPU."""
+        return self._apply(lambda tensor: tensor.cuda(device))
+
+    def xpu(self: T, device: Any = None) -> T:
+        """Moves everything to an XPU, which there is none of: raises."""
+        return self._apply(lambda tensor: tensor.to(_numbered("xpu", device)))
+
+    def ipu(self: T, device: Any = None) -> T:
+        """Moves everything to an IPU, which there is none of: raises."""
+        return self._apply(lambda tensor: tensor.to(_numbered("ipu", device)))
+
+    def mtia(self: T, device: Any = None) -> T:
+        """Moves everything to an MTIA device, which there is none of: raises."""
+        return self._apply(lambda tensor: tensor.to(_numbered("mtia", device)))
+
+    def type(self: T, dst_type: Any) -> T:
+        """Converts everything to a type."""
+        return self._apply(lambda tensor: tensor.type(dst_type))
+
+    def float(self: T) -> T:
+        """Converts floating-point parameters and buffers to float32."""
+        return self._apply(lambda tensor: tensor.float() if tensor.is_floating_point() else tensor)
+
+    def double(self: T) -> T:
+        """Converts floating-point parameters and buffers to float64."""
+        return self._apply(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
+
+    def half(self: T) -> T:
+        """Converts floating-point parameters and buffers to float16."""
+        return self._apply(lambda tensor: tensor.half() if tensor.is_floating_point() else tensor)
+
+    def bfloat16(self: T) -> T:
+        """Converts floating-point parameters and buffers to bfloat16."""
+        return self._apply(lambda tensor: tensor.bfloat16() if tensor.is_floating_point() else tensor)
+
+    def to_empty(self: T, *, device: Any, recurse: bool = True) -> T:
+        """Moves everything to a device without its values, which do not matter then."""
+        from flambeau.ops.create import empty
+
+        return self._apply(lambda t: empty(t.shape, dtype=t.dtype, device=device or t.device), recurse)
+
+    def to(self: T, *args: Any, **kwargs: Any) -> T:
+        """Moves everything, and converts what is floating-point or complex, in place.
+
+        Forms: ``to(device, dtype)``, ``to(dtype)``, ``to(tensor)``, each with ``non_blocking`` and
+        ``memory_format``.
+
+        Raises:
+            TypeError: if the dtype is neither floating-point nor complex.
+        """
+        from flambeau.ops.cast import parsed_to
+
+        dtype, device, _ = parsed_to(*args, **kwargs)
+        if dtype is not None:
+            if not (dtype.is_floating_point or dtype.is_complex):
+                raise TypeError(
+                    f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype}"
+                )
+            if dtype.is_complex:
+                warnings.warn(
+                    "Complex modules are a new feature under active development whose design may change, and some "
+                    "modules might not work as expected when using complex tensors as parameters or buffers.",
+                    stacklevel=2,
+                )
+
+        def convert(tensor: Any) -> Any:
+            numeric = tensor.is_floating_point() or tensor.is_complex()
+            return tensor.to(device=device, dtype=dtype if numeric else None)
+
+        return self._apply(convert)
+
+    def train(self: T, mode: bool = True) -> T:
+        """Puts this module and all submodules into training mode, or out of it."""
+        if not isinstance(mode, bool):
+            raise ValueError("training mode is expected to be boolean")
+        self.training = mode
+        for module in self.children():
+            module.train(mode)
+        return self
+
+    def eval(self: T) -> T:
+        """Puts this module and all submodules into evaluation mode."""
+        return self.train(False)
+
+    def requires_grad_(self: T, requires_grad: bool = True) -> T:
+        """Sets whether the parameters are to be trained."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Takes the parameters' gradients away, or makes them zero."""
+        for parameter in self.parameters():
+            grad = parameter.grad
+            if grad is None:
+                continue
+            if set_to_none:
+                parameter.grad = None
+                continue
+            with no_grad():
+                write(grad, grad.new_zeros(grad.shape))
+            grad._grad_fn = None
+            grad._rg = False
+
+    def share_memory(self: T) -> T:
+        """Moves every tensor to memory that processes share."""
+        return self._apply(lambda tensor: tensor.share_memory_())
+
+    # ------------------------------------------------------------ printing
+
+    def _get_name(self) -> str:
+        return type(self).__name__
+
+    def extra_repr(self) -> str:
+        """What its printed form says in the brackets; nothing unless a module defines it."""
+        return ""
+
+    def __repr__(self) -> str:
+        extra = self.extra_repr()
+        lines = extra.split("\n") if extra else []
+        alone = len(lines) == 1 and not self._modules
+        for name, module in self._modules.items():
+            lines.append(f"({name}): {_indented(repr(module), 2)}")
+        if not lines:
+            return f"{self._get_name()}()"
+        if alone:
+            return f"{self._get_name()}({lines[0]})"
+        return f"{self._get_name()}(\n  " + "\n  ".join(lines) + "\n)"
+
+    def _replicate_for_data_parallel(self: T) -> T:
+        replica = type(self).__new__(type(self))
+        replica.__dict__ = self.__dict__.copy()
+        replica.__dict__["_parameters"] = {}
+        replica._buffers = replica._buffers.copy()
+        replica._modules = replica._modules.copy()
+        replica._is_replica = True
+        return replica
+
+
+_DICTIONARIES = (
+    "_backward_pre_hooks",
+    "_backward_hooks",
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_state_dict_hooks",
+    "_state_dict_pre_hooks",
+    "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
+)
+
+
+def _numbered(kind: str, index: Any) -> str:
+    return kind if index is None else f"{kind}:{index}"
+
+
+def _refit(parameter: Parameter, changed: Any, fn: Callable[[Any], Any]) -> Parameter:
+    """A parameter with other values: the same object, unless it comes from or goes to the device "meta"."""
+    same = (parameter.device is devices.meta) == (changed.device is devices.meta)
+    grad = parameter.grad
+    if same:
+        parameter.data = changed
+        fitted = parameter
+    else:
+        fitted = Parameter(changed, parameter.requires_grad)
+    if grad is not None:
+        with no_grad():
+            new_grad = fn(grad)
+        if same:
+            grad.data = new_grad
+        else:
+            fitted.grad = new_grad.requires_grad_(grad.requires_grad)
+    return fitted
