@@ -1,1 +1,281 @@
-"""Embedding tables."""
+"""Looking rows up in a table, and what becomes of their gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flambeau import dtypes
+from flambeau.autograd.grad_mode import mode as grad_mode
+from flambeau.graph.node import Aval
+from flambeau.ops.operator import NotDifferentiable, operator, public
+from flambeau.ops.samples import T, case
+from flambeau.tensor.tensor import Tensor
+
+# ---------------------------------------------------------------- what the family shares
+
+
+def require_indices(name: str, indices: Aval) -> None:
+    """Raises as PyTorch does where indices are not of an integer type that can be looked up."""
+    if indices.dtype not in (dtypes.int64, dtypes.int32):
+        raise RuntimeError(
+            "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got "
+            f"torch.{indices.dtype.title}Tensor instead (while checking arguments for {name}; convert the indices with "
+            ".long())"
+        )
+
+
+def check_rows(indices: Tensor, rows: int) -> None:
+    """Raises while recording, if the indices are known already, for a row that does not exist."""
+    value = indices._node.value
+    if type(value) is np.ndarray:
+        _check_range(value, rows)
+
+
+def _check_range(indices: np.ndarray, rows: int) -> None:
+    if indices.size and (indices.min() < 0 or indices.max() >= rows):
+        wrong = indices[(indices < 0) | (indices >= rows)].reshape(-1)[0]
+        raise IndexError(f"index out of range in self (row {int(wrong)} of a table of {rows} rows)")
+
+
+# ---------------------------------------------------------------- embedding
+
+
+def _embedding_rule(weight: Aval, indices: Aval, *, padding_idx: int, scale_grad_by_freq: bool) -> Aval:
+    if len(weight.shape) != 2:
+        raise RuntimeError("'weight' must be 2-D")
+    require_indices("embedding", indices)
+    return weight.of(indices.shape + weight.shape[1:])
+
+
+def _embedding_numpy(np: Any, weight: Any, indices: Any, **settings: Any) -> Any:
+    _check_range(indices, weight.shape[0])
+    return weight.take(indices, axis=0)
+
+
+def _embedding_lax(jnp: Any, weight: Any, indices: Any, **settings: Any) -> Any:
+    return jnp.take(weight, indices, axis=0, mode="clip")
+
+
+def _embedding_derivative(
+    grad: Tensor, weight_shape: tuple[int, ...], indices: Tensor, padding_idx: int, scale_grad_by_freq: bool
+) -> Any:
+    return EMBEDDING_BACKWARD(grad, indices, weight_shape[0], padding_idx, scale_grad_by_freq), None
+
+
+def _embedding_samples() -> list[Any]:
+    fn = "nn.functional.embedding"
+    long = {"dtype": "int64", "low": 0, "high": 4}
+    return [
+        case(fn, T(2, 5, **long), T(4, 3)),
+        case(fn, T(2, 9, **long), T(4, 3), padding_idx=1, finite=False),
+        case(fn, T(9, **long), T(4, 3), scale_grad_by_freq=True, gradgrad=False, finite=False),
+        case(fn, T(**long), T(4, 3)),
+        case(fn, T(0, **long), T(4, 3)),
+        case(fn, T(2, 3, dtype="int32", low=0, high=4), T(4, 3)),
+        case("embedding", T(4, 3), T(100, **long)),
+    ]
+
+
+EMBEDDING = operator(
+    "embedding",
+    _embedding_rule,
+    None,
+    _embedding_derivative,
+    numpy=_embedding_numpy,
+    lax=_embedding_lax,
+    moves=True,
+    samples=_embedding_samples,
+)
+
+
+def _embedding_backward_rule(g: Aval, indices: Aval, *, rows: int, padding_idx: int, scale_grad_by_freq: bool) -> Aval:
+    return g.of((rows, g.shape[-1]))
+
+
+def _embedding_backward_numpy(
+    np: Any, g: Any, indices: Any, *, rows: int, padding_idx: int, scale_grad_by_freq: bool
+) -> Any:
+    columns = g.shape[-1]
+    result = np.zeros((rows, columns), g.dtype)
+    if indices.size:
+        add_rows(np, result, indices.reshape(-1), g.reshape(-1, columns))
+    if scale_grad_by_freq:
+        counts = np.bincount(indices.reshape(-1), minlength=rows)
+        result /= np.maximum(counts, 1).astype(g.dtype)[:, None]
+    if padding_idx >= 0:
+        result[padding_idx] = 0
+    return result
+
+
+FEW = 8
+"""So few rows are summed one after the other."""
+
+
+def add_rows(np: Any, result: Any, index: Any, rows: Any) -> None:
+    """``result[index[i]] = Σ rows[i]``, for a result of zeros.
+
+    Rows are sorted by where they go; then all first ones are written at once, all second ones added, and so on.
+    """
+    order = np.argsort(index, kind="stable")
+    ordered = index[order]
+    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    counts = np.diff(np.append(starts, len(ordered)))
+    by_count = np.argsort(-counts, kind="stable")
+    starts, counts = starts[by_count], counts[by_count]
+    sums = rows[order[starts]]
+    for i in range(1, int(counts[0])):
+        left = int(np.searchsorted(-counts, -i, side="left"))
+        if left <= FEW:
+            # What is left goes to a few rows only, perhaps a great many to each.
+            for row in range(left):
+                first = starts[row]
+                sums[row] += rows[order[first + i : first + counts[row]]].sum(axis=0)
+            break
+        sums[:left] += rows[order[starts[:left] + i]]
+    result[ordered[starts]] = sums
+
+
+def _embedding_backward_lax(
+    jnp: Any, g: Any, indices: Any, *, rows: int, padding_idx: int, scale_grad_by_freq: bool
+) -> Any:
+    flat = indices.reshape(-1)
+    result = jnp.zeros((rows, g.shape[-1]), g.dtype).at[flat].add(g.reshape(-1, g.shape[-1]))
+    if scale_grad_by_freq:
+        counts = jnp.zeros(rows, g.dtype).at[flat].add(1)
+        result = result / jnp.maximum(counts, 1)[:, None]
+    if padding_idx >= 0:
+        result = result.at[padding_idx].set(0)
+    return result
+
+
+def _embedding_backward_derivative(
+    grad: Tensor, indices: Tensor, padding_idx: int, scale_grad_by_freq: bool
+) -> Any:
+    if scale_grad_by_freq:
+        raise RuntimeError("double backwards is not supported for embedding with scale_grad_by_freq")
+    found = EMBEDDING(grad, indices, -1, False)
+    if padding_idx >= 0:
+        found = found * (indices != padding_idx).unsqueeze(-1)
+    return found, None
+
+
+EMBEDDING_BACKWARD = operator(
+    "embedding_backward",
+    _embedding_backward_rule,
+    None,
+    _embedding_backward_derivative,
+    numpy=_embedding_backward_numpy,
+    lax=_embedding_backward_lax,
+    samples=lambda: _embedding_samples()[:2],
+)
+
+
+def _renorm_rule(weight: Aval, indices: Aval, *, max_norm: float, norm_type: float) -> Aval:
+    return weight.of()
+
+
+def _renorm_kernel(xp: Any, weight: Any, indices: Any, *, max_norm: float, norm_type: float) -> Any:
+    flat = indices.reshape(-1)
+    if xp is np:
+        used = np.zeros(weight.shape[0], bool)
+        used[flat] = True
+    else:
+        used = xp.zeros(weight.shape[0], bool).at[flat].set(True)
+    norms = _norms(xp, weight, norm_type)
+    factor = xp.where(used & (norms > max_norm), max_norm / (norms + 1e-7), xp.ones((), weight.dtype))
+    return weight * factor[:, None].astype(weight.dtype)
+
+
+def _norms(xp: Any, weight: Any, p: float) -> Any:
+    size = xp.abs(weight)
+    if p == float("inf"):
+        return xp.max(size, axis=1)
+    if p == 2:
+        return xp.sqrt(xp.sum(size * size, axis=1))
+    return xp.sum(size**p, axis=1) ** (1.0 / p)
+
+
+RENORM_ROWS = operator(
+    "embedding_renorm",
+    _renorm_rule,
+    _renorm_kernel,
+    NotDifferentiable("it corrects the table in place, outside of differentiation"),
+    samples=lambda: [
+        case("embedding_renorm_", T(4, 3), T(5, dtype="int64", low=0, high=4), 1.0, 2.0, grad=False, compare=False)
+    ],
+)
+
+
+@public()
+def embedding_renorm_(self: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> Tensor:
+    """Scales down, in place, those of the rows looked up whose norm exceeds ``max_norm``."""
+    from flambeau.tensor.views import write
+
+    check_rows(indices, self.shape[0])
+    before = grad_mode.grad
+    grad_mode.grad = False
+    try:
+        return write(self, RENORM_ROWS(self, indices, float(max_norm), float(norm_type)))
+    finally:
+        grad_mode.grad = before
+
+
+@public("embedding")
+def _embedding(
+    weight: Tensor, indices: Tensor, padding_idx: int = -1, scale_grad_by_freq: bool = False, sparse: bool = False
+) -> Tensor:
+    """Rows of ``weight`` at ``indices``; see ``nn.functional.embedding``."""
+    check_rows(indices, weight.shape[0])
+    return EMBEDDING(weight, indices, padding_idx, scale_grad_by_freq)
+
+
+@public(into="nn.functional")
+def embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """Rows of a table: ``weight[input]``.
+
+    Args:
+        input: indices, of any shape (*), int64 or int32.
+        weight: the table, (V, D).
+        padding_idx: a row that gets no gradient.
+        max_norm: first scale down, in place, those of the rows looked up whose norm exceeds it.
+        norm_type: which norm.
+        scale_grad_by_freq: divide a row's gradient by how often it was looked up.
+        sparse: accepted; gradients are always dense.
+
+    Shape: the result is (*, D).
+
+    Raises:
+        IndexError: for an index out of range.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.embedding(torch.tensor([1, 0]), torch.eye(2))
+        tensor([[0., 1.],
+                [1., 0.]])
+    """
+    rows = weight.shape[0]
+    if padding_idx is None:
+        padding_idx = -1
+    else:
+        padding_idx = checked_padding(padding_idx, rows)
+    if max_norm is not None:
+        embedding_renorm_(weight, input, max_norm, norm_type)
+    check_rows(input, rows)
+    return EMBEDDING(weight, input, padding_idx, scale_grad_by_freq)
+
+
+def checked_padding(padding_idx: int, rows: int) -> int:
+    """The padding row counted from the front."""
+    if not -rows <= padding_idx < rows:
+        raise AssertionError("Padding_idx must be within num_embeddings")
+    return padding_idx % rows
