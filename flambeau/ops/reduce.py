@@ -6,7 +6,8 @@ from typing import Any
 
 from flambeau import dtypes
 from flambeau.graph.node import Aval
-from flambeau.ops.operator import operator, public
+from flambeau.ops.cast import CAST
+from flambeau.ops.operator import INTEGER_RESULT, operator, public
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import wrapped_dim
 from flambeau.tensor.tensor import Tensor
@@ -65,7 +66,7 @@ SUM = operator(
 )
 
 
-@public(method=True)
+@public(method=True, out=True)
 def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """The sum along ``dim`` (all dimensions if None).
 
@@ -106,7 +107,7 @@ MEAN = operator(
 )
 
 
-@public(method=True)
+@public(method=True, out=True)
 def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """The arithmetic mean along ``dim`` (all dimensions if None).
 
@@ -121,3 +122,120 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes
             f"Got: {input.dtype.title}"
         )
     return MEAN(input, reduced_dims(dim, input.ndim), keepdim)
+
+
+# ---------------------------------------------------------------- prod
+
+
+def _prod_kernel(xp: Any, x: Any, *, dims: tuple[int, ...], keepdim: bool) -> Any:
+    return xp.prod(x, axis=dims, keepdims=keepdim, dtype=x.dtype)
+
+
+def _prod_derivative(grad: Tensor, x: Tensor, dims: tuple[int, ...], keepdim: bool) -> Tensor:
+    from flambeau.ops.scan import product_of_others
+
+    shape = x._node.aval.shape
+    if not shape:
+        return grad
+    others = product_of_others(x, dims[0]) if len(dims) == 1 else product_of_others(x.reshape(-1), 0).reshape(shape)
+    return restored(grad, shape, dims, keepdim) * (others.conj() if x.dtype.is_complex else others)
+
+
+PROD = operator(
+    "prod",
+    reduce_rule,
+    _prod_kernel,
+    _prod_derivative,
+    samples=lambda: [case("prod", T(2, 3)), case("prod", T(2, 3, 4), 1, keepdim=True), case("prod", T(0, 3), 0)],
+)
+
+
+@public(method=True, out=True)
+def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
+    """The product of all elements, or along ``dim``.
+
+    Integers and bools are multiplied as int64 unless ``dtype`` is given.
+    """
+    if dtype is None and input.dtype.category < dtypes.FLOATING:
+        dtype = dtypes.int64
+    if dtype is not None:
+        input = input.to(dtype)
+    return PROD(input, reduced_dims(dim, input.ndim), bool(keepdim))
+
+
+# ---------------------------------------------------------------- any, all
+
+
+def _logic_rule(x: Aval, *, dims: tuple[int, ...], keepdim: bool) -> Aval:
+    dtype = x.dtype if x.dtype is dtypes.uint8 else dtypes.bool_
+    return x.of(reduced_shape(x.shape, dims, keepdim), dtype)
+
+
+def _logic_kernel(name: str) -> Any:
+    def kernel(xp: Any, x: Any, *, dims: tuple[int, ...], keepdim: bool) -> Any:
+        result = getattr(xp, name)(x if x.dtype.kind == "b" else x != 0, axis=dims, keepdims=keepdim)
+        return xp.asarray(result).astype(x.dtype) if x.dtype == "uint8" else result
+
+    return kernel
+
+
+ANY = operator(
+    "any",
+    _logic_rule,
+    _logic_kernel("any"),
+    INTEGER_RESULT,
+    samples=lambda: [case("any", T(3, 4, dtype="bool")), case("any", T(3, 4, dtype="bool"), 1, True)],
+)
+ALL = operator(
+    "all",
+    _logic_rule,
+    _logic_kernel("all"),
+    INTEGER_RESULT,
+    samples=lambda: [case("all", T(3, 4, dtype="bool")), case("all", T(3, 4, dtype="bool"), 1, True)],
+)
+
+
+def _logic_dims(dim: Any, ndim: int) -> tuple[int, ...]:
+    # Unlike elsewhere, no dimensions means none, not all.
+    return () if isinstance(dim, list | tuple) and not dim else reduced_dims(dim, ndim)
+
+
+@public(method=True, out=True)
+def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """Whether an element along ``dim`` (of all if None) is not zero."""
+    return ANY(input, _logic_dims(dim, input.ndim), bool(keepdim))
+
+
+@public(method=True, out=True)
+def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """Whether no element along ``dim`` (of all if None) is zero."""
+    return ALL(input, _logic_dims(dim, input.ndim), bool(keepdim))
+
+
+# ---------------------------------------------------------------- counting, and sums without NaN
+
+
+@public(method=True)
+def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
+    """How many elements along ``dim`` (of all if None) are not zero."""
+    return SUM(CAST(input != 0, dtypes.int64), reduced_dims(dim, input.ndim), False)
+
+
+@public(method=True, out=True)
+def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
+    """The sum along ``dim``, NaN counted as zero."""
+    if input.dtype.is_complex:
+        raise RuntimeError("nansum does not support complex inputs")
+    if input.dtype.is_floating_point:
+        input = input.masked_fill(input != input, 0)
+    return sum(input, dim, keepdim, dtype=dtype)
+
+
+@public(method=True, out=True)
+def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
+    """The mean along ``dim`` of the elements that are not NaN."""
+    if input.dtype.category < dtypes.FLOATING:
+        raise RuntimeError(f"nanmean(): expected input to have floating point or complex dtype but got {input.dtype.title}")
+    count = (input == input).sum(dim, keepdim)
+    missing = input != input
+    return sum(input.masked_fill(missing, 0), dim, keepdim, dtype=dtype) / count
