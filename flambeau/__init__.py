@@ -25,6 +25,6 @@ methods.attach()
 for _n in ("attention","bitwise","cast","compare","complex","conv","create","distance","dropout","embedding","fft","index","join","linalg","loss","math","matmul","norm","padding","pointwise","pool","random","reduce","resample","rnn","scan","shape","slicing","softmax","sort","special","trigonometry","views","activation","arrange","counting","extrema","gather","moments","strided"):
     globals().pop(_n, None)
 globals().update(NAMESPACES["torch"])
-from flambeau import nn, optim  # noqa: E402
+from flambeau import nn, optim, special  # noqa: E402
 functional = nn.functional
 from flambeau.capture.compiled import compile  # noqa: E402

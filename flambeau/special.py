@@ -1,0 +1,5 @@
+"""Special functions."""
+
+from flambeau.ops.operator import NAMESPACES
+
+globals().update(NAMESPACES["special"])
