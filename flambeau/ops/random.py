@@ -5,6 +5,7 @@ The values become leaves; nothing random is recorded.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -476,13 +477,15 @@ def _ends(a: Any, b: Any, named: dict[str, Any], low: Any, high: Any) -> tuple[A
 def normal_(input: Tensor, mean: float = 0, std: float = 1, *, generator: Any = None) -> Tensor:
     """Fills the tensor with normal numbers."""
     _need_floating(input.dtype, "normal_kernel_cpu", complex_too=True)
+    from flambeau.random_transforms import cast
+
     gapless = _is_gapless(input)
 
     def draw(bits: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         if gapless or dtype.kind == "c":
             return bits.normal(shape, dtype, float(mean), float(std))
         # Where memory is not in order, PyTorch draws the numbers pair by pair at any size.
-        return bits.normal_pairs(shape, dtype, float(mean), float(std))
+        return cast(bits._normal_pairs(math.prod(shape), float(mean), float(std)), dtype).reshape(shape)
 
     return _refill(input, draw, generator, "NormalBackward0")
 

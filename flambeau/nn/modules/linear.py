@@ -41,7 +41,6 @@ class Linear(Module):
         torch.Size([4, 2])
     """
 
-    __constants__ = ["in_features", "out_features"]
     in_features: int
     out_features: int
     weight: Tensor
@@ -99,7 +98,6 @@ class Bilinear(Module):
         ValueError: if ``in1_features`` is not positive.
     """
 
-    __constants__ = ["in1_features", "in2_features", "out_features"]
     in1_features: int
     in2_features: int
     out_features: int
