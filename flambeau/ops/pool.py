@@ -1,1 +1,314 @@
-"""Pooling."""
+"""Pooling: what becomes of the elements in a window that slides over an image."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from flambeau.dtypes import int64
+from flambeau.ops.avg_pool import AVG_POOL
+from flambeau.ops.max_pool import MAX_POOL, MAX_POOL_INDICES, MAX_UNPOOL
+from flambeau.ops.operator import public
+from flambeau.ops.pool_windows import adaptive, axis_values, sliding
+from flambeau.ops.taps import Taps, tapped
+from flambeau.tensor.tensor import Tensor
+
+
+def _max_pool(
+    name: str,
+    axes: int,
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil_mode: bool,
+    return_indices: bool,
+) -> Any:
+    windows = sliding(name, input, axes, kernel_size, stride, padding, dilation, ceil_mode)
+    return MAX_POOL_INDICES(input, windows) if return_indices else MAX_POOL(input, windows)
+
+
+_MAX_DOC = """The largest element of each window{more}.
+
+    Args:
+        input: (N, C, {axes}) or (C, {axes}).
+        kernel_size, stride, padding, dilation: of the windows, one number or {count}; the stride is the
+            kernel's size if None, padding counts as minus infinity.
+        ceil_mode: round the number of windows up rather than down.
+        return_indices: also give where in the image (flattened) each maximum is.
+
+    Raises:
+        RuntimeError: if the windows do not fit, or padding exceeds half of them.
+    """
+_AXES = {1: "L", 2: "H, W", 3: "D, H, W"}
+
+
+def _define_max_pool(axes: int) -> None:
+    name = f"max_pool{axes}d"
+
+    def max_pool(
+        input: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> Any:
+        return _max_pool(name, axes, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+    def max_pool_with_indices(
+        input: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = True,
+    ) -> Any:
+        return _max_pool(name, axes, input, kernel_size, stride, padding, dilation, ceil_mode, True)
+
+    def torch_max_pool(
+        input: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+    ) -> Any:
+        return _max_pool(name, axes, input, kernel_size, stride, padding, dilation, ceil_mode, False)
+
+    def min_pool(
+        input: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> Any:
+        found = _max_pool(
+            f"min_pool{axes}d", axes, -input, kernel_size, stride, padding, dilation, ceil_mode, return_indices
+        )
+        return (-found[0], found[1]) if return_indices else -found
+
+    words = {"axes": _AXES[axes], "count": axes}
+    max_pool.__name__ = torch_max_pool.__name__ = name
+    max_pool.__doc__ = torch_max_pool.__doc__ = _MAX_DOC.format(more="", **words)
+    max_pool_with_indices.__name__ = f"{name}_with_indices"
+    max_pool_with_indices.__doc__ = _MAX_DOC.format(more=", and where it is", **words)
+    min_pool.__name__ = f"min_pool{axes}d"
+    min_pool.__doc__ = _MAX_DOC.format(more=" of the negated input, negated: the smallest", **words)
+    public(into="nn.functional")(max_pool)
+    public(into="torch")(torch_max_pool)
+    public(into="nn.functional")(max_pool_with_indices)
+    if axes == 1:
+        public(name="max_pool1d_with_indices", into="torch")(max_pool_with_indices)
+    public(into="nn.functional")(min_pool)
+
+
+for _axes_count in (1, 2, 3):
+    _define_max_pool(_axes_count)
+
+
+@public(into="torch nn.functional")
+def avg_pool1d(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """The mean of each window; see :func:`avg_pool2d`.  Shape: (N, C, L) or (C, L)."""
+    windows = sliding("avg_pool1d", input, 1, kernel_size, stride, padding, 1, ceil_mode, count_include_pad)
+    return AVG_POOL(input, windows)
+
+
+@public(into="nn.functional")
+def avg_pool2d(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """The mean of each window.
+
+    Args:
+        input: (N, C, H, W) or (C, H, W).
+        kernel_size, stride, padding: of the windows; the stride is the kernel's size if None.
+        ceil_mode: round the number of windows up rather than down.
+        count_include_pad: whether the zeros of the padding count as elements.
+        divisor_override: divide by this instead of the number of elements.
+
+    Raises:
+        RuntimeError: if the windows do not fit, or padding exceeds half of them.
+    """
+    windows = sliding(
+        "avg_pool2d", input, 2, kernel_size, stride, padding, 1, ceil_mode, count_include_pad, divisor_override
+    )
+    return AVG_POOL(input, windows)
+
+
+@public(into="nn.functional")
+def avg_pool3d(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """The mean of each window; see :func:`avg_pool2d`.  Shape: (N, C, D, H, W) or (C, D, H, W)."""
+    windows = sliding(
+        "avg_pool3d", input, 3, kernel_size, stride, padding, 1, ceil_mode, count_include_pad, divisor_override
+    )
+    return AVG_POOL(input, windows)
+
+
+def _adaptive_avg(name: str, axes: int, input: Tensor, output_size: Any) -> Tensor:
+    windows = adaptive(name, input, axes, output_size)
+    if not windows.adaptive:
+        return AVG_POOL(input, windows)
+    return tapped(input, [Taps("mean", n, out) for n, out in zip(windows.size, windows.out, strict=True)])
+
+
+@public(into="torch nn.functional")
+def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
+    """Means of windows chosen so that ``output_size`` results come out; see :func:`adaptive_avg_pool2d`."""
+    return _adaptive_avg("adaptive_avg_pool1d", 1, input, output_size)
+
+
+@public(into="nn.functional")
+def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
+    """Means of windows chosen so that ``output_size`` results come out.
+
+    Window i along an axis spans ``floor(i * n / out)`` to ``ceil((i + 1) * n / out)``.
+
+    Args:
+        input: (N, C, H, W) or (C, H, W).
+        output_size: one number or one per axis; None keeps the axis as it is.
+    """
+    return _adaptive_avg("adaptive_avg_pool2d", 2, input, output_size)
+
+
+@public(into="nn.functional")
+def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
+    """Means of windows chosen so that ``output_size`` results come out; see :func:`adaptive_avg_pool2d`."""
+    return _adaptive_avg("adaptive_avg_pool3d", 3, input, output_size)
+
+
+def _adaptive_max(name: str, axes: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
+    windows = adaptive(name, input, axes, output_size)
+    if return_indices or windows.adaptive:
+        found = MAX_POOL_INDICES(input, windows)
+        return found if return_indices else found[0]
+    return MAX_POOL(input, windows)
+
+
+def _define_adaptive_max(axes: int) -> None:
+    name = f"adaptive_max_pool{axes}d"
+
+    def adaptive_max_pool(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+        return _adaptive_max(name, axes, input, output_size, return_indices)
+
+    def with_indices(input: Tensor, output_size: Any, return_indices: bool = True) -> Any:
+        return _adaptive_max(name, axes, input, output_size, True)
+
+    adaptive_max_pool.__name__ = name
+    adaptive_max_pool.__doc__ = "Maxima of windows chosen so that ``output_size`` results come out (as for the means)."
+    with_indices.__name__ = f"{name}_with_indices"
+    with_indices.__doc__ = "Maxima of windows chosen so that ``output_size`` results come out, and where they are."
+    public(into="nn.functional")(adaptive_max_pool)
+    public(into="nn.functional")(with_indices)
+    if axes == 1:
+        public(name=name, into="torch")(with_indices)
+
+
+for _axes_count in (1, 2, 3):
+    _define_adaptive_max(_axes_count)
+
+
+def _define_unpool(axes: int) -> None:
+    name = f"max_unpool{axes}d"
+
+    def max_unpool(
+        input: Tensor,
+        indices: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        output_size: Any = None,
+    ) -> Tensor:
+        kernel = axis_values(name, "kernel_size", kernel_size, axes)
+        steps = kernel if stride is None else axis_values(name, "stride", stride, axes)
+        pads = axis_values(name, "padding", padding, axes)
+        if indices.dtype is not int64:
+            raise RuntimeError(f"elements in indices should be type int64 but got: {indices.dtype.title}")
+        if input.shape != indices.shape:
+            raise RuntimeError(
+                f"Expected shape of indices to be same as that of the input tensor ({list(input.shape)}) but got "
+                f"indices tensor with shape: {list(indices.shape)}"
+            )
+        if input.ndim not in (axes + 1, axes + 2):
+            raise RuntimeError(
+                f"Input to {name} should be a {axes + 1}d or {axes + 2}d Tensor, but got a tensor with {input.ndim} "
+                "dimensions"
+            )
+        have = tuple(input.shape[input.ndim - axes :])
+        default = tuple([(n - 1) * s + k - 2 * p for n, s, k, p in zip(have, steps, kernel, pads, strict=True)])
+        size = default if output_size is None else tuple(output_size)[-axes:]
+        if output_size is not None and len(output_size) not in (axes, axes + 1, axes + 2):
+            raise ValueError(
+                f"output_size should be a sequence containing {axes} or {axes + 2} elements, but it has a length of "
+                f"'{len(output_size)}'"
+            )
+        for d, (n, base, s) in enumerate(zip(size, default, steps, strict=True)):
+            if not base - s < n < base + s:
+                raise ValueError(
+                    f'invalid output_size "{list(size)}" (dim {d} must be between {base - s} and {base + s})'
+                )
+        return MAX_UNPOOL(input, indices, tuple([int(n) for n in size]))
+
+    max_unpool.__name__ = name
+    max_unpool.__doc__ = f"""Puts the results of a max pooling back where ``indices`` says they were, zeros elsewhere.
+
+    Args:
+        input, indices: as ``max_pool{axes}d`` gives them.
+        kernel_size, stride, padding: of that pooling, from which the size follows unless ``output_size`` gives it.
+    """
+    public(into="nn.functional")(max_unpool)
+
+
+for _axes_count in (1, 2, 3):
+    _define_unpool(_axes_count)
+
+
+def _lp_pool(input: Tensor, norm_type: float, axes: int, kernel_size: Any, stride: Any, ceil_mode: bool) -> Tensor:
+    name = f"lp_pool{axes}d"
+    kernel = axis_values(name, "kernel_size", kernel_size, axes)
+    mean = AVG_POOL(input.pow(norm_type), sliding(name, input, axes, kernel, stride, 0, 1, ceil_mode))
+    return (mean.sign() * mean.abs().relu() * prod(kernel)).pow(1.0 / norm_type)
+
+
+@public(into="nn.functional")
+def lp_pool1d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+    """``(sum of x^p)^(1/p)`` over each window, with p the ``norm_type``."""
+    return _lp_pool(input, norm_type, 1, kernel_size, stride, ceil_mode)
+
+
+@public(into="nn.functional")
+def lp_pool2d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+    """``(sum of x^p)^(1/p)`` over each window, with p the ``norm_type``."""
+    return _lp_pool(input, norm_type, 2, kernel_size, stride, ceil_mode)
+
+
+@public(into="nn.functional")
+def lp_pool3d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+    """``(sum of x^p)^(1/p)`` over each window, with p the ``norm_type``."""
+    return _lp_pool(input, norm_type, 3, kernel_size, stride, ceil_mode)

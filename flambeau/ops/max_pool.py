@@ -1,0 +1,323 @@
+"""Maximum pooling: the maxima of windows, where they are, and what goes back to there."""
+
+from __future__ import annotations
+
+from itertools import product
+from math import prod
+from typing import Any
+
+from flambeau.dtypes import int64
+from flambeau.graph.node import Aval
+from flambeau.ops.conv_kernels import Ints
+from flambeau.ops.operator import operator
+from flambeau.ops.pool_windows import (
+    Windows,
+    along,
+    axes_of,
+    lowest,
+    padded_to_reach,
+    place_parts,
+    pool_rule,
+    window_tables,
+)
+from flambeau.ops.samples import T, case
+from flambeau.tensor.tensor import Tensor
+
+# ---------------------------------------------------------------- the maximum
+
+
+def _max_numpy(np: Any, x: Any, *, windows: Windows) -> Any:
+    for a, axis in reversed(list(enumerate(axes_of(windows, x.ndim)))):
+        x = _max_along(np, x, windows, a, axis)
+    return x
+
+
+def _max_along(np: Any, x: Any, windows: Windows, a: int, axis: int) -> Any:
+    if windows.kernel[a] == 1 and windows.stride[a] == 1 and not windows.padding[a]:
+        return x
+    result = None
+    parts = [windows.valid(a, k) for k in range(windows.kernel[a])]
+    whole = [given for wanted, given in parts if wanted == slice(0, windows.out[a])]
+    if len(whole) > 1:
+        result = np.maximum(x[along(x.ndim, axis, whole[0])], x[along(x.ndim, axis, whole[1])])
+    elif whole:
+        result = x[along(x.ndim, axis, whole[0])].copy(order="K")
+    else:
+        shape = (*x.shape[:axis], windows.out[a], *x.shape[axis + 1 :])
+        result = np.full(shape, lowest(np, x.dtype), x.dtype)
+    for given in whole[2:]:
+        np.maximum(result, x[along(x.ndim, axis, given)], out=result)
+    for wanted, given in parts:
+        if wanted.start < wanted.stop and wanted != slice(0, windows.out[a]):
+            target = result[along(x.ndim, axis, wanted)]
+            np.maximum(target, x[along(x.ndim, axis, given)], out=target)
+    return result
+
+
+def _max_lax(jnp: Any, x: Any, *, windows: Windows) -> Any:
+    import numpy as np
+
+    for a, axis in reversed(list(enumerate(axes_of(windows, x.ndim)))):
+        padded = padded_to_reach(jnp, x, windows, a, axis, lowest(np, x.dtype))
+        step, out = windows.stride[a], windows.out[a]
+        result = None
+        for k in range(windows.kernel[a]):
+            begin = k * windows.dilation[a]
+            part = padded[along(x.ndim, axis, slice(begin, begin + (out - 1) * step + 1, step))]
+            result = part if result is None else jnp.maximum(result, part)
+        x = result
+    return x
+
+
+def _max_derivative(grad: Tensor, x: Tensor, out: Tensor, windows: Windows) -> Tensor:
+    return MAX_POOL_INPUT(grad, x, out, windows)
+
+
+MAX_POOL = operator(
+    "max_pool",
+    pool_rule,
+    None,
+    _max_derivative,
+    numpy=_max_numpy,
+    lax=_max_lax,
+    samples=lambda: [
+        case("nn.functional.max_pool2d", T(2, 3, 6, 8), 2),
+        case("nn.functional.max_pool2d", T(2, 3, 7, 9), (3, 2), stride=(2, 1), padding=1),
+        case("nn.functional.max_pool2d", T(3, 7, 9), 3, stride=2, padding=1, ceil_mode=True),
+        case("nn.functional.max_pool2d", T(1, 2, 9, 9), 3, stride=1, padding=1, dilation=2),
+        case("nn.functional.max_pool2d", T(2, 2, 6, 6, dtype="int64"), 2),
+        case("nn.functional.max_pool1d", T(2, 3, 8), 3),
+        case("nn.functional.max_pool3d", T(1, 2, 5, 4, 6), 2, padding=1),
+    ],
+    grad_name=lambda call: f"MaxPool{len(call.params['windows'].size)}DWithIndicesBackward0",
+)
+
+
+# ---------------------------------------------------------------- its gradient
+
+
+def _max_input_rule(grad: Aval, x: Aval, y: Aval, *, windows: Windows) -> Aval:
+    return x.of()
+
+
+def _max_input_numpy(np: Any, grad: Any, x: Any, y: Any, *, windows: Windows) -> Any:
+    """Each window's gradient goes to its first maximum; to its last NaN, if it has any."""
+    # Bits are multiplied by 0 or 1 rather than numbers, so that infinite gradients stay where they belong.
+    bits = np.dtype(f"i{x.itemsize}")
+    left = np.empty_like(y)
+    left[...] = grad
+    left = left.view(bits)
+    tiled = windows.tiles
+    result = np.empty_like(x) if windows.covers else np.zeros_like(x)
+    places = list(product(*map(range, windows.kernel)))
+    for place in places:
+        wanted, given = place_parts(windows, x.ndim, place)
+        hit = x[given] == y[wanted]
+        if tiled:
+            moved = np.multiply(left[wanted], hit, out=result.view(bits)[given])
+        else:
+            moved = np.multiply(left[wanted], hit)
+            result[given] += moved.view(x.dtype)
+        if place != places[-1]:
+            left[wanted] -= moved
+    if y.dtype.kind == "f" and np.isnan(y.min(initial=0)):
+        left[...] = np.where(np.isnan(y), grad, 0).astype(y.dtype).view(bits)
+        for place in reversed(places):
+            wanted, given = place_parts(windows, x.ndim, place)
+            moved = np.multiply(left[wanted], np.isnan(x[given]))
+            result[given] += moved.view(x.dtype)
+            left[wanted] -= moved
+    return result
+
+
+def _max_input_lax(jnp: Any, grad: Any, x: Any, y: Any, *, windows: Windows) -> Any:
+    import numpy as np
+    from jax import lax
+
+    reached = x
+    for a, axis in enumerate(axes_of(windows, x.ndim)):
+        reached = padded_to_reach(jnp, reached, windows, a, axis, lowest(np, x.dtype))
+    zero = jnp.zeros((), x.dtype)
+    lead = x.ndim - len(windows.size)
+    places = list(product(*map(range, windows.kernel)))
+
+    def spread(result: Any, order: Any, free: Any, is_hit: Any) -> Any:
+        for place in order:
+            starts = [0] * lead + [k * d for k, d in zip(place, windows.dilation, strict=True)]
+            steps = [1] * lead + list(windows.stride)
+            stops = [b + (n - 1) * s + 1 for b, n, s in zip(starts, y.shape, steps, strict=True)]
+            hit = is_hit(lax.slice(reached, starts, stops, steps)) & free
+            free = free & ~hit
+            sizes = zip(starts, reached.shape, stops, steps, strict=True)
+            part = lax.pad(jnp.where(hit, grad, zero), zero, [(b, n - stop, s - 1) for b, n, stop, s in sizes])
+            result = part if result is None else result + part
+        return result
+
+    result = spread(None, places, jnp.ones(y.shape, bool), lambda here: here == y)
+    if x.dtype.kind == "f":
+        nan = jnp.isnan(y)
+        result = lax.cond(
+            nan.any(), lambda found: spread(found, places[::-1], nan, jnp.isnan), lambda found: found, result
+        )
+    begin = [0] * lead + list(windows.padding)
+    # Where windows do not reach the end, what they leave out has no gradient.
+    reach = [b + n for b, n in zip(begin, x.shape, strict=True)]
+    config = [(0, max(0, r - n), 0) for r, n in zip(reach, result.shape, strict=True)]
+    return lax.slice(lax.pad(result, zero, config), begin, reach)
+
+
+def _max_input_derivative(grad: Tensor, x: Tensor, needs: tuple[bool, ...], windows: Windows) -> Any:
+    return POOL_GATHER(grad, MAX_POOL_INDICES(x, windows)[1], len(windows.size)), None, None
+
+
+MAX_POOL_INPUT = operator(
+    "max_pool_input",
+    _max_input_rule,
+    None,
+    _max_input_derivative,
+    numpy=_max_input_numpy,
+    lax=_max_input_lax,
+    samples=lambda: [case("nn.functional.max_pool2d", T(2, 3, 6, 5), 3, stride=1, padding=1)],
+    grad_name=lambda call: f"MaxPool{len(call.params['windows'].size)}DWithIndicesBackwardBackward0",
+)
+
+
+# ---------------------------------------------------------------- the maximum with its place
+
+
+def _max_indices_rule(x: Aval, *, windows: Windows) -> tuple[Aval, Aval]:
+    values = pool_rule(x, windows=windows)
+    return values, values.of(dtype=int64)
+
+
+def _max_indices_kernel(xp: Any, x: Any, *, windows: Windows) -> Any:
+    import numpy as np
+
+    tables = window_tables(windows)
+    dims = len(windows.size)
+    best = place_of_best = None
+    for place in product(*[range(table.shape[1]) for table in tables]):
+        grids = np.ix_(*[table[:, k] for table, k in zip(tables, place, strict=True)])
+        here = x[(..., *grids)]
+        at = np.zeros((1,) * dims, np.int64)
+        for grid, n in zip(grids, windows.size, strict=True):
+            at = at * n + grid
+        if best is None:
+            best, place_of_best = here, xp.broadcast_to(xp.asarray(at), here.shape)
+            continue
+        better = (here > best) | (here != here)
+        best = xp.where(better, here, best)
+        place_of_best = xp.where(better, at, place_of_best)
+    return best, place_of_best
+
+
+def _max_indices_derivative(grads: Any, outs: Any, x_shape: Ints, windows: Windows) -> Tensor:
+    return POOL_SCATTER(grads[0], outs[1], windows.size)
+
+
+MAX_POOL_INDICES = operator(
+    "max_pool_indices",
+    _max_indices_rule,
+    _max_indices_kernel,
+    _max_indices_derivative,
+    samples=lambda: [
+        case("nn.functional.max_pool2d", T(2, 3, 6, 5), 3, stride=2, padding=1, return_indices=True),
+        case("nn.functional.adaptive_max_pool2d", T(2, 3, 6, 5), (4, 3)),
+        case("nn.functional.adaptive_max_pool1d", T(3, 7), 3, return_indices=True),
+        case("nn.functional.adaptive_max_pool3d", T(1, 2, 4, 5, 3), 2),
+    ],
+    grad_name=lambda call: f"MaxPool{len(call.params['windows'].size)}DWithIndicesBackward0",
+)
+
+
+# ---------------------------------------------------------------- places as numbers: gather, scatter, unpool
+
+
+def _flat(xp: Any, x: Any, axes: int) -> Any:
+    lead = x.shape[: x.ndim - axes]
+    return x.reshape(*lead, prod(x.shape[x.ndim - axes :]))
+
+
+def _gather_rule(x: Aval, indices: Aval, *, axes: int) -> Aval:
+    return x.of(indices.shape)
+
+
+def _gather_kernel(xp: Any, x: Any, indices: Any, *, axes: int) -> Any:
+    return xp.take_along_axis(_flat(xp, x, axes), _flat(xp, indices, axes), axis=-1).reshape(indices.shape)
+
+
+POOL_GATHER = operator(
+    "pool_gather",
+    _gather_rule,
+    _gather_kernel,
+    lambda grad, indices, x_shape, axes: (POOL_SCATTER(grad, indices, tuple(x_shape[len(x_shape) - axes :])), None),
+    moves=True,
+    samples=lambda: [case("nn.functional.max_unpool1d", T(1, 1, 1), T(1, 1, 1, dtype="int64", low=0, high=3), 3)],
+)
+
+
+def _scatter_rule(grad: Aval, indices: Aval, *, size: Ints) -> Aval:
+    return grad.of((*grad.shape[: len(grad.shape) - len(size)], *size))
+
+
+def _scatter_numpy(np: Any, grad: Any, indices: Any, *, size: Ints) -> Any:
+    axes = len(size)
+    values, places = _flat(np, grad, axes), _flat(np, indices, axes)
+    rows = prod(values.shape[:-1])
+    places = places.reshape(rows, -1) + np.arange(rows)[:, None] * prod(size)
+    count = rows * prod(size)
+    total = np.bincount(places.ravel(), values.ravel(), count) if count else np.zeros(0)
+    return total.astype(grad.dtype).reshape(*grad.shape[: grad.ndim - axes], *size)
+
+
+def _scatter_lax(jnp: Any, grad: Any, indices: Any, *, size: Ints) -> Any:
+    axes = len(size)
+    values, places = _flat(jnp, grad, axes), _flat(jnp, indices, axes)
+    rows = prod(values.shape[:-1])
+    values, places = values.reshape(rows, -1), places.reshape(rows, -1)
+    target = jnp.zeros((rows, prod(size)), grad.dtype).at[jnp.arange(rows)[:, None], places].add(values)
+    return target.reshape(*grad.shape[: grad.ndim - axes], *size)
+
+
+POOL_SCATTER = operator(
+    "pool_scatter",
+    _scatter_rule,
+    None,
+    lambda grad, indices, size: (POOL_GATHER(grad, indices, len(size)), None),
+    numpy=_scatter_numpy,
+    lax=_scatter_lax,
+    samples=lambda: [case("nn.functional.adaptive_max_pool2d", T(2, 3, 6, 5), (4, 3))],
+)
+
+
+def _unpool_numpy(np: Any, x: Any, indices: Any, *, size: Ints) -> Any:
+    axes = len(size)
+    if indices.size and (indices.min() < 0 or indices.max() >= prod(size)):
+        wrong = indices.min() if indices.min() < 0 else indices.max()
+        raise RuntimeError(
+            f"Found an invalid max index: {wrong} (output volumes are of size {'x'.join(map(str, size))}"
+        )
+    target = np.zeros((*x.shape[: x.ndim - axes], prod(size)), x.dtype)
+    np.put_along_axis(target, _flat(np, indices, axes), _flat(np, x, axes), -1)
+    return target.reshape(*x.shape[: x.ndim - axes], *size)
+
+
+def _unpool_lax(jnp: Any, x: Any, indices: Any, *, size: Ints) -> Any:
+    axes = len(size)
+    rows = prod(x.shape[: x.ndim - axes])
+    values, places = x.reshape(rows, -1), indices.reshape(rows, -1)
+    target = jnp.zeros((rows, prod(size)), x.dtype).at[jnp.arange(rows)[:, None], places].set(values)
+    return target.reshape(*x.shape[: x.ndim - axes], *size)
+
+
+MAX_UNPOOL = operator(
+    "max_unpool",
+    _scatter_rule,
+    None,
+    lambda grad, indices, size: (POOL_GATHER(grad, indices, len(size)), None),
+    numpy=_unpool_numpy,
+    lax=_unpool_lax,
+    moves=True,
+    samples=lambda: [case("nn.functional.max_unpool1d", T(1, 1, 1), T(1, 1, 1, dtype="int64", low=0, high=3), 3)],
+    grad_name=lambda call: f"MaxUnpool{len(call.params['size'])}DBackward0",
+)
