@@ -268,7 +268,7 @@ def _rnn_forward(plan: Plan, x: Any, h0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b
         if kind == "tanh":
             np.tanh(now, now)
         else:
-            np.maximum(now, zero, now)
+            np.maximum(now, zero, out=now)
         h = now
     return y
 
