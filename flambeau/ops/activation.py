@@ -22,7 +22,9 @@ def require_floating(x: Aval, kernel: str, complex: bool = False) -> None:
     """Raises as PyTorch does for a type that has no kernel."""
     if x.dtype.category == dtypes.FLOATING or (complex and x.dtype.category == dtypes.COMPLEX):
         return
-    raise NotImplementedError(f"\"{kernel}\" not implemented for '{x.dtype.title}' (given {x}; convert it with .float())")
+    raise NotImplementedError(
+        f"\"{kernel}\" not implemented for '{x.dtype.title}' (given {x}; convert it with .float())"
+    )
 
 
 def activation(
@@ -80,9 +82,7 @@ def activation(
     backward = operator(
         f"{name}_backward", backward_rule, backward_kernel, second, numpy=backward_numpy, samples=lambda: samples()[:1]
     )
-    return operator(
-        name, rule, forward, derivative, numpy=forward_numpy, samples=samples, grad_name=grad_name
-    )
+    return operator(name, rule, forward, derivative, numpy=forward_numpy, samples=samples, grad_name=grad_name)
 
 
 def _chained(xp: Any, g: Any, slope: Any) -> Any:
@@ -151,7 +151,12 @@ RELU = operator(
     _relu_rule,
     _relu_kernel,
     _relu_derivative,
-    samples=lambda: [case("relu", T(3, 4)), case("relu", T(0, 2)), case("relu", T(3, dtype="int32")), case("nn.functional.relu", T())],
+    samples=lambda: [
+        case("relu", T(3, 4)),
+        case("relu", T(0, 2)),
+        case("relu", T(3, dtype="int32")),
+        case("nn.functional.relu", T()),
+    ],
 )
 
 
@@ -619,9 +624,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
                 f"and channel size = {channels}."
             )
     if weight.ndim > 1:
-        raise RuntimeError(
-            f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.ndim}"
-        )
+        raise RuntimeError(f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.ndim}")
     if ndim < 2:
         shape: tuple[int, ...] = (1,) * ndim
     else:
@@ -638,7 +641,9 @@ def _rrelu(
 ) -> Tensor:
     """``x`` above 0, below it x times a slope drawn from [lower, upper) (in evaluation their mean)."""
     if lower > upper:
-        raise RuntimeError(f"Lower bound should be less than or equal to the upper bound (rrelu was given {lower} and {upper})")
+        raise RuntimeError(
+            f"Lower bound should be less than or equal to the upper bound (rrelu was given {lower} and {upper})"
+        )
     require_floating(input._node.aval, "rrelu_out_cpu")
     if not training:
         return LEAKY_RELU(input, ((float(lower) + float(upper)) / 2,))

@@ -150,9 +150,7 @@ def _embedding_backward_lax(
     return result
 
 
-def _embedding_backward_derivative(
-    grad: Tensor, indices: Tensor, padding_idx: int, scale_grad_by_freq: bool
-) -> Any:
+def _embedding_backward_derivative(grad: Tensor, indices: Tensor, padding_idx: int, scale_grad_by_freq: bool) -> Any:
     if scale_grad_by_freq:
         raise RuntimeError("double backwards is not supported for embedding with scale_grad_by_freq")
     found = EMBEDDING(grad, indices, -1, False)

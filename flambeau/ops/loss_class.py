@@ -201,11 +201,20 @@ def _cross_entropy_kernel(
 
 
 def _cross_entropy_derivative(
-    grads: Any, x: Tensor, target: Tensor, weight: Any, outs: Any, ignore_index: int, reduction: str, label_smoothing: float
+    grads: Any,
+    x: Tensor,
+    target: Tensor,
+    weight: Any,
+    outs: Any,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float,
 ) -> Any:
-    return CROSS_ENTROPY_BACKWARD(
-        grads[0], x, outs[1].detach(), target, weight, ignore_index, reduction, label_smoothing
-    ), None, None
+    return (
+        CROSS_ENTROPY_BACKWARD(grads[0], x, outs[1].detach(), target, weight, ignore_index, reduction, label_smoothing),
+        None,
+        None,
+    )
 
 
 def _cross_entropy_samples() -> list[Any]:
@@ -379,7 +388,9 @@ def cross_entropy(
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     checked_reduction(reduction)
     if not isinstance(target, Tensor):
-        raise TypeError(f"cross_entropy_loss(): argument 'target' (position 2) must be Tensor, not {type(target).__name__}")
+        raise TypeError(
+            f"cross_entropy_loss(): argument 'target' (position 2) must be Tensor, not {type(target).__name__}"
+        )
     if input.ndim == 0:
         raise RuntimeError("Expected input to have at least one dimension (cross_entropy: the logits of the classes)")
     given, wanted = input._node.aval, target._node.aval
@@ -388,7 +399,12 @@ def cross_entropy(
     classes = given.shape[min(1, len(given.shape) - 1)]
     check_classes(target, classes, ignore_index)
     return CROSS_ENTROPY(
-        input, target, weight, ignore_index, "mean" if reduction == "elementwise_mean" else reduction, float(label_smoothing)
+        input,
+        target,
+        weight,
+        ignore_index,
+        "mean" if reduction == "elementwise_mean" else reduction,
+        float(label_smoothing),
     )[0]
 
 
@@ -439,9 +455,7 @@ def _nll_kernel(xp: Any, x: Any, target: Any, weight: Any, *, ignore_index: int,
     return terms.normalized(xp, each, reduction)
 
 
-def _nll_derivative(
-    grad: Tensor, x: Tensor, target: Tensor, weight: Any, ignore_index: int, reduction: str
-) -> Any:
+def _nll_derivative(grad: Tensor, x: Tensor, target: Tensor, weight: Any, ignore_index: int, reduction: str) -> Any:
     # Only the shape of x is of use.
     return NLL_BACKWARD(grad, x.detach(), target, weight, ignore_index, reduction), None, None
 
@@ -469,7 +483,9 @@ NLL = operator(
 )
 
 
-def _nll_backward_rule(g: Aval, x: Aval, target: Aval, weight: Aval | None, *, ignore_index: int, reduction: str) -> Aval:
+def _nll_backward_rule(
+    g: Aval, x: Aval, target: Aval, weight: Aval | None, *, ignore_index: int, reduction: str
+) -> Aval:
     return x.of()
 
 
@@ -481,9 +497,7 @@ def _nll_backward_kernel(
     return _subtract_at(xp, xp.zeros(x.shape, x.dtype), terms.index, values, terms.axis)
 
 
-def _nll_backward_derivative(
-    grad: Tensor, target: Tensor, weight: Any, ignore_index: int, reduction: str
-) -> Any:
+def _nll_backward_derivative(grad: Tensor, target: Tensor, weight: Any, ignore_index: int, reduction: str) -> Any:
     return NLL(grad, target, weight, ignore_index, reduction), None, None, None
 
 
@@ -524,10 +538,6 @@ def nll_loss(
         raise RuntimeError("input tensor should be 1D or 2D")
     given = input._node.aval.shape
     if len(given) == 2 and target.ndim == 1 and given[0] != target.shape[0]:
-        raise ValueError(
-            f"Expected input batch_size ({given[0]}) to match target batch_size ({target.shape[0]})."
-        )
+        raise ValueError(f"Expected input batch_size ({given[0]}) to match target batch_size ({target.shape[0]}).")
     check_classes(target, given[min(1, len(given) - 1)], ignore_index)
     return NLL(input, target, weight, ignore_index, reduction)
-
-

@@ -180,9 +180,7 @@ def _log_softmax(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> 
 
 
 @public(into="nn.functional")
-def softmax(
-    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtypes.dtype | None = None
-) -> Tensor:
+def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtypes.dtype | None = None) -> Tensor:
     """``exp(xᵢ) / Σⱼ exp(xⱼ)`` along ``dim``; without ``dim`` one is chosen, with a warning."""
     if dim is None:
         dim = implicit_dim("softmax", input.ndim, _stacklevel)
@@ -200,9 +198,7 @@ def log_softmax(
 
 
 @public(into="nn.functional")
-def softmin(
-    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtypes.dtype | None = None
-) -> Tensor:
+def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtypes.dtype | None = None) -> Tensor:
     """``softmax(-input)``: small elements get large weights."""
     if dim is None:
         dim = implicit_dim("softmin", input.ndim, _stacklevel)
@@ -210,9 +206,7 @@ def softmin(
 
 
 @public(into="nn.functional")
-def gumbel_softmax(
-    logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
-) -> Tensor:
+def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
     """Samples of the Gumbel-softmax distribution: ``softmax((logits + Gumbel noise) / tau)``.
 
     Args:
