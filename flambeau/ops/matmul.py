@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flambeau.dtypes import BOOL
 from flambeau.graph.node import Aval
 from flambeau.ops.operator import operator, public
 from flambeau.ops.pointwise import broadcast_shapes, conj
@@ -20,20 +21,35 @@ def same_types(name: str, x: Aval, y: Aval) -> None:
         )
 
 
+_WORDS = {
+    **{"Float": "float", "Double": "double", "Long": "long long", "Int": "int", "Short": "short", "Bool": "bool"},
+    **{"Char": "signed char", "Byte": "unsigned char", "Half": "c10::Half", "BFloat16": "c10::BFloat16"},
+    **{"ComplexFloat": "c10::complex<float>", "ComplexDouble": "c10::complex<double>"},
+}
+
+
 def _word(x: Aval) -> str:
-    words = {"Float": "float", "Double": "double", "Long": "long long", "Int": "int", "Half": "c10::Half"}
-    return words.get(x.dtype.title, x.dtype.title)
+    return _WORDS.get(x.dtype.title, x.dtype.title)
 
 
 # ---------------------------------------------------------------- matmul
 
 
 def _matmul_rule(x: Aval, y: Aval) -> Aval:
-    same_types("matmul", x, y)
     a, b = x.shape, y.shape
     if not a or not b:
         raise RuntimeError(
             f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D"
+        )
+    if x.dtype is not y.dtype:
+        if len(a) == len(b) == 1:
+            raise RuntimeError(
+                f"dot : expected both vectors to have same dtype, but found {x.dtype.title} and {y.dtype.title}"
+            )
+        same_types("matmul", x, y)
+    if x.dtype.category == BOOL:
+        raise NotImplementedError(
+            f"\"{_cpu_name(len(a), len(b))}\" not implemented for 'Bool' (convert the operands, with .to(torch.int))"
         )
     rows = a[:-1][-1:]
     columns = b[-1:] if len(b) > 1 else ()
@@ -42,6 +58,12 @@ def _matmul_rule(x: Aval, y: Aval) -> Aval:
         raise RuntimeError(_mismatch(a, b))
     batch = broadcast_shapes(a[:-2], b[:-2])
     return x.of(batch + rows + columns)
+
+
+def _cpu_name(a: int, b: int) -> str:
+    if b == 1:
+        return "dot" if a == 1 else "addmv_impl_cpu"
+    return "addmm_impl_cpu_" if a <= 2 and b == 2 else "bmm"
 
 
 def _mismatch(a: tuple[int, ...], b: tuple[int, ...]) -> str:

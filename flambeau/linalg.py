@@ -1,0 +1,5 @@
+"""Linear algebra."""
+
+from flambeau.ops.operator import NAMESPACES
+
+globals().update(NAMESPACES["linalg"])

@@ -1,0 +1,611 @@
+"""The named products of matrices and vectors: mm, bmm, mv, dot and their sums with a third operand.
+
+Each checks the number of dimensions that its name promises; the product itself is ``matmul``, so that there
+is one derivative and one way to the fast kernels.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from flambeau.dtypes import BOOL, FLOATING, INTEGER, result_dtype
+from flambeau.graph.node import Aval
+from flambeau.ops.matmul import MATMUL
+from flambeau.ops.operator import operator, public
+from flambeau.ops.pointwise import broadcast_shapes, checked_tensor, conj
+from flambeau.ops.samples import T, case
+from flambeau.ops.views import wrapped_dim
+from flambeau.tensor.tensor import Tensor
+
+# ---------------------------------------------------------------- two operands
+
+
+@public(method=True, out=True)
+def mm(input: Tensor, mat2: Tensor) -> Tensor:
+    """The product of two matrices, (N, K) and (K, M).
+
+    Raises:
+        RuntimeError: if an operand is no matrix, or the inner sizes or the types differ.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.mm(torch.ones(2, 3), torch.ones(3, 1))
+        tensor([[3.],
+                [3.]])
+    """
+    _matrices(input, mat2)
+    return MATMUL(input, mat2)
+
+
+def _matrices(input: Tensor, mat2: Tensor) -> None:
+    checked_tensor("mm", "input", 1, input)
+    checked_tensor("mm", "mat2", 2, mat2)
+    if input.ndim != 2:
+        raise RuntimeError("self must be a matrix")
+    if mat2.ndim != 2:
+        raise RuntimeError("mat2 must be a matrix")
+
+
+@public(method=True, out=True)
+def bmm(input: Tensor, mat2: Tensor) -> Tensor:
+    """The product of two stacks of matrices, (B, N, K) and (B, K, M), without broadcasting.
+
+    Raises:
+        RuntimeError: if an operand does not have three dimensions, or the sizes or the types do not fit.
+    """
+    _stacks(input, mat2)
+    return MATMUL(input, mat2)
+
+
+def _stacks(batch1: Tensor, batch2: Tensor) -> None:
+    for name, batch in (("batch1", batch1), ("batch2", batch2)):
+        if batch.ndim != 3:
+            raise RuntimeError(f"{name} must be a 3D tensor")
+    count, _, inner = batch1.shape
+    if tuple(batch2.shape[:2]) != (count, inner):
+        raise RuntimeError(
+            f"Expected size for first two dimensions of batch2 tensor to be: [{count}, {inner}] but got: "
+            f"[{batch2.shape[0]}, {batch2.shape[1]}]."
+        )
+    if batch1.dtype is not batch2.dtype:
+        raise RuntimeError(f"expected scalar type {batch1.dtype.title} but found {batch2.dtype.title}")
+
+
+@public(method=True, out=True)
+def mv(input: Tensor, vec: Tensor) -> Tensor:
+    """The product of a matrix (N, M) and a vector (M).
+
+    Raises:
+        RuntimeError: if the operands are not a matrix and a vector, or their sizes do not fit.
+    """
+    _matrix_and_vector(1, input, vec)
+    return MATMUL(input, vec)
+
+
+def _matrix_and_vector(added: int, mat: Tensor, vec: Tensor) -> None:
+    if mat.ndim != 2 or vec.ndim != 1 or added > 1:
+        raise RuntimeError(f"vector + matrix @ vector expected, got {added}, {mat.ndim}, {vec.ndim}")
+    if mat.shape[1] != vec.shape[0]:
+        raise RuntimeError(
+            f"size mismatch, got input ({mat.shape[0]}), mat ({mat.shape[0]}x{mat.shape[1]}), vec ({vec.shape[0]})"
+        )
+
+
+def _vectors(x: Tensor, y: Tensor) -> None:
+    if x.ndim != 1 or y.ndim != 1:
+        raise RuntimeError(f"1D tensors expected, but got {x.ndim}D and {y.ndim}D tensors")
+    if x.dtype is not y.dtype:
+        raise RuntimeError(
+            f"dot : expected both vectors to have same dtype, but found {x.dtype.title} and {y.dtype.title}"
+        )
+    if x.shape != y.shape:
+        raise RuntimeError(
+            f"inconsistent tensor size, expected tensor [{x.shape[0]}] and src [{y.shape[0]}] to have the same number of "
+            f"elements, but got {x.shape[0]} and {y.shape[0]} elements respectively"
+        )
+
+
+@public(method=True, out=True)
+def dot(input: Tensor, tensor: Tensor) -> Tensor:
+    """``sum(input * tensor)`` of two vectors; nothing is conjugated.
+
+    Raises:
+        RuntimeError: if an operand is no vector, or the sizes or the types differ.
+    """
+    _vectors(input, tensor)
+    return MATMUL(input, tensor)
+
+
+@public(method=True, out=True)
+def vdot(input: Tensor, other: Tensor) -> Tensor:
+    """``sum(conj(input) * other)`` of two vectors."""
+    _vectors(input, other)
+    return MATMUL(conj(input), other)
+
+
+@public(method=True, out=True)
+def inner(input: Tensor, other: Tensor) -> Tensor:
+    """The sums of products over the last dimensions; with a zero-dim operand, the product.
+
+    Shape: (..., K) and (*, K) give (..., *).
+    """
+    if not input.ndim or not other.ndim:
+        return input * other
+    if input.shape[-1] != other.shape[-1]:
+        raise RuntimeError(
+            "inner() the last dimension must match on both input tensors but got shapes "
+            f"{list(input.shape)} and {list(other.shape)}"
+        )
+    size = input.shape[-1]
+    rows, columns = input.shape[:-1], other.shape[:-1]
+    product = MATMUL(input.reshape(rows.numel(), size), other.reshape(columns.numel(), size).t())
+    return product.reshape(tuple(rows) + tuple(columns))
+
+
+@public("ger", method=True, out=True)
+@public(method=True, out=True)
+def outer(input: Tensor, vec2: Tensor) -> Tensor:
+    """All products of an element of ``input`` and one of ``vec2``: (N) and (M) give (N, M)."""
+    for name, vector in (("self", input), ("vec2", vec2)):
+        if vector.ndim != 1:
+            raise RuntimeError(f"outer: Expected 1-D argument {name}, but got {vector.ndim}-D")
+    return input.unsqueeze(1) * vec2
+
+
+@public(into="linalg", out=True)
+def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
+    """``sum(conj(x) * y)`` along ``dim``, broadcast over the rest."""
+    for name, vector in (("x", x), ("y", y)):
+        _floating_operand("linalg.vecdot", name, vector)
+    if x.dtype is not y.dtype:
+        raise RuntimeError(
+            f"linalg.vecdot: Expected x and y to have the same dtype, but found x of type {x.dtype.title} and y of type "
+            f"{y.dtype.title} instead"
+        )
+    return (conj(x) * y).sum(dim)
+
+
+def _floating_operand(function: str, name: str, tensor: Tensor) -> None:
+    checked_tensor(function, name, 1, tensor)
+    if tensor.dtype.category < FLOATING:
+        raise RuntimeError(
+            f"{function}: Expected a floating point or complex tensor as input. Got {tensor.dtype.title}"
+        )
+
+
+# ---------------------------------------------------------------- a product added to a third operand
+
+
+def _weights(input: Tensor, beta: Any, alpha: Any) -> tuple[Any, Any]:
+    """The factors as the type of the result has them."""
+    category = input.dtype.category
+    if category == BOOL:
+        return bool(beta), bool(alpha)
+    if category == INTEGER:
+        for name, factor in (("beta", beta), ("alpha", alpha)):
+            if isinstance(factor, float | complex):
+                raise RuntimeError(f"For integral input tensors, argument {name} must not be a floating point number.")
+    return beta, alpha
+
+
+def _blend(input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
+    """``beta * input + alpha * product`` where, as in BLAS, a beta of zero hides what ``input`` holds."""
+    if alpha != 1:
+        product = product * alpha
+    if beta == 0:
+        return product
+    return (input if beta == 1 else input * beta) + product
+
+
+def _expanded(input: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return input if tuple(input.shape) == shape else input.expand(shape)
+
+
+@public(method=True, inplace=True, out=True)
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """``beta * input + alpha * (mat1 @ mat2)``.
+
+    Shape: mat1 (N, K), mat2 (K, M); input broadcast to (N, M).
+
+    Raises:
+        RuntimeError: if the shapes or the types do not fit.
+    """
+    for name, mat in (("mat1", mat1), ("mat2", mat2)):
+        if mat.ndim != 2:
+            raise RuntimeError(f"{name} must be a matrix, got {mat.ndim}-D tensor")
+    product = MATMUL(mat1, mat2)
+    _expanded(input, tuple(product.shape))
+    if input.dtype is not mat2.dtype:
+        raise RuntimeError(
+            f"self and mat2 must have the same dtype, but got {input.dtype.title} and {mat2.dtype.title}"
+        )
+    beta, alpha = _weights(input, beta, alpha)
+    return _expanded(_blend(input, product, beta, alpha), tuple(product.shape))
+
+
+@public(method=True, inplace=True, out=True)
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """``beta * input + alpha * (mat @ vec)``.
+
+    Shape: mat (N, M), vec (M); input broadcast to (N).
+    """
+    _matrix_and_vector(input.ndim, mat, vec)
+    if input.shape and input.shape[0] not in (1, mat.shape[0]):
+        raise RuntimeError(
+            f"size mismatch, got input ({input.shape[0]}), mat ({mat.shape[0]}x{mat.shape[1]}), vec ({vec.shape[0]})"
+        )
+    if input.dtype is not mat.dtype or input.dtype is not vec.dtype:
+        raise RuntimeError(
+            f"addmv input tensors must have the same dtype, but got {input.dtype.title}, {mat.dtype.title}, and "
+            f"{vec.dtype.title}"
+        )
+    beta, alpha = _weights(input, beta, alpha)
+    return _blend(input, MATMUL(mat, vec), beta, alpha)
+
+
+@public(method=True, inplace=True, out=True)
+def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """``beta * input + alpha * sum_b batch1[b] @ batch2[b]``.
+
+    Shape: batch1 (B, N, K), batch2 (B, K, M); input broadcast to (N, M).
+    """
+    _stacks(batch1, batch2)
+    count, rows, size = batch1.shape
+    columns = batch2.shape[2]
+    _expanded(input, (rows, columns))
+    if input.dtype is not batch1.dtype:
+        raise RuntimeError(
+            f"Input dtypes must be the same, got: input {input.dtype.title}, batch1: {batch1.dtype.title}, batch2: "
+            f"{batch2.dtype.title}"
+        )
+    beta, alpha = _weights(input, beta, alpha)
+    # The sum over the batch is part of one product.
+    left = batch1.permute(1, 0, 2).reshape(rows, count * size)
+    return _blend(input, MATMUL(left, batch2.reshape(count * size, columns)), beta, alpha)
+
+
+@public(method=True, inplace=True, out=True)
+def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """``beta * input + alpha * (batch1 @ batch2)``.
+
+    Shape: batch1 (B, N, K), batch2 (B, K, M); input broadcast to (B, N, M).
+    """
+    if input.dtype is not batch1.dtype or input.dtype is not batch2.dtype:
+        raise RuntimeError(
+            f"Input dtypes must be the same, got: input {input.dtype.title}, batch1: {batch1.dtype.title}, batch2: "
+            f"{batch2.dtype.title}"
+        )
+    if batch1.ndim == 3 and batch2.ndim == 3:
+        _expanded(input, (batch1.shape[0], batch1.shape[1], batch2.shape[2]))
+    _stacks(batch1, batch2)
+    beta, alpha = _weights(input, beta, alpha)
+    return _blend(input, MATMUL(batch1, batch2), beta, alpha)
+
+
+@public(method=True, inplace=True, out=True)
+def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """``beta * input + alpha * outer(vec1, vec2)``.
+
+    Shape: vec1 (N), vec2 (M); input broadcast to (N, M).
+    """
+    for name, vector in (("vec1", vec1), ("vec2", vec2)):
+        if vector.ndim != 1:
+            raise RuntimeError(f"addr: Expected 1-D argument {name}, but got {vector.ndim}-D")
+    shape = (vec1.shape[0], vec2.shape[0])
+    _expanded(input, shape)
+    common = result_dtype(tensor._node.aval for tensor in (input, vec1, vec2))
+    input, product = input.to(common), (vec1.unsqueeze(1) * vec2).to(common)
+    beta, alpha = _weights(input, beta, alpha)
+    return _blend(input, product, beta, alpha)
+
+
+# ---------------------------------------------------------------- several matrices
+
+
+@public()
+def chain_matmul(*matrices: Tensor, out: Tensor | None = None) -> Tensor:
+    """The product of matrices in the order that costs least; of one matrix, the matrix itself."""
+    if not matrices:
+        raise RuntimeError("chain_matmul(): Expected one or more matrices")
+    warnings.warn(
+        "torch.chain_matmul is deprecated and will be removed in a future PyTorch release. Use torch.linalg.multi_dot "
+        "instead, which accepts a list of two or more tensors rather than multiple parameters.",
+        UserWarning,
+        stacklevel=3,
+    )
+    for matrix in matrices:
+        if matrix.ndim != 2:
+            raise RuntimeError(f"Tensor dimension is {matrix.ndim}, expected 2 instead.")
+    result = matrices[0] if len(matrices) == 1 else multi_dot(list(matrices))
+    if out is None:
+        return result
+    from flambeau.tensor.out import write_out
+
+    return write_out("chain_matmul", result, out)
+
+
+@public(into="linalg", out=True)
+def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
+    """The product of two or more matrices, multiplied in the order that costs least.
+
+    The first and the last may be vectors, a row and a column.  The order comes from dynamic programming over
+    the sizes (Cormen et al., Introduction to Algorithms, chapter 15.2).
+
+    Raises:
+        RuntimeError: if there are fewer than two, or neighbours do not fit.
+    """
+    tensors = list(tensors)
+    _check_chain(tensors)
+    first, last = tensors[0].ndim == 1, tensors[-1].ndim == 1
+    if first:
+        tensors[0] = tensors[0].unsqueeze(0)
+    if last:
+        tensors[-1] = tensors[-1].unsqueeze(1)
+    sizes = [tensor.shape[0] for tensor in tensors] + [tensors[-1].shape[1]]
+    product = _multiplied(tensors, _best_splits(sizes), 0, len(tensors) - 1)
+    if first:
+        product = product.squeeze(0)
+    return product.squeeze(-1) if last else product
+
+
+def _check_chain(tensors: list[Tensor]) -> None:
+    if len(tensors) < 2:
+        raise RuntimeError(f"multi_dot(): expected at least 2 tensors but got {len(tensors)}")
+    for place, tensor in (("first", tensors[0]), ("last", tensors[-1])):
+        if tensor.ndim not in (1, 2):
+            raise RuntimeError(f"multi_dot(): the {place} tensor must be 1D or 2D but got {tensor.ndim}D")
+    for i, tensor in enumerate(tensors):
+        if 0 < i < len(tensors) - 1 and tensor.ndim != 2:
+            raise RuntimeError(f"multi_dot(): tensor {i} must be 2D but got {tensor.ndim}D")
+        if tensor.dtype is not tensors[0].dtype:
+            words = {"Float": "float", "Double": "double", "Long": "long int"}
+            one, two = (words.get(t.dtype.title, t.dtype.title) for t in (tensors[0], tensor))
+            raise RuntimeError(
+                f"multi_dot(): all tensors must have be the same dtype but tensor 0 is {one} and tensor {i} {two}"
+            )
+    for i, (one, two) in enumerate(zip(tensors, tensors[1:], strict=False)):
+        if one.shape[-1] != two.shape[0]:
+            raise RuntimeError(
+                f"multi_dot(): tensors {i} and {i + 1} with shapes {list(one.shape)} and {list(two.shape)} cannot be "
+                "multiplied"
+            )
+
+
+def _best_splits(sizes: list[int]) -> dict[tuple[int, int], int]:
+    """Where to split the chain from i to j, matrix i being of ``sizes[i]`` by ``sizes[i + 1]``."""
+    count = len(sizes) - 1
+    cost = {(i, i): 0 for i in range(count)}
+    splits = {}
+    for length in range(1, count):
+        for i in range(count - length):
+            j = i + length
+            cost[i, j], splits[i, j] = min(
+                (cost[i, k] + cost[k + 1, j] + sizes[i] * sizes[k + 1] * sizes[j + 1], k) for k in range(i, j)
+            )
+    return splits
+
+
+def _multiplied(tensors: list[Tensor], splits: dict[tuple[int, int], int], i: int, j: int) -> Tensor:
+    if i == j:
+        return tensors[i]
+    k = splits[i, j]
+    return MATMUL(_multiplied(tensors, splits, i, k), _multiplied(tensors, splits, k + 1, j))
+
+
+@public(method=True, out=True)
+def matrix_power(input: Tensor, n: int) -> Tensor:
+    """The n-th power of square matrices, by repeated squaring; of the inverse if ``n`` is negative.
+
+    Shape: (..., N, N).
+
+    Raises:
+        RuntimeError: if the matrices are not square; LinAlgError if ``n`` is negative and one is singular.
+    """
+    if input.ndim < 2:
+        raise RuntimeError("linalg.matrix_power: The input tensor A must have at least 2 dimensions.")
+    if input.shape[-1] != input.shape[-2]:
+        raise RuntimeError(
+            f"linalg.matrix_power: A must be batches of square matrices, but they are {input.shape[-2]} by "
+            f"{input.shape[-1]} matrices"
+        )
+    if n == 0:
+        from flambeau.ops.linalg import identity
+
+        return identity(input).expand(input.shape).clone()
+    if n < 0:
+        from flambeau.ops.linalg import inv
+
+        input, n = inv(input), -n
+    result = None
+    while True:
+        if n & 1:
+            result = input if result is None else MATMUL(result, input)
+        n >>= 1
+        if not n:
+            return result.clone() if result is input else result  # type: ignore[union-attr]
+        input = MATMUL(input, input)
+
+
+@public("matrix_power", into="linalg", out=True)
+def _linalg_matrix_power(A: Tensor, n: int) -> Tensor:
+    """The n-th power of square matrices; see :func:`matrix_power`."""
+    return matrix_power(A, n)
+
+
+@public("matmul", into="linalg", out=True)
+def _linalg_matmul(input: Tensor, other: Tensor) -> Tensor:
+    """The matrix product; see :func:`flambeau.matmul`."""
+    return MATMUL(input, other)
+
+
+# ---------------------------------------------------------------- cross, trace, kron, bilinear, vander
+
+
+def _cross_rule(x: Aval, y: Aval, *, dim: int) -> Aval:
+    return x.of(broadcast_shapes(x.shape, y.shape))
+
+
+def _cross_kernel(xp: Any, x: Any, y: Any, *, dim: int) -> Any:
+    x, y = xp.moveaxis(x, dim, 0), xp.moveaxis(y, dim, 0)
+    parts = [x[(i + 1) % 3] * y[(i + 2) % 3] - x[(i + 2) % 3] * y[(i + 1) % 3] for i in range(3)]
+    return xp.stack(parts, axis=dim)
+
+
+def _cross_derivative(grad: Tensor, x: Tensor, y: Tensor, dim: int, needs: tuple[bool, ...]) -> Any:
+    left = CROSS(conj(y), grad, dim) if needs[0] else None
+    return left, CROSS(grad, conj(x), dim) if needs[1] else None
+
+
+CROSS = operator(
+    "cross",
+    _cross_rule,
+    _cross_kernel,
+    _cross_derivative,
+    promote="common",
+    grad_name="LinalgCrossBackward0",
+    samples=lambda: [
+        case("cross", T(2, 3), T(2, 3), dim=1),
+        case("linalg.cross", T(3, 4), T(3, 1), dim=0),
+        case("cross", T(0, 3), T(0, 3), dim=-1),
+    ],
+)
+
+
+@public("cross", into="linalg", out=True)
+def _linalg_cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
+    """The cross product of vectors of three elements along ``dim``, broadcast over the rest."""
+    if input.ndim != other.ndim:
+        raise RuntimeError("linalg.cross: inputs must have the same number of dimensions.")
+    at = wrapped_dim(dim, input.ndim)
+    if input.shape[at] != 3 or other.shape[at] != 3:
+        raise RuntimeError(
+            f"linalg.cross: inputs dimension {dim} must have length 3. Got {input.shape[at]} and {other.shape[at]}"
+        )
+    return CROSS(input, other, at)
+
+
+@public(method=True, out=True)
+def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
+    """The cross product along ``dim``; by default, with a warning, along the first dimension of size three."""
+    if dim is None:
+        warnings.warn(
+            "Using torch.cross without specifying the dim arg is deprecated.\nPlease either pass the dim explicitly or "
+            "simply use torch.linalg.cross.\nThe default value of dim will change to agree with that of linalg.cross in "
+            "a future release.",
+            UserWarning,
+            stacklevel=3,
+        )
+        dim = next((i for i, n in enumerate(input.shape) if n == 3), None)
+        if dim is None:
+            raise RuntimeError("no dimension of size 3 in input")
+    return _linalg_cross(input, other, dim=dim)
+
+
+def _trace_rule(x: Aval) -> Aval:
+    return x.of(())
+
+
+def _trace_kernel(xp: Any, x: Any) -> Any:
+    return xp.trace(x, dtype=x.dtype)
+
+
+def _trace_derivative(grad: Tensor, x_shape: tuple[int, ...]) -> Tensor:
+    from flambeau.ops.linalg import unit
+
+    return grad * unit(x_shape, grad)
+
+
+TRACE = operator(
+    "trace",
+    _trace_rule,
+    _trace_kernel,
+    _trace_derivative,
+    samples=lambda: [case("trace", T(3, 3)), case("trace", T(2, 4)), case("trace", T(0, 3))],
+)
+
+
+@public(method=True)
+def trace(input: Tensor) -> Tensor:
+    """The sum of the diagonal of a matrix; integers and bools are summed as int64."""
+    if input.ndim != 2:
+        raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {input.ndim}")
+    return TRACE(input.long() if input.dtype.category < FLOATING else input)
+
+
+@public(method=True, out=True)
+def kron(input: Tensor, other: Tensor) -> Tensor:
+    """The Kronecker product: each element of ``input`` times all of ``other``, laid out as blocks.
+
+    Shape: (a1, ..., an) and (b1, ..., bn) give (a1 b1, ..., an bn); the shorter shape gets leading ones.
+    """
+    ndim = max(input.ndim, other.ndim)
+    a = (1,) * (ndim - input.ndim) + tuple(input.shape)
+    b = (1,) * (ndim - other.ndim) + tuple(other.shape)
+    spread = input.reshape([n for pair in zip(a, (1,) * ndim, strict=True) for n in pair])
+    tiled = other.reshape([n for pair in zip((1,) * ndim, b, strict=True) for n in pair])
+    return (spread * tiled).reshape([n * m for n, m in zip(a, b, strict=True)])
+
+
+@public(into="torch nn.functional")
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``y_o = x1ᵀ W_o x2 + b_o``.
+
+    Shape: input1 (..., in1), input2 (..., in2), weight (out, in1, in2), bias (out); result (..., out).
+    """
+    if input1.ndim != input2.ndim:
+        raise RuntimeError(
+            f"bilinear(): input dimensions do not match: got {input1.ndim} and {input2.ndim}"
+        )
+    for i in range(input1.ndim - 1):
+        if input1.shape[i] != input2.shape[i]:
+            raise RuntimeError(
+                f"bilinear(): input batch dimensions do not match at dim {i}: got {input1.shape[i]} and {input2.shape[i]}"
+            )
+    out, first, second = weight.shape
+    for name, given, wanted in (("input1", input1.shape[-1], first), ("input2", input2.shape[-1], second)):
+        if given != wanted:
+            raise RuntimeError(f"bilinear(): {name} size does not match weight size: got {given} but expected {wanted}")
+    if bias is not None and bias.shape[0] != out:
+        raise RuntimeError(f"bilinear(): bias size does not match weight size: got {bias.shape[0]} but expected {out}")
+    batch = input1.shape[:-1]
+    left = input1.reshape(batch.numel(), first)
+    half = MATMUL(left, weight.permute(1, 0, 2).reshape(first, out * second)).reshape(batch.numel(), out, second)
+    result = MATMUL(half, input2.reshape(batch.numel(), second, 1)).reshape(tuple(batch) + (out,))
+    return result if bias is None else result + bias
+
+
+@public("vander", into="linalg")
+def _linalg_vander(x: Tensor, *, N: int | None = None) -> Tensor:
+    """Powers 0 to N-1 of each element, along a new last dimension; N is the size of the last one by default."""
+    if not x.ndim and N is None:
+        raise RuntimeError("linalg.vander: if x is a 0-D tensor, N must be given" if N is None else "")
+    count = x.shape[-1] if N is None else N
+    if count <= 1:
+        raise RuntimeError("N must be greater than 1.")
+    if x.dtype.category < FLOATING:
+        x = x.long()
+    base = x.unsqueeze(-1)
+    return _columns([base.new_ones(base.shape)], base, count)
+
+
+def _columns(columns: list[Tensor], base: Tensor, count: int) -> Tensor:
+    from flambeau.ops.join import cat
+
+    while len(columns) < count:
+        columns.append(columns[-1] * base)
+    return cat(columns[:count], -1)
+
+
+@public()
+def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
+    """Powers of the elements of a vector, the highest first unless ``increasing``."""
+    if x.ndim != 1:
+        raise RuntimeError("x must be a one-dimensional tensor.")
+    count = x.shape[0] if N is None else N
+    if x.dtype.category < FLOATING:
+        x = x.long()
+    base = x.unsqueeze(-1)
+    powers = _columns([base.new_ones(base.shape)], base, count) if count else base[:, :0]
+    return powers if increasing else powers.flip(-1)

@@ -1,0 +1,5 @@
+"""Window functions."""
+
+from flambeau.ops.operator import NAMESPACES
+
+globals().update(NAMESPACES["signal.windows"])
