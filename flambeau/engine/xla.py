@@ -9,6 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax._src.lib import xla_client
+from jax.core import ShapedArray
 from jax.sharding import SingleDeviceSharding
 
 from flambeau import dtypes
@@ -51,19 +53,19 @@ class Compiled:
     """
 
     name = "compiled"
-    __slots__ = ("_avals", "_constants", "_donated", "_execute", "_program", "_taken", "text")
+    __slots__ = ("_constants", "_execute", "_places", "_program", "_taken", "text")
 
     def __init__(self, program: Program, donated: tuple[bool, ...], constants: dict[int, Any]) -> None:
         self._program = program
         self._constants = constants
         self._taken = [i for i in range(len(program.leaves)) if i not in constants]
-        self._avals = [_shape_of(program.leaf_avals[i]) for i in self._taken]
+        avals = [_shape_of(program.leaf_avals[i]) for i in self._taken]
         usable = _donatable(program, donated)
-        self._donated = [i in usable for i in self._taken]
-        positions = tuple(p for p, given in enumerate(self._donated) if given)
+        self._places = [(i, aval, i in usable) for i, aval in zip(self._taken, avals, strict=True)]
+        positions = tuple(p for p, (_, _, given) in enumerate(self._places) if given)
         with jax.enable_x64(True):
             jitted = jax.jit(self._trace, donate_argnums=positions, keep_unused=True)
-            compiled = jitted.lower(*self._avals).compile()
+            compiled = jitted.lower(*[_struct(aval) for aval in avals]).compile()
         self._execute = compiled.runtime_executable().execute_sharded
         self.text = compiled.as_text
 
@@ -82,16 +84,23 @@ class Compiled:
         return [jnp.asarray(result, dtype=t) for result, t in zip(results, wanted, strict=True)]
 
     def run(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
-        """Results as device arrays; buffers that nobody reads again are given up."""
+        """Results as device arrays; buffers that nobody reads again are given up.
+
+        Host arrays among the values are replaced, in the list, by the device arrays made of them.
+        """
         buffers = []
-        for i, aval, give_up in zip(self._taken, self._avals, self._donated, strict=True):
+        for i, aval, give_up in self._places:
             value = values[i]
             if type(value) is _ARRAY:
                 if give_up and not donated[i]:
                     value = value.copy()
-            else:
+            elif give_up:
                 # A host array may share its memory with another value: it is never given up itself.
-                value = to_device(np.array(value) if give_up else value, aval)
+                value = _put(np.array(value, dtype=aval.dtype, order="C"), aval)
+            elif aval.weak_type:
+                value = _put(np.asarray(value, dtype=aval.dtype), aval)
+            else:
+                values[i] = value = _put(np.asarray(value, dtype=aval.dtype, order="C"), aval)
             buffers.append(value)
         results = self._execute(buffers).disassemble_into_single_device_arrays()
         return [shards[0] for shards in results]
@@ -100,26 +109,29 @@ class Compiled:
         jax.block_until_ready(results)
 
 
-def _put(value: np.ndarray) -> Any:
+def _put(array: np.ndarray, aval: Any) -> Any:
+    """A host array, in order, as a device array; it may share its memory."""
+    if aval.dtype.itemsize < 8:
+        return xla_client.batched_device_put(aval, _SHARDING, [array], [_DEVICE])
+    # Without this, JAX would halve the width on the way.
     with jax.enable_x64(True):
-        return jax.device_put(value, _DEVICE)
+        return xla_client.batched_device_put(aval, _SHARDING, [array], [_DEVICE])
 
 
-_ARRAY = type(_put(np.zeros(1, np.float32)))
+def _shaped(shape: tuple[int, ...], numpy_dtype: np.dtype, weak: bool) -> Any:
+    with jax.enable_x64(True):
+        return ShapedArray(shape, numpy_dtype, weak_type=weak)
 
 
-def to_device(value: Any, aval: Any) -> Any:
-    """A host array or Python number as a device array of the given type."""
-    array = np.asarray(value, dtype=aval.dtype)
-    if not array.flags.c_contiguous:
-        array = np.ascontiguousarray(array)
-    return _put(array)
+_ARRAY = type(_put(np.zeros(1, np.float32), _shaped((1,), np.dtype(np.float32), False)))
 
 
 def _shape_of(aval: Aval) -> Any:
-    numpy_dtype = _WIDE[aval.dtype.category] if aval.weak else aval.dtype.numpy
-    with jax.enable_x64(True):
-        return jax.ShapeDtypeStruct(aval.shape, numpy_dtype, sharding=_SHARDING, weak_type=aval.weak)
+    return _shaped(aval.shape, _WIDE[aval.dtype.category] if aval.weak else aval.dtype.numpy, aval.weak)
+
+
+def _struct(aval: Any) -> Any:
+    return jax.ShapeDtypeStruct(aval.shape, aval.dtype, sharding=_SHARDING, weak_type=aval.weak_type)
 
 
 def _out_aval(program: Program, slot: int) -> Aval:
