@@ -1,1 +1,412 @@
-"""To come."""
+"""Elements in another order or repeated: flip, roll, repeat, triangles, and copies in other layouts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flambeau import dtypes
+from flambeau.graph.node import Aval
+from flambeau.ops.operator import operator, public
+from flambeau.ops.pointwise import broadcast_shapes
+from flambeau.ops.samples import T, case
+from flambeau.ops.views import ALIAS, EXPAND, Shape, sizes_of, wrapped_dim
+from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.views import view_of
+
+# ---------------------------------------------------------------- flip, roll
+
+
+def _same_rule_dims(x: Aval, *, dims: Shape) -> Aval:
+    return x.of()
+
+
+def _flip_kernel(xp: Any, x: Any, *, dims: Shape) -> Any:
+    return xp.flip(x, dims)
+
+
+FLIP = operator(
+    "flip",
+    _same_rule_dims,
+    _flip_kernel,
+    lambda grad, dims: FLIP(grad, dims),
+    moves=True,
+    samples=lambda: [case("flip", T(3, 4), (0, 1)), case("flip", T(3, 4), (-1,))],
+)
+
+
+def _distinct(dims: Any, ndim: int) -> Shape:
+    wanted = tuple([wrapped_dim(d, ndim) for d in dims])
+    for d in wanted:
+        if wanted.count(d) > 1:
+            raise RuntimeError(f"dim {d} appears multiple times in the list of dims")
+    return wanted
+
+
+@public(method=True)
+def flip(input: Tensor, *dims: Any, **named: Any) -> Tensor:
+    """The elements in reverse order along the dimensions given.  A copy.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.flip(torch.tensor([1, 2, 3]), (0,))
+        tensor([3, 2, 1])
+    """
+    wanted = _distinct(sizes_of(dims if "dims" not in named else (named["dims"],)), input.ndim)
+    return FLIP(input, wanted if input.ndim else ())
+
+
+@public(method=True)
+def fliplr(input: Tensor) -> Tensor:
+    """Columns in reverse order."""
+    if input.ndim < 2:
+        raise RuntimeError("Input must be >= 2-d.")
+    return FLIP(input, (1,))
+
+
+@public(method=True)
+def flipud(input: Tensor) -> Tensor:
+    """Rows in reverse order."""
+    if input.ndim < 1:
+        raise RuntimeError("Input must be >= 1-d.")
+    return FLIP(input, (0,))
+
+
+def _roll_rule(x: Aval, *, shifts: Shape, dims: Shape) -> Aval:
+    return x.of()
+
+
+def _roll_kernel(xp: Any, x: Any, *, shifts: Shape, dims: Shape) -> Any:
+    return xp.roll(x, shifts, dims)
+
+
+def _roll_derivative(grad: Tensor, shifts: Shape, dims: Shape) -> Tensor:
+    return ROLL(grad, tuple([-n for n in shifts]), dims)
+
+
+ROLL = operator(
+    "roll",
+    _roll_rule,
+    _roll_kernel,
+    _roll_derivative,
+    moves=True,
+    samples=lambda: [case("roll", T(3, 4), (1, -2), (0, 1)), case("roll", T(3, 4), 5)],
+)
+
+
+@public(method=True)
+def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
+    """The elements moved on by ``shifts`` places along ``dims``; those at the end come back at the beginning."""
+    shifts = (shifts,) if isinstance(shifts, int) else sizes_of((shifts,))
+    dims = () if dims is None else (dims,) if isinstance(dims, int) else tuple(dims)
+    if not shifts:
+        raise RuntimeError("`shifts` required")
+    if not dims and len(shifts) == 1:
+        return ROLL(input.reshape(-1), shifts, (0,)).reshape(input.shape)
+    if len(shifts) != len(dims):
+        raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}")
+    return ROLL(input, shifts, tuple([wrapped_dim(d, input.ndim) for d in dims]))
+
+
+@public(method=True)
+def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
+    """Turned by ``k`` right angles in the plane of two dimensions, from the first towards the second."""
+    if len(dims) != 2:
+        raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
+    if input.ndim < 2:
+        raise RuntimeError(f"expected total dims >= 2, but got total dims = {input.ndim}")
+    if dims[0] == dims[1] or abs(dims[0] - dims[1]) == input.ndim:
+        raise RuntimeError(f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}")
+    for i, d in enumerate(dims):
+        if not -input.ndim <= d < input.ndim:
+            raise RuntimeError(f"Rotation dim{i} out of range, dim{i} = {d}")
+    first, second = (wrapped_dim(d, input.ndim) for d in dims)
+    k %= 4
+    if k == 1:
+        return FLIP(input, (second,)).transpose(first, second)
+    if k == 2:
+        return FLIP(input, (first, second))
+    if k == 3:
+        return FLIP(input, (first,)).transpose(first, second)
+    return input.clone()
+
+
+# ---------------------------------------------------------------- repeat
+
+
+def _repeat_rule(x: Aval, *, repeats: Shape) -> Aval:
+    shape = (1,) * (len(repeats) - len(x.shape)) + x.shape
+    return x.of(tuple([n * m for n, m in zip(shape, repeats, strict=True)]))
+
+
+def _repeat_kernel(xp: Any, x: Any, *, repeats: Shape) -> Any:
+    return xp.tile(x, repeats)
+
+
+def _repeat_derivative(grad: Tensor, x_shape: Shape, repeats: Shape) -> Tensor:
+    shape: list[int] = []
+    dims = []
+    extra = len(repeats) - len(x_shape)
+    for i, times in enumerate(repeats):
+        if i < extra:
+            dims.append(len(shape))
+            shape.append(times)
+        else:
+            if times != 1:
+                dims.append(len(shape))
+                shape.append(times)
+            shape.append(x_shape[i - extra])
+    return grad.reshape(tuple(shape)).sum(dims) if dims else grad
+
+
+REPEAT = operator(
+    "repeat",
+    _repeat_rule,
+    _repeat_kernel,
+    _repeat_derivative,
+    moves=True,
+    samples=lambda: [case("Tensor.repeat", T(3, 4), 2, 1, 3), case("Tensor.repeat", T(), 2), case("tile", T(2, 3), (2,))],
+)
+
+
+@public(into="", method=True)
+def repeat(input: Tensor, *repeats: Any, **named: Any) -> Tensor:
+    """The tensor laid ``repeats`` times side by side in each dimension.  A copy."""
+    times = sizes_of(repeats if "repeats" not in named else (named["repeats"],))
+    if len(times) < input.ndim:
+        raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
+    for n in times:
+        if n < 0:
+            raise RuntimeError(f"Trying to create tensor with negative dimension {n}: {list(times)}")
+    return REPEAT(input, times)
+
+
+@public(method=True)
+def tile(input: Tensor, *dims: Any, **named: Any) -> Tensor:
+    """Like ``repeat``, with ones put in front of ``dims`` where they are too few."""
+    times = sizes_of(dims if "dims" not in named else (named["dims"],))
+    return repeat(input, (1,) * (input.ndim - len(times)) + times)
+
+
+@public(method=True)
+def repeat_interleave(
+    input: Tensor, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
+) -> Tensor:
+    """Each element repeated: so often, or as often as a tensor says for each place along ``dim``.
+
+    Args:
+        dim: None flattens first.
+        output_size: the size of the result along ``dim``, where the caller knows it.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.repeat_interleave(torch.tensor([1, 2]), 2)
+        tensor([1, 1, 2, 2])
+    """
+    from flambeau.ops.index import INDEX
+    from flambeau.tensor.tensor import from_array
+
+    if repeats is None:
+        times = input
+        if times.ndim != 1:
+            raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
+        if times.dtype not in (dtypes.int64, dtypes.int32):
+            raise RuntimeError("repeats has to be Long or Int tensor")
+        counts = times._array()
+        if (counts < 0).any():
+            raise RuntimeError("repeats can not be negative")
+        return from_array(np.repeat(np.arange(len(counts), dtype=counts.dtype), counts))
+    if dim is None:
+        input, dim = input.reshape(-1), 0
+    dim = wrapped_dim(dim, input.ndim)
+    if not input.ndim:
+        input = input.reshape(1)
+    shape = input._node.aval.shape
+    if isinstance(repeats, int):
+        if repeats < 0:
+            raise RuntimeError("Repeats must be non-negative")
+        spread = input.unsqueeze(dim + 1).expand((*shape[: dim + 1], repeats, *shape[dim + 1 :]))
+        return spread.reshape((*shape[:dim], shape[dim] * repeats, *shape[dim + 1 :])).clone()
+    if not isinstance(repeats, Tensor):
+        from flambeau.ops.create import tensor
+
+        repeats = tensor(repeats)
+    if repeats.dtype not in (dtypes.int64, dtypes.int32):
+        raise RuntimeError("repeats has to be Long or Int tensor")
+    counts = repeats._array()
+    if counts.ndim > 1:
+        raise RuntimeError("repeats must be 0-dim or 1-dim tensor")
+    if counts.size == 1:
+        counts = np.broadcast_to(counts.reshape(-1), (shape[dim],))
+    elif len(counts) != shape[dim]:
+        raise RuntimeError(
+            f"repeats must have the same size as input along dim, but got repeats.size(0) = {len(counts)} and "
+            f"input.size({dim}) = {shape[dim]}"
+        )
+    if (counts < 0).any():
+        raise RuntimeError("repeats can not be negative")
+    places = np.repeat(np.arange(shape[dim]), counts)
+    if output_size is not None and output_size != len(places):
+        raise RuntimeError(f"allocated size does not match required size: {output_size} and {len(places)}")
+    return INDEX([input, *[None] * dim, from_array(places)])
+
+
+# ---------------------------------------------------------------- triangles
+
+
+def _triangle_rule(x: Aval, *, diagonal: int) -> Aval:
+    return x.of()
+
+
+def _triangle(name: str) -> Any:
+    def kernel(xp: Any, x: Any, *, diagonal: int) -> Any:
+        rows, columns = x.shape[-2:]
+        below = xp.arange(columns)[None, :] <= xp.arange(rows)[:, None] + (diagonal if name == "tril" else diagonal - 1)
+        return xp.where(below if name == "tril" else ~below, x, xp.zeros((), x.dtype))
+
+    def derivative(grad: Tensor, diagonal: int) -> Tensor:
+        return op(grad, diagonal)
+
+    op = operator(
+        name,
+        _triangle_rule,
+        kernel,
+        derivative,
+        moves=True,
+        samples=lambda: [case(name, T(3, 4)), case(name, T(2, 4, 3), -1), case(name, T(3, 3), 1)],
+    )
+    side = "below" if name == "tril" else "above"
+
+    def triangle(input: Tensor, diagonal: int = 0) -> Tensor:
+        if input.ndim < 2:
+            raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
+        return op(input, int(diagonal))
+
+    triangle.__name__ = triangle.__qualname__ = name
+    triangle.__doc__ = f"The elements of the last two dimensions on and {side} a diagonal; zero elsewhere."
+    return public(name, method=True, inplace=True, out=True)(triangle)
+
+
+tril = _triangle("tril")
+triu = _triangle("triu")
+
+
+def _triangle_indices(name: str, row: int, col: int, offset: int, dtype: Any, device: Any) -> Tensor:
+    from flambeau.ops.create import tensor
+
+    for what, n in (("row", row), ("col", col)):
+        if n < 0:
+            raise RuntimeError(f"{what} must be non-negative, got{n}")
+    dtype = dtype or dtypes.int64
+    if dtype not in (dtypes.int64, dtypes.int32):
+        raise RuntimeError(f"\"{name}\" not implemented for '{dtype.title}'")
+    found = getattr(np, name.replace("indices", "indices"))(row, offset, col) if row and col else ([], [])
+    return tensor(np.stack([np.asarray(i, np.int64) for i in found]), dtype=dtype, device=device)
+
+
+@public()
+def tril_indices(
+    row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None, pin_memory: bool = False
+) -> Tensor:
+    """The row and column indices of the elements on and below a diagonal, row by row."""
+    return _triangle_indices("tril_indices", row, col, offset, dtype, device)
+
+
+@public()
+def triu_indices(
+    row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None, pin_memory: bool = False
+) -> Tensor:
+    """The row and column indices of the elements on and above a diagonal, row by row."""
+    return _triangle_indices("triu_indices", row, col, offset, dtype, device)
+
+
+# ---------------------------------------------------------------- broadcasting
+
+
+@public(into="", method=True)
+def expand_as(input: Tensor, other: Tensor) -> Tensor:
+    """Expanded to the shape of another tensor."""
+    return input.expand(other.shape)
+
+
+@public(into="", method=True)
+def view_as(input: Tensor, other: Tensor) -> Tensor:
+    """Viewed in the shape of another tensor."""
+    return input.view(other.shape)
+
+
+@public(into="", method=True)
+def reshape_as(input: Tensor, other: Tensor) -> Tensor:
+    """Reshaped to the shape of another tensor."""
+    return input.reshape(other.shape)
+
+
+@public(method=True)
+def broadcast_to(input: Tensor, size: Any) -> Tensor:
+    """Expanded to a shape.  A view."""
+    return input.expand(size)
+
+
+@public()
+def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
+    """The tensors expanded to their common shape."""
+    if len(tensors) == 1 and isinstance(tensors[0], list | tuple):
+        tensors = tuple(tensors[0])
+    shape = broadcast_shapes(*[t._node.aval.shape for t in tensors]) if tensors else ()
+    return tuple([view_of(EXPAND, t, shape) for t in tensors])
+
+
+@public(name="broadcast_shapes")
+def common_shape(*shapes: Any) -> Any:
+    """The shape that shapes have in common once sizes of one are stretched."""
+    from flambeau.tensor.tensor import Size
+
+    given = [(s,) if isinstance(s, int) else tuple(s) for s in shapes]
+    for shape in given:
+        for n in shape:
+            if n < 0:
+                raise RuntimeError(f"Trying to create tensor with negative dimension ({n}): ({n})")
+    try:
+        return Size(broadcast_shapes(*given) if given else ())
+    except RuntimeError:
+        raise RuntimeError("Shape mismatch: objects cannot be broadcast to a single shape") from None
+
+
+@public()
+def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
+    """Coordinate grids of vectors: the i-th result varies along dimension i as the i-th vector does.
+
+    Args:
+        indexing: ``"ij"`` (the default), or ``"xy"`` to exchange the first two dimensions.
+    """
+    if len(tensors) == 1 and isinstance(tensors[0], list | tuple):
+        tensors = tuple(tensors[0])
+    if not tensors:
+        raise RuntimeError("meshgrid expects a non-empty TensorList")
+    for t in tensors:
+        if t.ndim > 1:
+            raise RuntimeError(f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {t}")
+        if t.dtype is not tensors[0].dtype:
+            raise RuntimeError("torch.meshgrid expects all tensors to have the same dtype")
+    if indexing is None:
+        indexing = "ij"
+    if indexing not in ("ij", "xy"):
+        raise RuntimeError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
+    swap = indexing == "xy" and len(tensors) > 1
+    order = [tensors[1], tensors[0], *tensors[2:]] if swap else list(tensors)
+    shape = tuple([t._node.aval.size for t in order])
+    grids = []
+    for i, t in enumerate(order):
+        place = [1] * len(order)
+        place[i] = shape[i]
+        grids.append(t.reshape(tuple(place)).expand(shape))
+    if swap:
+        grids[0], grids[1] = grids[1], grids[0]
+        grids = [g.transpose(0, 1) for g in grids]
+    return tuple(grids)
+
+
+def alias(input: Tensor) -> Tensor:
+    """Another tensor that shows the same elements."""
+    return view_of(ALIAS, input)

@@ -1,0 +1,166 @@
+"""Writing whole tensors: copy_, fill_, zero_, resize_, set_."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau.ops.index import fitted
+from flambeau.ops.operator import public
+from flambeau.ops.views import sizes_of
+from flambeau.tensor.tensor import Tensor, current
+from flambeau.tensor.views import check_writable, layout, write
+
+
+@public(into="", method=True)
+def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
+    """Writes another tensor's values, broadcast and converted, into this one."""
+    if not isinstance(src, Tensor):
+        raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
+    check_writable(input)
+    if src is input:
+        return input
+    value = src.to(device=input.device, dtype=input.dtype)
+    return write(input, _broadcast(value, input))
+
+
+def _broadcast(value: Tensor, like: Tensor) -> Tensor:
+    have, shape = value._node.aval.shape, like._node.aval.shape
+    if len(have) > len(shape):
+        raise RuntimeError(
+            f"output with shape {list(shape)} doesn't match the broadcast shape {list(have)}"
+        )
+    try:
+        return fitted(value, shape)
+    except RuntimeError:
+        at = next(i for i in range(1, len(have) + 1) if have[-i] not in (1, shape[-i]))
+        raise RuntimeError(
+            f"The size of tensor a ({shape[-at]}) must match the size of tensor b ({have[-at]}) at non-singleton dimension "
+            f"{len(shape) - at}"
+        ) from None
+
+
+@public(method=True)
+def fill(input: Tensor, value: Any) -> Tensor:
+    """A tensor like ``input``, filled with one value.  A copy."""
+    return _filled(input, value)
+
+
+def _filled(input: Tensor, value: Any) -> Tensor:
+    from flambeau.ops.create import FULL
+
+    if isinstance(value, Tensor):
+        if value.ndim:
+            raise RuntimeError(
+                f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions."
+            )
+    elif isinstance(value, complex) and not input.dtype.is_complex:
+        raise RuntimeError("value cannot be converted to type " + input.dtype.name + " without overflow")
+    aval = input._node.aval
+    return FULL(value, aval.shape, aval.dtype, aval.device)
+
+
+@public("fill_", into="torch", method=True)
+def fill_(input: Tensor, value: Any) -> Tensor:
+    """Fills the tensor with one value: a number or a tensor without dimensions."""
+    check_writable(input)
+    return write(input, _filled(input, value))
+
+
+@public("zero_", into="torch", method=True)
+def zero_(input: Tensor) -> Tensor:
+    """Fills the tensor with zeros."""
+    check_writable(input)
+    return write(input, _filled(input, 0))
+
+
+@public(into="", method=True)
+def resize_(input: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
+    """Gives the tensor another shape over the same storage, which grows if it must (with zeros)."""
+    wanted = sizes_of(sizes)
+    for n in wanted:
+        if n < 0:
+            raise RuntimeError(f"requested resize to {list(wanted)} has a negative dimension")
+    if input._rg:
+        raise RuntimeError("cannot resize variables that require grad")
+    if wanted == input._node.aval.shape:
+        return input
+    if input._base is not None:
+        from flambeau.ops.strided import as_strided_
+        from flambeau.tensor.views import contiguous_strides
+
+        return as_strided_(input, wanted, contiguous_strides(wanted), layout(input)[1])
+    count = 1
+    for n in wanted:
+        count *= n
+    flat = input.detach().clone().reshape(-1)
+    have = input._node.aval.size
+    if count > have:
+        from flambeau.ops.join import cat
+
+        flat = cat([flat, flat.new_zeros((count - have,))])
+    _adopt(input, flat[:count].reshape(wanted).clone())
+    return input
+
+
+@public(into="", method=True)
+def resize_as_(input: Tensor, the_template: Tensor, *, memory_format: Any = None) -> Tensor:
+    """Gives the tensor the shape of another, over the same storage."""
+    return resize_(input, tuple(the_template.shape))
+
+
+def _adopt(input: Tensor, new: Tensor) -> None:
+    """Makes a tensor show what another shows, whatever its shape and type."""
+    input._node = new._node if new._base is None else current(new)
+    input._layout = None
+    input._base = None
+    input._chain = ()
+    input._writes += 1
+
+
+@public(into="", method=True)
+def set_(input: Tensor, source: Any = None, storage_offset: int = 0, size: Any = None, stride: Any = None) -> Tensor:
+    """Makes the tensor show the elements of another: from then on both share them.
+
+    Raises:
+        RuntimeError: if the types differ.
+    """
+    from flambeau.ops.strided import as_strided
+    from flambeau.ops.views import ALIAS
+    from flambeau.tensor.views import contiguous_strides, view_of
+
+    if source is None:
+        _adopt(input, input.new_empty((0,)))
+        return input
+    if not isinstance(source, Tensor):
+        source = source._tensor()
+    if source.dtype is not input.dtype:
+        raise RuntimeError(
+            f"Could not set tensor of type {source.dtype.name} to a tensor of type {input.dtype.name}"
+        )
+    if size is None:
+        shown = view_of(ALIAS, source)
+    else:
+        size = sizes_of((size,))
+        shown = as_strided(source, size, contiguous_strides(size) if stride is None else stride, storage_offset)
+    input._node, input._base, input._chain, input._seen = shown._node, shown._base, shown._chain, shown._seen
+    input._layout = layout(shown)
+    return input
+
+
+@public(into="", method=True)
+def share_memory_(input: Tensor) -> Tensor:
+    """The tensor itself: its values reach other processes by copying."""
+    return input
+
+
+@public(into="", method=True)
+def is_shared(input: Tensor) -> bool:
+    """Whether its values lie in memory shared between processes."""
+    return False
+
+
+@public(into="", method=True)
+def is_set_to(input: Tensor, tensor: Tensor) -> bool:
+    """Whether two tensors show the same elements of the same storage in the same way."""
+    same = (input if input._base is None else input._base) is (tensor if tensor._base is None else tensor._base)
+    return same and input.shape == tensor.shape and layout(input) == layout(tensor) and input.dtype is tensor.dtype
