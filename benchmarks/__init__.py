@@ -1,0 +1,1 @@
+"""Flambeau and PyTorch side by side: ``python -m benchmarks`` measures, ``docs/benchmarks.md`` explains."""
