@@ -78,9 +78,7 @@ SINH = unary("sinh", lambda xp, x: xp.sinh(x), lambda grad, x: grad * conj(cosh(
 sinh = unary_function(SINH, "The hyperbolic sine.")
 COSH = unary("cosh", lambda xp, x: xp.cosh(x), lambda grad, x: grad * conj(sinh(x)), promote="float")
 cosh = unary_function(COSH, "The hyperbolic cosine.")
-ASINH = unary(
-    "asinh", lambda xp, x: xp.arcsinh(x), lambda grad, x: grad * conj((x * x + 1).rsqrt()), promote="float"
-)
+ASINH = unary("asinh", lambda xp, x: xp.arcsinh(x), lambda grad, x: grad * conj((x * x + 1).rsqrt()), promote="float")
 asinh = unary_function(ASINH, "The inverse of the hyperbolic sine.", "arcsinh")
 ACOSH = unary(
     "acosh",
@@ -240,9 +238,6 @@ def _frexp_derivative(grads: list[Any], outs: list[Tensor]) -> Any:
 FREXP = operator("frexp", _frexp_rule, _frexp_kernel, _frexp_derivative, samples=lambda: [case("frexp", T(3, 4))])
 
 
-
-
-
 @public(method=True, out=True)
 def frexp(input: Tensor) -> Any:
     """Mantissa and exponent: ``input = mantissa * 2 ** exponent`` with ``0.5 <= |mantissa| < 1``."""
@@ -282,7 +277,9 @@ LOGADDEXP = binary(
     rule=broadcast_rule_without("logaddexp", BOOL, INTEGER),
     numbers=False,
 )
-logaddexp = binary_function(LOGADDEXP, "``log(exp(input) + exp(other))`` without overflow.", numbers=False, inplace=False)
+logaddexp = binary_function(
+    LOGADDEXP, "``log(exp(input) + exp(other))`` without overflow.", numbers=False, inplace=False
+)
 
 
 def _logaddexp2_derivative(grad: Tensor, x: Tensor, y: Tensor, out: Tensor, needs: tuple[bool, ...]) -> Any:
@@ -298,7 +295,9 @@ LOGADDEXP2 = binary(
     rule=broadcast_rule_without("logaddexp2", BOOL, INTEGER, COMPLEX),
     numbers=False,
 )
-logaddexp2 = binary_function(LOGADDEXP2, "``log2(2**input + 2**other)`` without overflow.", numbers=False, inplace=False)
+logaddexp2 = binary_function(
+    LOGADDEXP2, "``log2(2**input + 2**other)`` without overflow.", numbers=False, inplace=False
+)
 
 # ---------------------------------------------------------------- products with a logarithm
 
@@ -434,7 +433,11 @@ def _nan_to_num_derivative(grad: Tensor, x: Tensor) -> Tensor:
 
 
 NAN_TO_NUM = operator(
-    "nan_to_num", _nan_to_num_rule, _nan_to_num_kernel, _nan_to_num_derivative, samples=lambda: [case("nan_to_num", T(3))]
+    "nan_to_num",
+    _nan_to_num_rule,
+    _nan_to_num_kernel,
+    _nan_to_num_derivative,
+    samples=lambda: [case("nan_to_num", T(3))],
 )
 
 
