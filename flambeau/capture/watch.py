@@ -143,7 +143,10 @@ class Taken:
 
     def __init__(self, watch: Watch) -> None:
         self.modules = watch.modules
-        boxes = {id(node): tensor for tensor, node in watch.reads}
+        boxes: dict[int, Tensor] = {}
+        for tensor, node in watch.reads:
+            # The first to show a node is its home; later ones are boxes that autograd made of what it saved.
+            boxes.setdefault(id(node), tensor)
         drawn = {
             id(node): (which, place)
             for which, (nodes, _) in enumerate(watch.sources)
