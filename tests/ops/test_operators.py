@@ -101,7 +101,7 @@ def array_of(tensor) -> np.ndarray:
     tensor = tensor.detach()
     if tensor.dtype in (oracle.bfloat16, flambeau.bfloat16):
         tensor = tensor.float()
-    return tensor.resolve_conj().resolve_neg().numpy() if isinstance(tensor, oracle.Tensor) else tensor.numpy()
+    return tensor.numpy(force=True) if isinstance(tensor, oracle.Tensor) else tensor.numpy()
 
 
 def assert_same(found, expected, what: str) -> None:
