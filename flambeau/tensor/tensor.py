@@ -7,6 +7,7 @@ earlier stays as it was.  This file knows boxes, not operators: those are attach
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -269,6 +270,15 @@ def from_array(array: Any, dtype: dtypes.dtype | None = None, device: devices.de
     node = leaf(array, dtype or dtypes.from_numpy(array.dtype), device)
     if looking.observer is not None:
         looking.observer.made(node)
+    return wrap(node)
+
+
+def from_draw(draw: Callable[[], np.ndarray]) -> Tensor:
+    """A plain tensor of values drawn at random: a captured function draws anew with each replay."""
+    array = draw()
+    node = leaf(array, dtypes.from_numpy(array.dtype))
+    if looking.observer is not None:
+        looking.observer.drawn(node, draw)
     return wrap(node)
 
 
