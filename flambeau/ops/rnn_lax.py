@@ -12,9 +12,6 @@ import numpy as np
 
 from flambeau.ops.rnn_kernels import plan_of
 
-UNROLL = 4
-"""Steps per turn of XLA's loop, whose turns are dear on a CPU."""
-
 
 class Layout:
     """How rows in the order of the walk become (T, N, ...) and back.
@@ -84,10 +81,11 @@ class Layout:
         return jnp.concatenate((initial[None], padded[:-1]))
 
 
-def _scan(step: Any, carry: Any, xs: Any, reverse: bool, steps: int) -> Any:
+def _scan(step: Any, carry: Any, xs: Any, reverse: bool) -> Any:
     from jax import lax
 
-    return lax.scan(step, carry, xs, reverse=reverse, unroll=min(UNROLL, steps))
+    # Not unrolled: measured on CPUs, that multiplied the time to compile and gained nothing.
+    return lax.scan(step, carry, xs, reverse=reverse)
 
 
 def _flat(x: Any) -> Any:
@@ -125,13 +123,13 @@ def forward(
     if kind == "lstm":
         c = jnp.zeros((layout.batch, width), x.dtype) if c0 is None else c0
         step = _lstm_step(jnp, weight, w_hr, width)
-        _, (y, saved) = _scan(step, (h, c), given, layout.plan.reverse, layout.steps)
+        _, (y, saved) = _scan(step, (h, c), given, layout.plan.reverse)
     elif kind == "gru":
         step = _gru_step(jnp, weight, None if b_hh is None else b_hh[2 * width :], width)
-        _, (y, saved) = _scan(step, h, given, layout.plan.reverse, layout.steps)
+        _, (y, saved) = _scan(step, h, given, layout.plan.reverse)
     else:
         step = _rnn_step(jnp, weight, kind)
-        _, y = _scan(step, h, given, layout.plan.reverse, layout.steps)
+        _, y = _scan(step, h, given, layout.plan.reverse)
     results = [layout.packed(y).reshape((*x.shape[:-1], shape[1])), layout.final(y)]
     if kind == "lstm":
         results.append(layout.final(saved[4]))
@@ -227,7 +225,7 @@ def backward(
             d_now = (dh + gy_now) * slope_now
             return jnp.dot(d_now, w_hh), d_now
 
-        found["h0"], d = _scan(step, gh, (gy, slope), not layout.plan.reverse, layout.steps)
+        found["h0"], d = _scan(step, gh, (gy, slope), not layout.plan.reverse)
     inner = outer = _flat(d)
     if kind == "gru":
         width = w_hh.shape[1]
@@ -266,7 +264,7 @@ def _lstm_backward(
         return (jnp.dot(d, w_hh), dc * f_now), (d, None if w_hr is None else dh)
 
     given = (gy, f, slopes, into_o, into_cell, entering)
-    (found["h0"], found["c0"]), (d, through) = _scan(step, (gh, gc), given, not layout.plan.reverse, layout.steps)
+    (found["h0"], found["c0"]), (d, through) = _scan(step, (gh, gc), given, not layout.plan.reverse)
     if w_hr is not None:
         found["w_hr"] = jnp.dot(_flat(through).T, _flat(o * squashed))
     return d
@@ -285,5 +283,5 @@ def _gru_backward(jnp: Any, layout: Layout, gy: Any, gh: Any, earlier: Any, w_hh
         d = jnp.concatenate([dh * slope for slope in slopes_now], 1)
         return dh * z_now + jnp.dot(d[:, : 3 * width], w_hh), d
 
-    found["h0"], d = _scan(step, gh, (gy, z, slopes), not layout.plan.reverse, layout.steps)
+    found["h0"], d = _scan(step, gh, (gy, z, slopes), not layout.plan.reverse)
     return d

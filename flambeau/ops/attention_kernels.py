@@ -1,0 +1,255 @@
+"""Kernels of scaled dot product attention, in NumPy and for XLA.
+
+Queries are taken in blocks where the table of weights, one per query and key, would be large: it is never
+whole in memory then, and worked out again on the way back from the logarithm of each row's sum.  Under a
+causal mask a block only meets the keys up to its last query.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+
+from flambeau.ops.dropout import mixed
+
+KEPT_WEIGHTS = 1 << 22
+"""Up to so many attention weights are kept for the way back."""
+BLOCK_WEIGHTS = 1 << 20
+"""About so many are worked on at once where they are not kept."""
+
+Shape = tuple[int, ...]
+
+
+def keeps_weights(q: Shape, keys: int) -> bool:
+    """Whether the weights are a result of the forward kernel, for queries of this shape."""
+    return math.prod(q[:-1]) * keys <= KEPT_WEIGHTS
+
+
+@functools.lru_cache(16)
+def later(queries: int, keys: int, first: int) -> np.ndarray:
+    """Whether each key comes after each query, the queries being counted from ``first``; made once per size."""
+    return np.arange(keys) > np.arange(first, first + queries)[:, None]
+
+
+def _forbidden(xp: Any, queries: int, keys: int, first: int) -> Any:
+    if xp is np:
+        return later(queries, keys, first)
+    # Inside a program the comparison is fused into what uses it, so no mask is stored at all.
+    return xp.arange(keys) > xp.arange(first, first + queries)[:, None]
+
+
+def _blocks(batch: int, queries: int, keys: int, is_causal: bool) -> list[tuple[int, int, int]]:
+    """(first query, one past the last, keys met) of each block of queries."""
+    size = max(16, min(queries, BLOCK_WEIGHTS // max(1, batch * keys)))
+    if is_causal:
+        size = min(size, max(64, -(-queries // 8)))
+    found = []
+    for start in range(0, queries, size):
+        end = min(queries, start + size)
+        found.append((start, end, max(1, min(keys, end)) if is_causal and keys else keys))
+    return found or [(0, 0, keys)]
+
+
+def _kept(xp: Any, key: Any, shape: Shape, first: int, queries: int, keys: int, p: float) -> Any:
+    """What dropout leaves of a block of weights: 0 or 1 / (1 - p) for each.
+
+    A weight's counter is its place in the whole table, so blocks of any size agree.
+    """
+    batch = math.prod(shape[:-2])
+    rows = xp.arange(batch, dtype=np.uint32)[:, None] * np.uint32(queries & 0xFFFFFFFF)
+    rows = rows + xp.arange(first, first + shape[-2], dtype=np.uint32)
+    places = rows[..., None] * np.uint32(keys & 0xFFFFFFFF) + xp.arange(shape[-1], dtype=np.uint32)
+    words = mixed(xp, places * (key[1] | np.uint32(1)) + key[0])
+    kept = words >= np.uint32(min(round(p * 2**32), 2**32 - 1))
+    return kept.reshape(shape)
+
+
+def _grouped(q: Any, k: Any, v: Any) -> tuple[Any, Any, Any, Shape]:
+    """Operands whose leading dimensions broadcast: with fewer heads of keys, heads of queries in groups."""
+    shape = q.shape
+    if q.ndim >= 3 and q.shape[-3] != k.shape[-3] and k.shape[-3] not in (0, 1) and q.shape[-3] % k.shape[-3] == 0:
+        heads = k.shape[-3]
+        q = q.reshape((*shape[:-3], heads, shape[-3] // heads, *shape[-2:]))
+        k = k[..., :, None, :, :]
+        v = v[..., :, None, :, :]
+    return q, k, v, shape
+
+
+def _mask_like(mask: Any, q: Any, original: Shape) -> Any:
+    """A mask that broadcasts against weights of grouped heads."""
+    if mask is None or q.ndim == len(original) or mask.ndim < 3:
+        return mask
+    if mask.shape[-3] == 1:
+        return mask[..., None, :, :]
+    return mask.reshape((*mask.shape[:-3], q.shape[-4], q.shape[-3], *mask.shape[-2:]))
+
+
+def _part_of(mask: Any, start: int, end: int, keys: int) -> Any:
+    """The part of a mask that belongs to a block."""
+    if mask is None:
+        return None
+    if mask.ndim > 1 and mask.shape[-2] != 1:
+        mask = mask[..., start:end, :]
+    return mask[..., :keys] if mask.ndim and mask.shape[-1] != 1 else mask
+
+
+def _scores(xp: Any, q: Any, k: Any, mask: Any, forbidden: Any, scale: float) -> Any:
+    scores = xp.matmul(q * q.dtype.type(scale), k.swapaxes(-1, -2))
+    if mask is not None:
+        never = scores.dtype.type(-np.inf)
+        if mask.dtype == np.bool_:
+            scores = xp.where(mask, scores, never)
+        elif xp is np and scores.flags.writeable and np.broadcast_shapes(scores.shape, mask.shape) == scores.shape:
+            scores += mask
+        else:
+            scores = scores + mask
+    if forbidden is not None:
+        never = scores.dtype.type(-np.inf)
+        if xp is np:
+            np.copyto(scores, never, where=forbidden)
+        else:
+            scores = xp.where(forbidden, never, scores)
+    return scores
+
+
+def _softmax(xp: Any, scores: Any) -> tuple[Any, Any]:
+    """Weights, and the logarithm of each row's sum; a row that may attend to nothing gets zeros."""
+    if not scores.shape[-1]:
+        return scores, xp.zeros(scores.shape[:-1], scores.dtype)
+    top = scores.max(-1, keepdims=True)
+    top = xp.where(xp.isneginf(top), scores.dtype.type(0), top)
+    if xp is np:
+        np.subtract(scores, top, out=scores)
+        np.exp(scores, out=scores)
+        total = scores.sum(-1, keepdims=True, dtype=scores.dtype)
+        scores /= np.where(total == 0, scores.dtype.type(1), total)
+        return scores, (top + np.log(total))[..., 0]
+    weights = xp.exp(scores - top)
+    total = weights.sum(-1, keepdims=True)
+    return weights / xp.where(total == 0, scores.dtype.type(1), total), (top + xp.log(total))[..., 0]
+
+
+def forward(
+    xp: Any,
+    q: Any,
+    k: Any,
+    v: Any,
+    mask: Any,
+    key: Any,
+    *,
+    scale: float,
+    is_causal: bool,
+    p: float,
+) -> tuple[Any, Any]:
+    """The attended values, and the weights (or, where these are many, the logarithms of their rows' sums)."""
+    out_shape = (*q.shape[:-1], v.shape[-1])
+    weights_shape = (*q.shape[:-1], k.shape[-2])
+    whole = keeps_weights(q.shape, k.shape[-2])
+    q, k, v, original = _grouped(q, k, v)
+    mask = _mask_like(mask, q, original)
+    queries, keys = q.shape[-2], k.shape[-2]
+    batch = math.prod(q.shape[:-2])
+    parts, saved = [], []
+    for start, end, met in [(0, queries, keys)] if whole else _blocks(batch, queries, keys, is_causal):
+        forbidden = _forbidden(xp, end - start, met, start) if is_causal else None
+        scores = _scores(xp, q[..., start:end, :], k[..., :met, :], _part_of(mask, start, end, met), forbidden, scale)
+        weights, total = _softmax(xp, scores)
+        used = weights
+        if key is not None:
+            kept = _kept(xp, key, weights.shape, start, queries, keys, p)
+            used = weights * kept * weights.dtype.type(1 / (1 - p))
+        parts.append(xp.matmul(used, v[..., :met, :]))
+        saved.append(weights if whole else total)
+    out = parts[0] if len(parts) == 1 else xp.concatenate(parts, -2)
+    if whole:
+        return out.reshape(out_shape), saved[0].reshape(weights_shape)
+    total = saved[0] if len(saved) == 1 else xp.concatenate(saved, -1)
+    return out.reshape(out_shape), total.reshape(weights_shape[:-1])
+
+
+def backward(
+    xp: Any,
+    grad: Any,
+    q: Any,
+    k: Any,
+    v: Any,
+    mask: Any,
+    key: Any,
+    out: Any,
+    saved: Any,
+    *,
+    scale: float,
+    is_causal: bool,
+    p: float,
+    wants_mask: bool,
+) -> tuple[Any, ...]:
+    """Gradients of queries, keys and values, and of an additive mask if wanted."""
+    shapes = (q.shape, k.shape, v.shape)
+    whole = keeps_weights(q.shape, k.shape[-2])
+    q, k, v, original = _grouped(q, k, v)
+    mask_shape = None if mask is None else mask.shape
+    mask = _mask_like(mask, q, original)
+    grouped_mask_shape = None if mask is None else mask.shape
+    grad = grad.reshape((*q.shape[:-1], v.shape[-1]))
+    out = out.reshape(grad.shape)
+    queries, keys = q.shape[-2], k.shape[-2]
+    saved = saved.reshape((*q.shape[:-1], keys) if whole else q.shape[:-1])
+    batch = math.prod(q.shape[:-2])
+    # sum over keys of weight times its gradient, which is also this:
+    balance = (grad * out).sum(-1, keepdims=True)
+    dq, dmask = [], []
+    dk = dv = None
+    factor = q.dtype.type(scale)
+    for start, end, met in [(0, queries, keys)] if whole else _blocks(batch, queries, keys, is_causal):
+        q_now, grad_now = q[..., start:end, :], grad[..., start:end, :]
+        k_now, v_now = k[..., :met, :], v[..., :met, :]
+        if whole:
+            weights = saved
+        else:
+            forbidden = _forbidden(xp, end - start, met, start) if is_causal else None
+            scores = _scores(xp, q_now, k_now, _part_of(mask, start, end, met), forbidden, scale)
+            total = saved[..., start:end, None]
+            weights = xp.exp(scores - xp.where(xp.isneginf(total), total.dtype.type(0), total))
+        used = weights
+        d_weights = xp.matmul(grad_now, v_now.swapaxes(-1, -2))
+        if key is not None:
+            kept = _kept(xp, key, weights.shape, start, queries, keys, p) * weights.dtype.type(1 / (1 - p))
+            used = weights * kept
+            d_weights = d_weights * kept
+        d_scores = weights * (d_weights - balance[..., start:end, :])
+        dq.append(xp.matmul(d_scores, k_now) * factor)
+        dk = _added(xp, dk, xp.matmul(d_scores.swapaxes(-1, -2), q_now) * factor, met, keys)
+        dv = _added(xp, dv, xp.matmul(used.swapaxes(-1, -2), grad_now), met, keys)
+        if wants_mask:
+            missing = keys - met
+            if missing:
+                zeros = xp.zeros((*d_scores.shape[:-1], missing), d_scores.dtype)
+                d_scores = xp.concatenate((d_scores, zeros), -1)
+            dmask.append(d_scores)
+    grads = [dq[0] if len(dq) == 1 else xp.concatenate(dq, -2), dk, dv]
+    results = [
+        _summed(g, (*part.shape,)).reshape(shape) for g, part, shape in zip(grads, (q, k, v), shapes, strict=True)
+    ]
+    if wants_mask:
+        d_mask = dmask[0] if len(dmask) == 1 else xp.concatenate(dmask, -2)
+        results.append(_summed(d_mask, grouped_mask_shape).reshape(mask_shape))  # type: ignore[arg-type]
+    return tuple(results)
+
+
+def _added(xp: Any, total: Any, part: Any, met: int, keys: int) -> Any:
+    if met != keys:
+        zeros = xp.zeros((*part.shape[:-2], keys - met, part.shape[-1]), part.dtype)
+        part = xp.concatenate((part, zeros), -2)
+    return part if total is None else total + part
+
+
+def _summed(x: Any, shape: Shape) -> Any:
+    """Broadcasting undone."""
+    if x.shape == shape:
+        return x
+    extra = x.ndim - len(shape)
+    dims = tuple(d for d in range(x.ndim) if d < extra or (shape[d - extra] == 1 and x.shape[d] != 1))
+    return x.sum(dims, dtype=x.dtype).reshape(shape) if dims else x.reshape(shape)
