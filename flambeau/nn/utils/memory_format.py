@@ -1,0 +1,24 @@
+"""Memory formats of convolution weights.
+
+How elements lie in memory is the engine's business here, so these change nothing that can be seen.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from flambeau.nn.modules.module import Module
+
+__all__ = ["convert_conv2d_weight_memory_format", "convert_conv3d_weight_memory_format"]
+
+M = TypeVar("M", bound=Module)
+
+
+def convert_conv2d_weight_memory_format(module: M, memory_format: Any) -> M:
+    """Returns the module as it is: the engine lays out the weights of convolutions by itself."""
+    return module
+
+
+def convert_conv3d_weight_memory_format(module: M, memory_format: Any) -> M:
+    """Returns the module as it is: the engine lays out the weights of convolutions by itself."""
+    return module
