@@ -1,17 +1,17 @@
-"""Making tensors: from data, filled, and in ranges."""
+"""Filled tensors, and tensors like others."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from flambeau import devices, dtypes
 from flambeau.graph.node import Aval
+from flambeau.ops.data import array_of, as_tensor, from_numpy, made, tensor
 from flambeau.ops.operator import operator, public
+from flambeau.ops.ranges import arange
 from flambeau.ops.samples import case
 from flambeau.ops.views import sizes_of
-from flambeau.tensor.tensor import Tensor, from_array
+from flambeau.tensor.tensor import Tensor
 
 # ---------------------------------------------------------------- filled
 
@@ -91,149 +91,6 @@ def full(
     return filled(sizes_of((size,)), fill_value, dtype or dtypes.of_number(fill_value), device, requires_grad)
 
 
-# ---------------------------------------------------------------- from data
-
-
-def array_of(data: Any, dtype: dtypes.dtype | None) -> np.ndarray:
-    """A fresh array of nested sequences, numbers, arrays or tensors, with PyTorch's choice of type."""
-    if isinstance(data, Tensor):
-        array = data._array()
-    elif isinstance(data, np.ndarray | np.generic):
-        array = np.asarray(data)
-        dtypes.from_numpy(array.dtype)
-    elif isinstance(data, bool | int | float | complex):
-        return np.asarray(data, dtype=(dtype or dtypes.of_number(data)).numpy)
-    else:
-        array = _array_of_nested(data, dtype)
-    target = array.dtype if dtype is None else dtype.numpy
-    if array.dtype.kind == "c" and target.kind not in "cb":
-        array = array.real
-    return np.array(array, dtype=target, order="C")
-
-
-def _array_of_nested(data: Any, dtype: dtypes.dtype | None) -> np.ndarray:
-    if not isinstance(data, list | tuple) and hasattr(data, "__array__"):
-        return np.asarray(data)
-    plain = _plain(data)
-    try:
-        array = np.asarray(plain)
-    except ValueError as error:
-        raise ValueError(f"expected sequence of equal length at every level: {error}") from None
-    if array.size == 0 and dtype is None:
-        return array.astype(dtypes.get_default_dtype().numpy)
-    if array.dtype.kind in "fc" and dtype is None and not _holds_arrays(data):
-        wide = dtypes.default_complex() if array.dtype.kind == "c" else dtypes.get_default_dtype()
-        return array.astype(wide.numpy)
-    if array.dtype.kind in "OUS":
-        kind = type(_first(data)).__name__
-        if dtype is None or array.dtype.kind != "O":
-            raise TypeError(f"new(): invalid data type '{kind}'") if kind == "str" else RuntimeError(f"Could not infer dtype of {kind}")
-    return array
-
-
-def _plain(data: Any) -> Any:
-    if isinstance(data, Tensor):
-        return data._array()
-    if isinstance(data, list | tuple):
-        return [_plain(x) for x in data] if any(isinstance(x, list | tuple | Tensor) for x in data) else list(data)
-    return data
-
-
-def _first(data: Any) -> Any:
-    while isinstance(data, list | tuple) and data:
-        data = data[0]
-    return data
-
-
-def _holds_arrays(data: Any) -> bool:
-    return isinstance(_first(data), np.ndarray | np.generic | Tensor)
-
-
-@public()
-def tensor(
-    data: Any,
-    *,
-    dtype: dtypes.dtype | None = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    pin_memory: bool = False,
-) -> Tensor:
-    """A new leaf with a copy of the data.
-
-    Args:
-        data: a number, nested sequences, an array or a tensor.
-        dtype: inferred if None: bool, int64, the default floating type, or the array's own.
-
-    Example:
-        >>> import flambeau as torch
-        >>> torch.tensor([[1, 2], [3, 4]])
-        tensor([[1, 2],
-                [3, 4]])
-    """
-    result = from_array(array_of(data, dtype), None, devices.cpu)
-    if device is not None:
-        result = result.to(device)
-    return result.requires_grad_() if requires_grad else result
-
-
-@public()
-def as_tensor(data: Any, dtype: dtypes.dtype | None = None, device: Any = None) -> Tensor:
-    """The data as a tensor; a tensor that is as asked for already is returned itself."""
-    if isinstance(data, Tensor):
-        return data.to(device=device, dtype=dtype) if dtype or device else data
-    return tensor(data, dtype=dtype, device=device)
-
-
-@public()
-def from_numpy(array: np.ndarray) -> Tensor:
-    """A tensor with a copy of an array's values."""
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"expected np.ndarray (got {type(array).__name__})")
-    return from_array(np.array(array, dtype=dtypes.from_numpy(array.dtype).numpy, order="C"))
-
-
-# ---------------------------------------------------------------- ranges
-
-
-@public()
-def arange(
-    start: Any = 0,
-    end: Any = None,
-    step: Any = 1,
-    *,
-    dtype: dtypes.dtype | None = None,
-    layout: Any = None,
-    device: Any = None,
-    pin_memory: bool = False,
-    requires_grad: bool = False,
-) -> Tensor:
-    """``start``, ``start + step`` and so on, up to but without ``end``.
-
-    Example:
-        >>> import flambeau as torch
-        >>> torch.arange(3)
-        tensor([0, 1, 2])
-    """
-    if end is None:
-        start, end = 0, start
-    start, end, step = (x.item() if isinstance(x, Tensor) else x for x in (start, end, step))
-    if step == 0:
-        raise RuntimeError("step must be nonzero")
-    if (end - start) * step < 0:
-        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
-    integral = all(isinstance(x, int) for x in (start, end, step))
-    dtype = dtype or (dtypes.int64 if integral else dtypes.get_default_dtype())
-    count = -((start - end) // step) if integral else int(np.ceil((end - start) / step))
-    wide = np.int64 if dtype.category < dtypes.FLOATING and integral else np.float64
-    values = (start + np.arange(count, dtype=wide) * step).astype(dtype.numpy)
-    result = from_array(values, dtype, devices.cpu)
-    if device is not None:
-        result = result.to(device)
-    return result.requires_grad_() if requires_grad else result
-
-
-
-
 # ---------------------------------------------------------------- like another tensor
 
 
@@ -305,6 +162,82 @@ def new_full(
 
 
 @public(into="", method=True)
-def new_tensor(input: Tensor, data: Any, *, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def new_tensor(
+    input: Tensor, data: Any, *, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """A new leaf with a copy of the data, of the type of this tensor unless given."""
-    return tensor(data, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+    return made(data, dtype or input.dtype, device, requires_grad)
+
+
+@public(into="", method=True)
+def new(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """A tensor of this one's type: of the sizes given, or with the data given."""
+    from flambeau.tensor.construct import legacy
+
+    return legacy(input.dtype, *args, **kwargs)
+
+
+@public()
+def empty_strided(
+    size: Any,
+    stride: Any,
+    *,
+    dtype: dtypes.dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """A tensor with given strides, whose values do not matter (here: zeros)."""
+    return _strided(size, stride, dtype or dtypes.get_default_dtype(), device, requires_grad)
+
+
+def _strided(size: Any, stride: Any, dtype: dtypes.dtype, device: Any, requires_grad: bool) -> Tensor:
+    from flambeau.ops.strided import as_strided
+
+    size, stride = sizes_of((size,)), sizes_of((stride,))
+    if len(size) != len(stride):
+        raise RuntimeError(f"mismatch in length of strides and shape: {list(size)} and {list(stride)}")
+    for n in (*size, *stride):
+        if n < 0:
+            raise RuntimeError(f"Trying to create tensor with negative dimension {n}: {list(size)}")
+    count = 0 if 0 in size else 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    storage = filled((count,), 0, dtype, device)
+    result = as_strided(storage, size, stride, 0)
+    return result.requires_grad_() if requires_grad else result
+
+
+@public(into="", method=True)
+def new_empty_strided(
+    input: Tensor, size: Any, stride: Any, *, dtype: dtypes.dtype | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
+    """A tensor with given strides and the type of this one, whose values do not matter (here: zeros)."""
+    return _strided(size, stride, dtype or input.dtype, device or input.device, requires_grad)
+
+
+@public()
+def empty_permuted(
+    size: Any, physical_layout: Any, *, dtype: dtypes.dtype | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
+    """A tensor whose dimensions lie in memory in the order given, outermost first; its values do not matter."""
+    size, order = sizes_of((size,)), sizes_of((physical_layout,))
+    if len(size) != len(order):
+        raise RuntimeError(
+            f"Number of dimensions in size does not match the length of the physical_layout; i.e. len(size) = {len(size)} is "
+            f"not equal to len(physical_layout) = {len(order)}"
+        )
+    strides = [0] * len(size)
+    step = 1
+    seen = set()
+    for d in reversed(order):
+        if not 0 <= d < len(size):
+            raise RuntimeError(f"Dimension out of range (expected to be between 0 and {len(size) - 1}, but got {d}).")
+        if d in seen:
+            raise RuntimeError("Duplicate dim not allowed")
+        seen.add(d)
+        strides[d] = step
+        step *= max(size[d], 1)
+    return _strided(size, strides, dtype or dtypes.get_default_dtype(), device, requires_grad)
+
+
+__all__ = ["FULL", "arange", "array_of", "as_tensor", "filled", "from_numpy", "tensor"]

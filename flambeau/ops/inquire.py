@@ -1,0 +1,117 @@
+"""Asking about tensors and types, and setting the default type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau import dtypes
+from flambeau.graph.node import forget_weak_types
+from flambeau.graph.op import forget_calls
+from flambeau.ops.operator import public
+from flambeau.tensor import construct  # noqa: F401  (registers the tensor types)
+from flambeau.tensor.tensor import Tensor
+
+
+@public()
+def is_tensor(obj: Any) -> bool:
+    """Whether an object is a tensor."""
+    return isinstance(obj, Tensor)
+
+
+@public()
+def is_storage(obj: Any) -> bool:
+    """Whether an object is a storage."""
+    return hasattr(obj, "_tensor") and not isinstance(obj, Tensor)
+
+
+@public()
+def numel(input: Tensor) -> int:
+    """The number of elements."""
+    return input._node.aval.size
+
+
+@public()
+def is_floating_point(input: Tensor) -> bool:
+    """Whether a tensor's type is a floating-point one."""
+    return input.dtype.is_floating_point
+
+
+@public(method=True)
+def is_nonzero(input: Tensor) -> bool:
+    """Whether the only element is not zero.
+
+    Raises:
+        RuntimeError: if there is not exactly one element.
+    """
+    size = input._node.aval.size
+    if size == 0:
+        raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
+    if size > 1:
+        raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
+    return bool(input.item())
+
+
+class _Number:
+    """A Python number among the operands of a promotion."""
+
+    __slots__ = ("dtype", "shape", "weak")
+
+    def __init__(self, value: Any) -> None:
+        self.dtype = dtypes.of_number(value)
+        self.shape = ()
+        self.weak = True
+
+
+@public()
+def result_type(tensor1: Any, tensor2: Any) -> dtypes.dtype:
+    """The type of the result of arithmetic on two tensors or numbers.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.result_type(torch.tensor([1, 2]), 1.0)
+        torch.float32
+    """
+    operands = [x._node.aval if isinstance(x, Tensor) else _Number(x) for x in (tensor1, tensor2)]
+    return dtypes.result_dtype(operands)
+
+
+@public()
+def can_cast(from_: dtypes.dtype, to: dtypes.dtype) -> bool:
+    """Whether PyTorch's rules let results of one type be written into tensors of the other."""
+    return dtypes.can_cast(from_, to)
+
+
+@public()
+def promote_types(type1: dtypes.dtype, type2: dtypes.dtype) -> dtypes.dtype:
+    """The smallest type that both types convert to."""
+    return dtypes.promote_types(type1, type2)
+
+
+@public()
+def get_default_dtype() -> dtypes.dtype:
+    """The type of floating-point tensors made from Python numbers."""
+    return dtypes.get_default_dtype()
+
+
+@public()
+def set_default_dtype(d: dtypes.dtype) -> None:
+    """Sets the type of floating-point tensors made from Python numbers.
+
+    Raises:
+        TypeError: for any but a floating-point type.
+    """
+    if not isinstance(d, dtypes.dtype):
+        raise TypeError("invalid dtype object: only floating-point types are supported as the default type")
+    if not d.is_floating_point:
+        raise TypeError("only floating-point types are supported as the default type")
+    dtypes.replace_default_dtype(d)
+    forget_calls()
+    forget_weak_types()
+
+
+@public()
+def set_default_tensor_type(t: Any) -> None:
+    """Sets the default type by a tensor type, such as ``torch.DoubleTensor``, or its name.  Deprecated."""
+    from flambeau.tensor.construct import type_named
+
+    set_default_dtype(type_named(t))

@@ -1,0 +1,128 @@
+"""The old constructors: ``torch.Tensor(2, 3)``, ``torch.LongTensor([1, 2])`` and their kin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from flambeau import devices, dtypes
+from flambeau.ops.data import array_of
+from flambeau.ops.operator import NAMESPACES, public
+from flambeau.tensor.tensor import Size, Tensor, from_array
+
+
+def legacy_tensor(*args: Any, **kwargs: Any) -> Tensor:
+    """What ``torch.Tensor(...)`` makes: sizes, or data, in the default type; a tensor given is shown again.
+
+    Raises:
+        TypeError: for anything else.
+    """
+    if len(args) == 1 and isinstance(args[0], Tensor) and not kwargs:
+        from flambeau.ops.arrange import alias
+
+        return alias(args[0]).detach()
+    return legacy(dtypes.get_default_dtype(), *args, **kwargs)
+
+
+def legacy(dtype: dtypes.dtype, *args: Any, device: Any = None, data: Any = None, size: Any = None, **wrong: Any) -> Tensor:
+    """A tensor of a type, from sizes or from data."""
+    if wrong:
+        raise TypeError(
+            "new() received an invalid combination of arguments - got (" + ", ".join(f"{k}={type(v).__name__}" for k, v in wrong.items()) + ")"
+        )
+    if device is not None and devices.resolve(device).type not in ("cpu", "meta"):
+        raise RuntimeError(f"legacy constructor expects device type: cpu but device type: {devices.resolve(device).type} was passed")
+    if data is not None or size is not None:
+        args = (data if data is not None else Size(size),)
+    if not args:
+        return _sized((0,), dtype)
+    first = args[0]
+    if len(args) > 1 or (isinstance(first, int | np.integer) and not isinstance(first, bool)):
+        for i, n in enumerate(args):
+            if not hasattr(n, "__index__") or isinstance(n, bool):
+                raise TypeError(
+                    f"new(): argument 'size' failed to unpack the object at pos {i + 1} with error \"type must be tuple of "
+                    f"ints,but got {type(n).__name__}\""
+                )
+        return _sized(tuple(int(n) for n in args), dtype)
+    if isinstance(first, Size):
+        return _sized(tuple(first), dtype)
+    if isinstance(first, Tensor):
+        if first.dtype is not dtype:
+            raise TypeError(f"expected a tensor of type {dtype.title} (got {first.dtype.title})")
+        from flambeau.ops.arrange import alias
+
+        return alias(first).detach()
+    if isinstance(first, str):
+        raise TypeError("new(): invalid data type 'str'")
+    if not isinstance(first, Sequence | np.ndarray) and not hasattr(first, "__array__"):
+        raise TypeError(f"new(): data must be a sequence (got {type(first).__name__})")
+    return from_array(array_of(first, dtype), dtype)
+
+
+def _sized(shape: tuple[int, ...], dtype: dtypes.dtype) -> Tensor:
+    from flambeau.ops.create import filled
+
+    return filled(shape, 0, dtype)
+
+
+# ---------------------------------------------------------------- types of tensors
+
+
+class _TensorType(type):
+    """The type of ``torch.FloatTensor`` and the like: tensors of that dtype are its instances."""
+
+    dtype: dtypes.dtype
+    is_cuda = False
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, Tensor) and instance.dtype is cls.dtype and instance.device.type == "cpu"
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Tensor:
+        return legacy(cls.dtype, *args, **kwargs)
+
+    def __repr__(cls) -> str:
+        return f"<class 'torch.{cls.__name__}'>"
+
+
+_TITLED = {
+    f"{dtype.title}Tensor": dtype
+    for dtype in (
+        dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16, dtypes.uint8, dtypes.int8, dtypes.int16,
+        dtypes.int32, dtypes.int64, dtypes.bool_,
+    )
+}  # fmt: skip
+for _name, _dtype in _TITLED.items():
+    NAMESPACES["torch"][_name] = _TensorType(
+        _name, (), {"__doc__": f"Tensors of type {_dtype.name}: an old constructor and a name for ``type``.", "dtype": _dtype}
+    )
+
+
+def type_named(name: Any) -> dtypes.dtype:
+    """The dtype that a dtype, a tensor type or its name, such as ``"torch.LongTensor"``, stands for.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if isinstance(name, dtypes.dtype):
+        return name
+    if isinstance(name, _TensorType):
+        return name.dtype
+    if name is Tensor:
+        return dtypes.get_default_dtype()
+    short = str(name).removeprefix("torch.")
+    if short == "Tensor":
+        return dtypes.get_default_dtype()
+    if short not in _TITLED:
+        raise ValueError(f"invalid type: '{name}'")
+    return _TITLED[short]
+
+
+@public("type", into="", method=True)
+def type_(input: Tensor, dtype: Any = None, non_blocking: bool = False, **kwargs: Any) -> Any:
+    """The name of the tensor's type, such as ``"torch.FloatTensor"``; or the tensor converted to another type."""
+    if dtype is None:
+        return f"torch.{input.dtype.title}Tensor"
+    return input.to(type_named(dtype))
