@@ -90,17 +90,17 @@ def grad(
         raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
     roots = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
     wanted = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
-    for tensor in wanted:
+    for i, tensor in enumerate(wanted):
         if not tensor._rg:
-            raise RuntimeError("One of the differentiated Tensors does not require grad")
+            raise RuntimeError(f"One of the differentiated Tensors does not require grad (input {i})")
     factors = _factors(roots, grad_outputs, create_graph)
     retain = create_graph if retain_graph is None else retain_graph
     found = _run(roots, factors, retain, create_graph, wanted)
     if materialize_grads:
         return tuple(tensor.new_zeros(tensor.shape) if g is None else g for tensor, g in zip(wanted, found, strict=True))
-    if not allow_unused and any(g is None for g in found):
+    if not allow_unused and None in (unused := [None if g is None else 0 for g in found]):
         raise RuntimeError(
-            "One of the differentiated Tensors appears to not have been used in the graph. "
+            f"The differentiated Tensor at index {unused.index(None)} appears to not have been used in the graph. "
             "Set allow_unused=True if this is the desired behavior."
         )
     return tuple(found)

@@ -228,7 +228,7 @@ class CapturedProgram:
     @property
     def bytes(self) -> int:
         outs = {step.slot: step.call.out for step in self._program.steps}
-        return sum(a.nbytes for a in self._program.leaf_avals) + sum(outs[s].nbytes for s in self._program.outputs)
+        return sum(a.nbytes for a in self._program.leaf_avals if not a.weak) + sum(outs[s].nbytes for s in self._program.outputs)
 
     @property
     def xla(self) -> str:

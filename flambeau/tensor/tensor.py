@@ -230,13 +230,13 @@ class Tensor:
                 raise RuntimeError("can't assign Variable as its own grad")
             if new.shape != self.shape:
                 raise RuntimeError(
-                    f"assigned grad has data of a different size: a tensor of shape {list(self.shape)} "
-                    f"was given a gradient of shape {list(new.shape)}"
+                    f"attempting to assign a gradient of size '{list(new.shape)}' to a tensor of size "
+                    f"'{list(self.shape)}'. Please ensure that the gradient and the tensor are the same size"
                 )
             if new.dtype is not self.dtype:
                 raise RuntimeError(
-                    f"assigned grad has data of a different type: a tensor of dtype {self.dtype} "
-                    f"was given a gradient of dtype {new.dtype}"
+                    f"attempting to assign a gradient with dtype '{new.dtype}' to a tensor with dtype '{self.dtype}'. "
+                    "Please ensure that the gradient and the tensor have the same dtype"
                 )
         self._grad = new
 

@@ -1,0 +1,248 @@
+"""Functions with a derivative of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flambeau import dtypes
+from flambeau.autograd.grad_mode import mode
+from flambeau.autograd.node import GradNode, edge_of
+from flambeau.tensor.tensor import Tensor, current, wrap
+
+
+class FunctionCtx:
+    """What a function's forward leaves for its backward.
+
+    Attributes:
+        needs_input_grad: per argument of forward, whether a gradient is wanted.
+        saved_tensors: what ``save_for_backward`` was given.
+    """
+
+    needs_input_grad: tuple[bool, ...] = ()
+
+    def __init__(self) -> None:
+        self._to_save: tuple[Any, ...] = ()
+        self._node: FunctionNode | None = None
+        self._not_differentiable: set[int] = set()
+        self._dirty: tuple[Tensor, ...] = ()
+        self._materialize = True
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
+        """Keeps inputs or outputs for the backward pass."""
+        for tensor in tensors:
+            if tensor is not None and not isinstance(tensor, Tensor):
+                raise TypeError(f"save_for_backward can only save variables, but argument 0 is of type {type(tensor).__name__}")
+        self._to_save = tensors
+
+    save_for_forward = save_for_backward
+
+    def mark_non_differentiable(self, *tensors: Tensor) -> None:
+        """Says of outputs that they have no gradient."""
+        self._not_differentiable = {id(t) for t in tensors}
+
+    def mark_dirty(self, *tensors: Tensor) -> None:
+        """Says of inputs that forward wrote to them."""
+        self._dirty = tensors
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Whether backward sees zeros, instead of None, for outputs without a gradient (True unless set)."""
+        self._materialize = value
+
+    @property
+    def saved_tensors(self) -> tuple[Any, ...]:
+        if self._node is None:
+            return tuple(self._to_save)
+        return self._node.unpacked()
+
+
+class FunctionNode(GradNode):
+    """The tape's entry for a call of a :class:`Function`."""
+
+    __slots__ = ("_avals", "_ctx", "_function", "_inputs", "_kept", "_places")
+
+    def __init__(self, function: Any, ctx: FunctionCtx, inputs: list[Tensor]) -> None:
+        super().__init__(None, tuple(edge_of(t) for t in inputs), ())  # type: ignore[arg-type]
+        self._function = function
+        self._ctx = ctx
+        self._inputs = [t._node.aval for t in inputs]
+        self._avals: list[Any] = []
+        self._kept: list[Any] | None = []
+        self._places: tuple[int, ...] = ()
+
+    def keep(self, saved: tuple[Any, ...], outputs: list[Tensor]) -> None:
+        places = {id(t): i for i, t in enumerate(outputs)}
+        self._kept = []
+        for tensor in saved:
+            if tensor is None:
+                self._kept.append(None)
+            elif id(tensor) in places:
+                # An output would hold this entry, and this entry the output: only its node is kept.
+                self._kept.append((tensor._node, (self, places[id(tensor)]) if tensor._rg else None))
+            else:
+                node = tensor._node if tensor._base is None else current(tensor)
+                self._kept.append((node, edge_of(tensor), tensor))
+
+    def unpacked(self) -> tuple[Any, ...]:
+        if self._kept is None:
+            self.saved = None
+            super().backward([])
+        found = []
+        for kept in self._kept or ():
+            if kept is None:
+                found.append(None)
+            elif len(kept) == 3 and kept[2]._node is kept[0]:
+                found.append(kept[2])
+            else:
+                tensor = wrap(kept[0])
+                if kept[1] is not None:
+                    tensor._grad_fn, tensor._output_nr = kept[1]
+                    tensor._rg = True
+                found.append(tensor)
+        return tuple(found)
+
+    def out_avals(self) -> tuple[Any, ...]:
+        return tuple(self._avals)
+
+    def input_aval(self, i: int) -> Any:
+        return self._inputs[i]
+
+    def name(self) -> str:
+        return f"{self._function.__name__}Backward"
+
+    def release(self) -> None:
+        if self._kept:
+            self._kept = None
+
+    def backward(self, grads: list[Tensor | None]) -> Any:
+        if self._ctx._materialize:
+            from flambeau.ops.create import zeros
+
+            grads = [
+                zeros(aval.shape, dtype=aval.dtype, device=aval.device) if g is None and aval.dtype.category >= dtypes.FLOATING else g
+                for g, aval in zip(grads, self._avals, strict=True)
+            ]
+        if self._function.vjp is not Function.vjp and self._function.backward is not Function.backward:
+            raise RuntimeError("Implementing both 'backward' and 'vjp' for a custom Function is not allowed. Choose one")
+        method = self._function.vjp if self._function.vjp is not Function.vjp else self._function.backward
+        found = method(self._ctx, *grads)
+        found = found if isinstance(found, tuple) else (found,)
+        count = len(self._ctx.needs_input_grad)
+        if len(found) > count and any(g is not None for g in found[count:]) or len(found) < count:
+            raise RuntimeError(
+                f"function {self.name()} returned an incorrect number of gradients (expected {count}, got {len(found)})"
+            )
+        return tuple(found[i] for i in self._places)
+
+
+
+class Function:
+    """Base of functions with a derivative of their own.
+
+    A subclass gives static methods ``forward(ctx, *args)`` and ``backward(ctx, *grads)``, or ``forward(*args)``
+    with ``setup_context(ctx, inputs, output)``; it is called by ``Subclass.apply(*args)``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> class Double(torch.autograd.Function):
+        ...     @staticmethod
+        ...     def forward(ctx, x):
+        ...         return x * 2
+        ...     @staticmethod
+        ...     def backward(ctx, grad):
+        ...         return grad * 2
+        >>> Double.apply(torch.ones(1))
+        tensor([2.])
+    """
+
+    @staticmethod
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> Any:
+        raise NotImplementedError("setup_context is not implemented.")
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        raise NotImplementedError(
+            "You must implement either the backward or vjp method for your custom autograd.Function to use it with backward mode AD."
+        )
+
+    @staticmethod
+    def vjp(ctx: Any, *grad_outputs: Any) -> Any:
+        raise NotImplementedError("vjp is not implemented.")
+
+    @staticmethod
+    def jvp(ctx: Any, *grad_inputs: Any) -> Any:
+        raise NotImplementedError("You must implement the jvp function for custom autograd.Function to use it with forward mode AD.")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise RuntimeError(
+            f"{type(self)} should not be instantiated. Methods on autograd functions are all static, so you should invoke them "
+            f"on the class itself: {type(self).__name__}.apply(...)"
+        )
+
+    @classmethod
+    def apply(cls, *args: Any, **kwargs: Any) -> Any:
+        """Calls forward, and notes the call for differentiation with backward as its derivative."""
+        ctx = FunctionCtx()
+        places = tuple(i for i, a in enumerate(args) if isinstance(a, Tensor))
+        ctx.needs_input_grad = tuple(isinstance(a, Tensor) and a._rg for a in args)
+        noted = mode.grad and any(ctx.needs_input_grad)
+        before = mode.grad
+        mode.grad = False
+        try:
+            if cls.setup_context is not Function.setup_context:
+                result = cls.forward(*args, **kwargs)
+                cls.setup_context(ctx, args, result)
+            else:
+                result = cls.forward(ctx, *args, **kwargs)
+        finally:
+            mode.grad = before
+        if not noted:
+            return result
+        inputs = [args[i] for i in places]
+        entry = FunctionNode(cls, ctx, inputs)
+        entry._places = places
+        given = {id(t) for t in inputs}
+        dirty = {id(t) for t in ctx._dirty}
+        outputs: list[Tensor] = []
+
+        def noted_output(tensor: Any) -> Any:
+            if not isinstance(tensor, Tensor):
+                return tensor
+            if id(tensor) in given and id(tensor) not in dirty:
+                tensor = wrap(tensor._node if tensor._base is None else current(tensor))
+            differentiable = tensor.dtype.category >= dtypes.FLOATING and id(tensor) not in ctx._not_differentiable
+            if differentiable:
+                tensor._grad_fn = entry
+                tensor._output_nr = len(outputs)
+                tensor._rg = True
+            outputs.append(tensor)
+            return tensor
+
+        final = tuple(noted_output(t) for t in result) if isinstance(result, tuple) else noted_output(result)
+        entry._avals = [t._node.aval for t in outputs]
+        entry.keep(ctx._to_save, outputs)
+        ctx._node = entry
+        ctx._to_save = ()
+        return final
+
+
+def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """For a backward that cannot be differentiated in turn: its results are cut off, and say so."""
+
+    def wrapped(ctx: Any, *grads: Any) -> Any:
+        before = mode.grad
+        mode.grad = False
+        try:
+            return backward(ctx, *grads)
+        finally:
+            mode.grad = before
+
+    return wrapped
+
+
+class InplaceFunction(Function):
+    """A function whose forward may write to its inputs."""
