@@ -6,6 +6,7 @@ from math import prod
 from typing import Any
 
 from flambeau.dtypes import int64
+from flambeau.ops import fractional_pool  # noqa: F401  (registers its operator)
 from flambeau.ops.avg_pool import AVG_POOL
 from flambeau.ops.max_pool import MAX_POOL, MAX_POOL_INDICES, MAX_UNPOOL
 from flambeau.ops.operator import public
@@ -292,6 +293,9 @@ for _axes_count in (1, 2, 3):
 def _lp_pool(input: Tensor, norm_type: float, axes: int, kernel_size: Any, stride: Any, ceil_mode: bool) -> Tensor:
     name = f"lp_pool{axes}d"
     kernel = axis_values(name, "kernel_size", kernel_size, axes)
+    if norm_type in (float("inf"), -float("inf")):
+        sign = 1 if norm_type > 0 else -1
+        return sign * MAX_POOL(sign * input.abs(), sliding(name, input, axes, kernel, stride, 0, 1, ceil_mode))
     mean = AVG_POOL(input.pow(norm_type), sliding(name, input, axes, kernel, stride, 0, 1, ceil_mode))
     return (mean.sign() * mean.abs().relu() * prod(kernel)).pow(1.0 / norm_type)
 

@@ -29,7 +29,7 @@ class Taps:
     Attributes:
         kind: the name of a rule in :data:`RULES`.
         size, out: extents of the input and of the result.
-        scale: input elements per output element, as far as the rule uses it.
+        scale: input elements per output element; for the rules of padding, the elements put in front.
         corners: whether the first and last elements of both coincide.
         turned: whether the relation is turned round, from results to inputs.
     """
@@ -182,8 +182,21 @@ def _smoothed(kernel: Callable[[Any], Any], radius: float) -> Callable[[Taps], T
     return rule
 
 
+def _outside(fold: Callable[[Any, int], Any]) -> Callable[[Taps], Tables]:
+    """Padding: numbers beyond the ends are folded back to elements there are."""
+
+    def rule(taps: Taps) -> Tables:
+        i = np.arange(taps.out) - int(taps.scale)
+        return fold(i, taps.size)[:, None], np.ones((taps.out, 1))
+
+    return rule
+
+
 RULES: dict[str, Callable[[Taps], Tables]] = {
     "mean": _mean,
+    "reflect": _outside(lambda i, n: (n - 1) - np.abs((n - 1) - np.abs(i))),
+    "replicate": _outside(lambda i, n: np.clip(i, 0, n - 1)),
+    "circular": _outside(lambda i, n: i % n),
     "nearest": _nearest,
     "nearest-exact": _nearest_exact,
     "linear": _linear,
@@ -224,6 +237,9 @@ TAPS = operator(
         case("nn.functional.adaptive_avg_pool2d", T(2, 3, 7, 5), (3, 2)),
         case("nn.functional.interpolate", T(2, 3, 4, 5), size=(7, 6), mode="bilinear"),
         case("nn.functional.interpolate", T(2, 3, 4, 5), scale_factor=2),
+        case("nn.functional.pad", T(2, 3, 4, 5), (1, 2, 3, 0), mode="reflect"),
+        case("nn.functional.pad", T(3, 4, 5), (1, 2, -1, 3), mode="replicate"),
+        case("nn.functional.pad", T(2, 3, 4), (3, 2), mode="circular"),
     ],
 )
 
