@@ -96,7 +96,7 @@ logical_not = unary_function(LOGICAL_NOT, "Whether the element is zero.")
 # ---------------------------------------------------------------- kinds of numbers
 
 
-def _no_integer(name: str, kernel: Callable[..., Any], answer: bool) -> Callable[..., Any]:
+def _no_integer(kernel: Callable[..., Any], answer: bool) -> Callable[..., Any]:
     """A kernel that need not look at integers."""
 
     def run(xp: Any, x: Any) -> Any:
@@ -116,26 +116,22 @@ def _real_rule(name: str) -> Callable[[Aval], Aval]:
     return rule
 
 
-ISNAN = unary("isnan", _no_integer("isnan", lambda xp, x: xp.isnan(x), False), INTEGER_RESULT, rule=bool_rule)
+ISNAN = unary("isnan", _no_integer(lambda xp, x: xp.isnan(x), False), INTEGER_RESULT, rule=bool_rule)
 isnan = unary_function(
     ISNAN, "Whether the element is not a number (for complex ones: either part).", inplace=False, out=False
 )
-ISINF = unary("isinf", _no_integer("isinf", lambda xp, x: xp.isinf(x), False), INTEGER_RESULT, rule=bool_rule)
+ISINF = unary("isinf", _no_integer(lambda xp, x: xp.isinf(x), False), INTEGER_RESULT, rule=bool_rule)
 isinf = unary_function(
     ISINF, "Whether the element is infinite (for complex ones: either part).", inplace=False, out=False
 )
-ISFINITE = unary(
-    "isfinite", _no_integer("isfinite", lambda xp, x: xp.isfinite(x), True), INTEGER_RESULT, rule=bool_rule
-)
+ISFINITE = unary("isfinite", _no_integer(lambda xp, x: xp.isfinite(x), True), INTEGER_RESULT, rule=bool_rule)
 isfinite = unary_function(
     ISFINITE, "Whether the element is neither infinite nor not a number.", inplace=False, out=False
 )
-ISPOSINF = unary(
-    "isposinf", _no_integer("isposinf", lambda xp, x: x == xp.inf, False), INTEGER_RESULT, rule=_real_rule("isposinf")
-)
+ISPOSINF = unary("isposinf", _no_integer(lambda xp, x: x == xp.inf, False), INTEGER_RESULT, rule=_real_rule("isposinf"))
 isposinf = unary_function(ISPOSINF, "Whether the element is positive infinity.", inplace=False)
 ISNEGINF = unary(
-    "isneginf", _no_integer("isneginf", lambda xp, x: x == -xp.inf, False), INTEGER_RESULT, rule=_real_rule("isneginf")
+    "isneginf", _no_integer(lambda xp, x: x == -xp.inf, False), INTEGER_RESULT, rule=_real_rule("isneginf")
 )
 isneginf = unary_function(ISNEGINF, "Whether the element is negative infinity.", inplace=False)
 ISREAL = unary("isreal", lambda xp, x: xp.imag(x) == 0, INTEGER_RESULT, rule=bool_rule)

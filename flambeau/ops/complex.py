@@ -152,7 +152,8 @@ def complex(real: Tensor, imag: Tensor, *, out: Tensor | None = None) -> Tensor:
 def _written(name: str, result: Tensor, out: Tensor) -> Tensor:
     if out.dtype is not result.dtype:
         raise RuntimeError(
-            f"Expected object of scalar type {result.dtype.title} but got scalar type {out.dtype.title} for argument 'out'"
+            f"Expected object of scalar type {result.dtype.title} but got scalar type {out.dtype.title} for argument "
+            "'out'"
         )
     return write_out(name, result, out)
 

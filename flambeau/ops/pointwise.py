@@ -367,6 +367,24 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'")
 
 
+@public("__div__", into="", method=True)
+def _python_div(input: Tensor, other: Any) -> Tensor:
+    """``input / other``, by the name that Python once had for it."""
+    return DIV(input, other)
+
+
+@public("__idiv__", into="", method=True)
+def _python_idiv(input: Tensor, other: Any) -> Tensor:
+    """``input /= other``, by the name that Python once had for it."""
+    return input.div_(other)
+
+
+@public("__rdiv__", into="", method=True)
+def _python_rdiv(input: Tensor, other: Any) -> Tensor:
+    """``other / input``, by the name that Python once had for it."""
+    return DIV(other, input)
+
+
 @public(method=True, inplace=True, out=True)
 def true_divide(input: Any, other: Any) -> Tensor:
     """``input / other``, broadcast; never rounded."""
@@ -383,8 +401,8 @@ def neg(input: Tensor) -> Tensor:
     checked_tensor("neg", "input", 1, input)
     if input.dtype.category == BOOL:
         raise RuntimeError(
-            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use the "
-            "`~` or `logical_not()` operator instead."
+            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use "
+            "the `~` or `logical_not()` operator instead."
         )
     return NEG(input)
 
@@ -646,8 +664,8 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
     """
     if tensor1.dtype.category <= INTEGER and tensor2.dtype.category <= INTEGER:
         raise RuntimeError(
-            "Integer division with addcdiv is no longer supported, and in a future  release addcdiv will perform a true "
-            "division of tensor1 and tensor2. Convert an operand with .float() for a true division, or use "
+            "Integer division with addcdiv is no longer supported, and in a future  release addcdiv will perform a "
+            "true division of tensor1 and tensor2. Convert an operand with .float() for a true division, or use "
             "input + value * torch.div(tensor1, tensor2, rounding_mode='trunc')."
         )
     return ADDCDIV(input, tensor1, tensor2, value)
