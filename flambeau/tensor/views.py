@@ -86,10 +86,11 @@ def refresh(view: Tensor) -> None:
     base = view._base
     assert base is not None
     before = mode.grad
-    mode.grad = True
+    detach = _detach()
     try:
         found = base
         for op, attrs in view._chain:
+            mode.grad = op is not detach
             found = op(found, *attrs)
     finally:
         mode.grad = before
