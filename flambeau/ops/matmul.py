@@ -97,8 +97,8 @@ def _matmul_kernel(xp: Any, x: Any, y: Any) -> Any:
 def _matmul_numpy(np: Any, x: Any, y: Any) -> Any:
     if x.ndim > 2 and y.ndim == 2:
         # One large product instead of a batch of small ones.
-        flat = np.matmul(x.reshape(-1, x.shape[-1]), y) if x.size else np.zeros((0, y.shape[1]), x.dtype)
-        return flat.reshape((*x.shape[:-1], y.shape[1]))
+        rows = x.shape[:-1]
+        return np.matmul(x.reshape(_product(rows), x.shape[-1]), y).reshape((*rows, y.shape[1]))
     return np.matmul(x, y)
 
 
@@ -121,7 +121,8 @@ def _matmul_derivative(grad: Tensor, x: Tensor, y: Tensor, needs: tuple[bool, ..
         return left, None
     if y.ndim == 2 and x.ndim > 2:
         # The batch is summed over inside one product.
-        return left, a.reshape(-1, x.shape[-1]).t() @ grad.reshape(-1, grad.shape[-1])
+        rows = _product(x.shape[:-1])
+        return left, a.reshape(rows, x.shape[-1]).t() @ grad.reshape(rows, grad.shape[-1])
     return left, a.transpose(-2, -1) @ grad
 
 
@@ -223,8 +224,9 @@ def _linear_derivative(grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[boo
         return grad.unsqueeze(-1) * conj(weight), (conj(x) * grad.unsqueeze(-1)), grad
     left = grad @ conj(weight) if needs[0] else None
     if needs[1]:
-        rows = grad if grad.ndim == 2 else grad.reshape(-1, grad.shape[-1])
-        given = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+        count = _product(x.shape[:-1])
+        rows = grad if grad.ndim == 2 else grad.reshape(count, grad.shape[-1])
+        given = x if x.ndim == 2 else x.reshape(count, x.shape[-1])
         right = rows.t() @ conj(given)
     else:
         right = None

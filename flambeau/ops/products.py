@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from flambeau.dtypes import BOOL, FLOATING, INTEGER, result_dtype
+from flambeau.dtypes import BOOL, FLOATING, INTEGER, bool_, result_dtype
 from flambeau.graph.node import Aval
 from flambeau.ops.matmul import MATMUL
 from flambeau.ops.operator import operator, public
@@ -18,6 +18,7 @@ from flambeau.ops.pointwise import broadcast_shapes, checked_tensor, conj
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import wrapped_dim
 from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.views import check_writable, write
 
 # ---------------------------------------------------------------- two operands
 
@@ -184,9 +185,7 @@ def _weights(input: Tensor, beta: Any, alpha: Any) -> tuple[Any, Any]:
     if category == BOOL:
         return bool(beta), bool(alpha)
     if category == INTEGER:
-        for name, factor in (("beta", beta), ("alpha", alpha)):
-            if isinstance(factor, float | complex):
-                raise RuntimeError(f"For integral input tensors, argument {name} must not be a floating point number.")
+        return int(beta), int(alpha)
     return beta, alpha
 
 
@@ -245,7 +244,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
     return _blend(input, MATMUL(mat, vec), beta, alpha)
 
 
-@public(method=True, inplace=True, out=True)
+@public(method=True, out=True)
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """``beta * input + alpha * sum_b batch1[b] @ batch2[b]``.
 
@@ -264,6 +263,19 @@ def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alph
     # The sum over the batch is part of one product.
     left = batch1.permute(1, 0, 2).reshape(rows, count * size)
     return _blend(input, MATMUL(left, batch2.reshape(count * size, columns)), beta, alpha)
+
+
+@public("addbmm_", into="", method=True)
+def _addbmm_in_place(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """In-place form of ``addbmm``, which alone among these lets the tensor grow to the product's shape."""
+    check_writable(input)
+    result = addbmm(input, batch1, batch2, beta=beta, alpha=alpha)
+    if result.shape != input.shape and input._base is None:
+        input._layout = None
+        return write(input, result)
+    from flambeau.tensor.methods import assign
+
+    return assign(input, result)
 
 
 @public(method=True, inplace=True, out=True)
@@ -413,7 +425,7 @@ def matrix_power(input: Tensor, n: int) -> Tensor:
     if n == 0:
         from flambeau.ops.linalg import identity
 
-        return identity(input).expand(input.shape).clone()
+        return input.masked_fill(input.new_ones((), dtype=bool_), 0) + identity(input)
     if n < 0:
         from flambeau.ops.linalg import inv
 
@@ -579,8 +591,8 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
 @public("vander", into="linalg")
 def _linalg_vander(x: Tensor, *, N: int | None = None) -> Tensor:
     """Powers 0 to N-1 of each element, along a new last dimension; N is the size of the last one by default."""
-    if not x.ndim and N is None:
-        raise RuntimeError("linalg.vander: if x is a 0-D tensor, N must be given" if N is None else "")
+    if not x.ndim:
+        x = x.unsqueeze(0)
     count = x.shape[-1] if N is None else N
     if count <= 1:
         raise RuntimeError("N must be greater than 1.")
