@@ -55,9 +55,9 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
         self = object.__new__(cls)
         self._node = _node_of(data)
         self._grad_fn = None
-        self._rg = False
-        if requires_grad:
-            self.requires_grad_()
+        self._rg = bool(requires_grad)
+        if requires_grad and self.dtype.category < dtypes.FLOATING:
+            raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:

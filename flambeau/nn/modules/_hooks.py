@@ -11,6 +11,7 @@ from typing import Any
 from flambeau.autograd.grad_mode import mode
 from flambeau.autograd.hooks import RemovableHandle
 from flambeau.autograd.node import GradNode, edge_of
+from flambeau.ops.create import filled
 from flambeau.tensor.tensor import Tensor, wrap
 
 _global_parameter_registration_hooks: OrderedDict[int, Any] = OrderedDict()
@@ -202,6 +203,7 @@ class BackwardHook:
         """The arguments, led through an edge."""
         self.n_inputs = len(args)
         replaced, edge, places = _through_edge(args)
+        avals = [value._node.aval if isinstance(value, Tensor) else None for value in args]
         if edge is None:
             return args
         self.inputs_watched = True
@@ -210,7 +212,14 @@ class BackwardHook:
             if self.grad_outputs is None:
                 # No gradient came by the outputs, so there is nothing to tell.
                 return None
-            grad_inputs = _spread(grads, places, self.n_inputs)
+            spread = _spread(grads, places, self.n_inputs)
+            # Tensors that no gradient belongs to have one of zeros, as in PyTorch.
+            grad_inputs = tuple(
+                [
+                    filled(aval.shape, 0, aval.dtype, aval.device) if g is None and aval else g
+                    for g, aval in zip(spread, avals)
+                ]
+            )
             for hook in self.user_hooks:
                 returned = hook(self.module, grad_inputs, self.grad_outputs)
                 if returned is not None:

@@ -126,7 +126,7 @@ class StateMixin:
         if args:
             warnings.warn(
                 "Positional args are being deprecated, use kwargs instead. Refer to "
-                "https://docs.pytorch.org/docs/main/generated/torch.nn.Module.html#torch.nn.Module.state_dict "
+                "https://pytorch.org/docs/main/generated/torch.nn.Module.html#torch.nn.Module.state_dict "
                 "for details.",
                 FutureWarning,
                 stacklevel=2,
@@ -237,9 +237,8 @@ class StateMixin:
 
     def _put(self, name: str, target: Any, given: Tensor, assign: bool) -> None:
         if not assign:
-            if is_lazy(target):
-                raise RuntimeError("the parameter is not initialized")
-            copy_into(target, given)
+            if not (is_lazy(target) and is_lazy(given)):
+                copy_into(target, given)
             return
         if isinstance(target, Parameter):
             if isinstance(given, Parameter):
