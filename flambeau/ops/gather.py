@@ -233,7 +233,7 @@ SCATTER = operator(
     numpy=_placed_numpy(_put),
     lax=_placed_lax("set"),
     moves=True,
-    samples=lambda: [case("scatter", T(3, 4), 1, T(3, 1, dtype="int64", low=0, high=4), T(3, 2))],
+    samples=lambda: [case("scatter", T(3, 4), 1, T(3, 1, dtype="int64", low=0, high=4), T(3, 1))],
 )
 
 

@@ -190,18 +190,19 @@ def _logcumsumexp_lax(xp: Any, x: Any, *, dim: int) -> Any:
 
 
 def _logcumsumexp_derivative(grad: Tensor, x: Tensor, out: Tensor, dim: int) -> Tensor:
-    # dx[k] = sum over t >= k of g[t] exp(x[k] - out[t]), with both signs of g apart, in logarithms.
-    if not x.ndim:
+    # dx[k] = exp(x[k] - out[k]) u[k] with u[k] = g[k] + exp(out[k] - out[k+1]) u[k+1]: no factor overflows.
+    n = x._node.aval.shape[dim] if x.ndim else 1
+    if not x.ndim or not n:
         return grad
+    later = CAT([SLICE(out, 1, dim, n - 1, 1), SLICE(out, n - 1, dim, 1, 1)], dim)
+    fade, share = _no_nan((out - later).exp()), _no_nan((x - out).exp())
     if x.dtype.is_complex:
-        weighted = (grad * (-out).exp().conj()).flip(dim)
-        return CUMSUM(weighted, dim).flip(dim) * x.exp().conj()
-    total = None
-    for sign in (1, -1):
-        part = (grad * sign).clamp(min=0).log() - out
-        found = (LOGCUMSUMEXP(part.flip(dim), dim).flip(dim) + x).exp()
-        total = found if total is None else total - found
-    return total
+        fade, share = fade.conj(), share.conj()
+    return RECURRENCE(grad.flip(dim), fade.flip(dim), dim).flip(dim) * share
+
+
+def _no_nan(x: Tensor) -> Tensor:
+    return x.masked_fill(x != x, 0)
 
 
 LOGCUMSUMEXP = operator(
