@@ -41,7 +41,7 @@ def drawn_key() -> Tensor:
     """A fresh key from the default CPU generator, as a leaf of the recorded work."""
     from flambeau.random import default_generator
 
-    return from_array(np.asarray(default_generator.random_words(2), dtype=np.uint32))
+    return from_array(np.asarray(default_generator.bits.random_words(2), dtype=np.uint32))
 
 
 def _threshold(p: float) -> Any:

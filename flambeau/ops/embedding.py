@@ -11,7 +11,7 @@ from flambeau.autograd.grad_mode import mode as grad_mode
 from flambeau.graph.node import Aval
 from flambeau.ops.operator import NotDifferentiable, operator, public
 from flambeau.ops.samples import T, case
-from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.tensor import Tensor, from_array
 
 # ---------------------------------------------------------------- what the family shares
 
@@ -261,6 +261,8 @@ def embedding(
         tensor([[0., 1.],
                 [1., 0.]])
     """
+    if weight.ndim != 2:
+        raise RuntimeError("'weight' must be 2-D")
     rows = weight.shape[0]
     if padding_idx is None:
         padding_idx = -1
@@ -277,3 +279,194 @@ def checked_padding(padding_idx: int, rows: int) -> int:
     if not -rows <= padding_idx < rows:
         raise AssertionError("Padding_idx must be within num_embeddings")
     return padding_idx % rows
+
+
+# ---------------------------------------------------------------- bags
+
+
+def _bag_of_rule(offsets: Aval, *, count: int) -> Aval:
+    return offsets.of((count,), dtypes.int64)
+
+
+def _bag_of_kernel(xp: Any, offsets: Any, *, count: int) -> Any:
+    return xp.searchsorted(offsets, xp.arange(count), side="right").astype(np.int64) - 1
+
+
+def _bag_samples() -> list[Any]:
+    fn = "nn.functional.embedding_bag"
+    long = {"dtype": "int64", "low": 0, "high": 4}
+    return [
+        case(fn, T(3, 5, **long), T(4, 3), mode="sum"),
+        case(fn, T(3, 5, **long), T(4, 3)),
+        case(fn, T(3, 5, **long), T(4, 3), mode="max", gradgrad=False),
+        case(fn, T(3, 5, **long), T(4, 3), mode="sum", per_sample_weights=T(3, 5), gradgrad=False),
+        case(fn, T(3, 5, **long), T(4, 3), padding_idx=1, gradgrad=False),
+    ]
+
+
+BAG_OF = operator(
+    "bag_of",
+    _bag_of_rule,
+    _bag_of_kernel,
+    NotDifferentiable("its result is of an integer type"),
+    samples=lambda: _bag_samples()[:2],
+)
+
+
+def _bag_largest_rule(x: Aval, bag: Aval, *, bags: int) -> Aval:
+    return bag.of((bags, x.shape[1]), dtypes.int64)
+
+
+def _bag_largest_kernel(xp: Any, x: Any, bag: Any, *, bags: int) -> Any:
+    """For each bag and column the first row that holds the largest element; the number of rows where there is none."""
+    rows = x.shape[0]
+    shape = (bags, x.shape[1])
+    if xp is np:
+        largest = np.full(shape, -np.inf, x.dtype)
+        np.maximum.at(largest, bag, x)
+        found = np.full(shape, rows, np.int64)
+    else:
+        largest = xp.full(shape, -xp.inf, x.dtype).at[bag].max(x)
+        found = xp.full(shape, rows, np.int64)
+    place = xp.arange(rows, dtype=np.int64)[:, None]
+    place = xp.where((x == largest[bag]) & (x != -xp.inf), place, rows)
+    if xp is np:
+        np.minimum.at(found, bag, place)
+        return found
+    return found.at[bag].min(place)
+
+
+BAG_LARGEST = operator(
+    "bag_largest",
+    _bag_largest_rule,
+    _bag_largest_kernel,
+    NotDifferentiable("its result is of an integer type"),
+    samples=lambda: _bag_samples()[2:3],
+)
+
+
+def _check_offsets(offsets: Tensor, count: int) -> None:
+    value = offsets._node.value
+    if type(value) is not np.ndarray or not value.size:
+        return
+    if value[0] != 0:
+        raise RuntimeError(
+            "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However, got "
+            f"{int(value[0])}"
+        )
+    if value[-1] > count:
+        raise RuntimeError(
+            f"offsets[-1] can not be greater than input's length({count}) but got offsets[-1] of {int(value[-1])}"
+        )
+
+
+@public(into="nn.functional")
+def embedding_bag(
+    input: Tensor,
+    weight: Tensor,
+    offsets: Tensor | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Tensor:
+    """Rows of a table, summed, averaged or maximized over bags of indices.
+
+    Args:
+        input: indices, (B, N) for B bags of N, or all bags in one line.
+        weight: the table, (V, D).
+        offsets: for indices in one line, where each bag begins.
+        mode: ``"sum"``, ``"mean"`` or ``"max"``.
+        per_sample_weights: a factor for each index, for sums only.
+        include_last_offset: whether the offsets end with the number of indices.
+        padding_idx: an index that does not count.
+        max_norm, norm_type, scale_grad_by_freq, sparse: as of ``embedding``.
+
+    Shape: the result is (B, D).  An empty bag gives zeros.
+
+    Raises:
+        ValueError: if shapes do not fit or the mode is unknown.
+        IndexError: for an index out of range.
+    """
+    if per_sample_weights is not None and per_sample_weights.shape != input.shape:
+        raise ValueError(
+            f"embedding_bag: If per_sample_weights ({per_sample_weights.shape}) is not None, then it must have the same "
+            f"shape as the input ({input.shape})"
+        )
+    if weight.ndim != 2:
+        raise ValueError(f"weight has to be a 2D Tensor, but got Tensor of dimension {weight.ndim}")
+    if mode not in ("sum", "mean", "max"):
+        raise ValueError("mode has to be one of sum, mean or max")
+    if mode == "max" and scale_grad_by_freq:
+        raise ValueError("max mode does not support scaling the gradient by the frequency")
+    if mode == "max" and sparse:
+        raise ValueError("max mode does not support sparse weights")
+    if per_sample_weights is not None and mode != "sum":
+        raise NotImplementedError(
+            "embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for mode='sum' "
+            f"(got mode='{mode}')."
+        )
+    if per_sample_weights is not None and per_sample_weights.dtype is not weight.dtype:
+        raise RuntimeError(
+            f"expected scalar type {weight.dtype.title} but found {per_sample_weights.dtype.title} (embedding_bag: weight and "
+            "per_sample_weights must have one type)"
+        )
+    bag, bags = _bags_of(input, offsets, include_last_offset)
+    rows = weight.shape[0]
+    if max_norm is not None:
+        embedding_renorm_(weight, input, max_norm, norm_type)
+    check_rows(input, rows)
+    padding = -1 if padding_idx is None else checked_padding(padding_idx, rows)
+    flat = input.reshape(-1)
+    found = EMBEDDING(weight, flat, padding, scale_grad_by_freq)
+    counted = (flat != padding).unsqueeze(1)
+    if mode == "max":
+        return _largest_of_bags(found, counted, bag, bags)
+    if per_sample_weights is not None:
+        found = found * per_sample_weights.reshape(-1, 1)
+    if padding >= 0:
+        found = found * counted
+    total = EMBEDDING_BACKWARD(found, bag, bags, -1, False)
+    if mode == "sum":
+        return total
+    sizes = EMBEDDING_BACKWARD(counted.to(total.dtype), bag, bags, -1, False)
+    return total / sizes.clamp(min=1)
+
+
+def _bags_of(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> tuple[Tensor, int]:
+    """For each index its bag, and the number of bags."""
+    if input.ndim == 2:
+        if offsets is not None:
+            raise ValueError(
+                "if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length "
+                f"sequences. However, found offsets of type {type(offsets)}"
+            )
+        bags, size = input.shape
+        return from_array(np.repeat(np.arange(bags), size)), bags
+    if input.ndim != 1:
+        raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.ndim}")
+    if offsets is None:
+        raise ValueError("offsets has to be a 1D Tensor but got None")
+    if offsets.ndim != 1:
+        raise ValueError("offsets has to be a 1D Tensor")
+    count = input.shape[0]
+    _check_offsets(offsets, count)
+    bags = offsets.shape[0]
+    if include_last_offset:
+        if not bags:
+            raise RuntimeError("include_last_offset: number of offset should be at least 1")
+        bags -= 1
+        offsets = offsets[:bags]
+    return BAG_OF(offsets, count), bags
+
+
+def _largest_of_bags(found: Tensor, counted: Tensor, bag: Tensor, bags: int) -> Tensor:
+    if not found.shape[0]:
+        return found.new_zeros((bags, found.shape[1]))
+    place = BAG_LARGEST(found.masked_fill(~counted, float("-inf")).detach(), bag, bags)
+    there = place < found.shape[0]
+    return found.gather(0, place * there) * there

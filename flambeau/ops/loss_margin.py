@@ -156,6 +156,12 @@ def triplet_margin_with_distance_loss(
     return _triplet(distance_function or pairwise_distance, anchor, positive, negative, margin, swap, reduction)
 
 
+def _check_classes(target: Tensor, classes: int) -> None:
+    value = target._node.value
+    if type(value) is np.ndarray and value.size and (value.min() < 0 or value.max() >= classes):
+        raise RuntimeError(f"target out of range (multi_margin_loss: classes are 0 to {classes - 1})")
+
+
 @public(into="nn.functional")
 def multi_margin_loss(
     input: Tensor,
@@ -180,26 +186,25 @@ def multi_margin_loss(
     if weight is not None and weight.ndim != 1:
         raise ValueError("weight must be one-dimensional")
     have = list(input.shape)
-    if not (len(have) in (1, 2) and input.ndim and have[-1]):
+    classes = have[-1] if have else 1
+    if len(have) > 2 or not classes:
         raise RuntimeError(f"Expected non-empty vector or matrix with optional 0-dim batch size, but got: {have}")
     if input.dtype.category != dtypes.FLOATING:
         raise NotImplementedError(f"\"multi_margin_loss\" not implemented for '{input.dtype.title}'")
-    examples = 1 if input.ndim == 1 else have[0]
+    examples = have[0] if input.ndim == 2 else 1
     if target._node.aval.size != examples or target.ndim > 1:
         raise RuntimeError(f"inconsistent target size, expected {examples} but got {list(target.shape)}")
-    if weight is not None and tuple(weight.shape) != (have[-1],):
-        raise RuntimeError(f"inconsistent weight size, expected {have[-1]} but got {list(weight.shape)}")
-    from flambeau.ops.loss_class import check_classes
-
-    check_classes(target, have[-1], -(2**63))
-    rows = input.reshape(examples, have[-1])
+    if weight is not None and tuple(weight.shape) != (classes,):
+        raise RuntimeError(f"inconsistent weight size, expected {classes} but got {list(weight.shape)}")
+    _check_classes(target, classes)
+    rows = input.reshape(examples, classes)
     index = target.reshape(examples, 1)
     short = RELU(rows - rows.gather(1, index) + margin)
     if p == 2:
         short = short * short
     if weight is not None:
         short = short * weight[index]
-    loss = (short * (arange(have[-1]) != index)).sum(1) / have[-1]
+    loss = (short * (arange(classes) != index)).sum(1) / classes
     if reduction == "none":
         return loss.reshape(tuple(target.shape))
     return reduced(loss, reduction)

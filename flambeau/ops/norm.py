@@ -177,6 +177,7 @@ def _running_rule(old: Aval, new: Aval, momentum: Aval, *, factor: float) -> Ava
 
 
 def _running_kernel(xp: Any, old: Any, new: Any, momentum: Any, *, factor: float) -> Any:
+    # A Python number, or a tensor without dimensions.
     momentum = xp.asarray(momentum, dtype=old.dtype)
     return (old * (1 - momentum) + new * (momentum * factor)).astype(old.dtype)
 
@@ -190,14 +191,14 @@ RUNNING = operator(
 )
 
 
-def update_running(running: Tensor, new: Tensor, momentum: float, factor: float) -> None:
+def update_running(running: Tensor, new: Tensor, momentum: Any, factor: float) -> None:
     """``running ← (1 - momentum) running + momentum · factor · new``, outside of differentiation."""
     from flambeau.tensor.views import write
 
     before = mode.grad
     mode.grad = False
     try:
-        write(running, RUNNING(running, new, float(momentum), factor))
+        write(running, RUNNING(running, new, momentum, factor))
     finally:
         mode.grad = before
 
@@ -271,7 +272,12 @@ def _batch_norm(
 ) -> Tensor:
     """As ``nn.functional.batch_norm``, its arguments in another order."""
     if input.ndim < 2:
-        raise IndexError(f"Dimension out of range (expected to be in range of [{-max(input.ndim, 1)}, 0], but got 1)")
+        if input._node.aval.size:
+            raise IndexError(
+                f"Dimension out of range (expected to be in range of [-1, 0], but got 1) (batch_norm: the input of shape "
+                f"{list(input.shape)} has no dimension of channels; shape (N, C, ...) is expected)"
+            )
+        return input.clone()
     channels = input.shape[1]
     if not training and (running_mean is None or running_var is None):
         missing = "running_mean" if running_mean is None else "running_var"
