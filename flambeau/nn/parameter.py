@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import devices, dtypes
-from flambeau.tensor.tensor import Size, Tensor, current, wrap
+from flambeau.tensor.tensor import Size, Tensor, blank, current, wrap
 
 __all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter"]
 
@@ -52,10 +52,7 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
             if type(marked) is type(data):
                 marked._is_param = True
                 return marked
-        self = object.__new__(cls)
-        self._node = _node_of(data)
-        self._grad_fn = None
-        self._rg = bool(requires_grad)
+        self = blank(cls, _node_of(data), bool(requires_grad))
         if requires_grad and self.dtype.category < dtypes.FLOATING:
             raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
         return self
@@ -261,6 +258,8 @@ def _uninitialized(cls: type, requires_grad: bool, device: Any, dtype: Any) -> A
     self = object.__new__(cls)
     self._rg = bool(requires_grad)
     self._grad_fn = None
+    self._base = None
+    self._chain = ()
     self._pending_dtype = dtype or dtypes.get_default_dtype()
     self._pending_device = devices.resolve(device)
     return self

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flambeau.autograd.grad_mode import mode
-from flambeau.autograd.node import GradNode, edge_of
+from flambeau.autograd.node import GradNode
 from flambeau.dtypes import FLOATING
 from flambeau.engine.flush import flush
 from flambeau.graph.node import NONE, Node, number
@@ -98,25 +98,32 @@ class Operator(Op):
             return self._several(call, inputs, reads, node, noted)
         result = wrap(node)
         if noted and out.dtype.category >= FLOATING:
-            saved = [reads[i] for i in self._saved_inputs] if not self._saves_all else list(reads)
-            if self._saves_out:
-                saved.append(node)
-            edges = tuple([edge_of(t) if isinstance(t, Tensor) else None for t in inputs])
-            result._grad_fn = GradNode(call, edges, tuple(saved))
+            result._grad_fn = self._noted(call, inputs, reads, (node,))
             result._rg = True
         elif mode.inference:
             result._inference = True
         return result
 
+    def _noted(self, call: Call, inputs: Any, reads: tuple[Node, ...], results: Any) -> GradNode:
+        """The tape's entry for a recorded call."""
+        saved = [*reads] if self._saves_all else [reads[i] for i in self._saved_inputs]
+        if self._saves_out:
+            saved.extend(results)
+        edges: list[Any] = []
+        for given in inputs:
+            if not isinstance(given, Tensor) or not given._rg:
+                edges.append(None)
+            elif given._grad_fn is None:
+                edges.append((given, 0))
+            else:
+                edges.append((given._grad_fn, given._output_nr))
+        return GradNode(call, tuple(edges), tuple(saved))
+
     def _several(self, call: Call, inputs: Any, reads: tuple[Node, ...], node: Node, noted: bool) -> tuple[Any, ...]:
         parts = [project(node, i) for i in range(len(call.out))]
         results = tuple([wrap(part) for part in parts])
         if noted:
-            saved = [reads[i] for i in self._saved_inputs] if not self._saves_all else list(reads)
-            if self._saves_out:
-                saved.extend(parts)
-            edges = tuple([edge_of(t) if isinstance(t, Tensor) else None for t in inputs])
-            grad_fn = GradNode(call, edges, tuple(saved))
+            grad_fn = self._noted(call, inputs, reads, parts)
             for i, result in enumerate(results):
                 if call.out[i].dtype.category >= FLOATING:
                     result._grad_fn = grad_fn

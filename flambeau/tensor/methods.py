@@ -13,7 +13,7 @@ from flambeau.autograd.backward import backward as run_backward
 from flambeau.autograd.hooks import RemovableHandle
 from flambeau.ops import operator as registry
 from flambeau.tensor import printing
-from flambeau.tensor.tensor import Size, Tensor, current
+from flambeau.tensor.tensor import Size, Tensor, blank, current
 from flambeau.tensor.views import check_writable, is_contiguous, layout, write
 
 _OPERANDS = (Tensor, int, float, complex, np.generic)
@@ -339,10 +339,7 @@ def _deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
         )
     from copy import deepcopy
 
-    copy = object.__new__(type(self))
-    copy._node = self._node if self._base is None else current(self)
-    copy._rg = self._rg
-    copy._grad_fn = None
+    copy = blank(type(self), self._node if self._base is None else current(self), self._rg)
     copy.__dict__.update({k: deepcopy(v, memo) for k, v in self.__dict__.items() if not k.startswith("_")})
     if self._grad is not None:
         copy._grad = deepcopy(self._grad, memo)
@@ -360,10 +357,7 @@ def _reduce(self: Tensor, protocol: Any) -> tuple[Any, ...]:
 def _rebuilt(kind: type, array: np.ndarray, dtype: dtypes.dtype, requires_grad: bool, extra: dict[str, Any]) -> Tensor:
     from flambeau.graph.node import leaf
 
-    tensor = object.__new__(kind)
-    tensor._node = leaf(array, dtype)
-    tensor._rg = requires_grad
-    tensor._grad_fn = None
+    tensor = blank(kind, leaf(array, dtype), requires_grad)
     tensor.__dict__.update(extra)
     return tensor
 

@@ -75,12 +75,16 @@ class Tensor:
     """
 
     # Only what nearly every tensor has is a slot; the rest are class attributes that an instance
-    # overrides when needed, so that making a tensor costs three assignments.
-    __slots__ = ("__dict__", "__weakref__", "_grad_fn", "_node", "_rg")
+    # overrides when needed, so that making a tensor costs a few assignments.
+    __slots__ = ("__dict__", "__weakref__", "_base", "_chain", "_grad_fn", "_node", "_rg", "_seen")
 
     _node: Node
     _rg: bool
     _grad_fn: GradNode | None
+    # Views: the box they look at, how, and how often that had been written to when last seen (see views.py).
+    _base: Tensor | None
+    _chain: tuple[Any, ...]
+    _seen: int
 
     _output_nr: int = 0
     _grad: Tensor | None = None
@@ -89,10 +93,6 @@ class Tensor:
     _post_hooks: Any = None
     _retains: bool = False
     _inference: bool = False
-    # Views: the box they look at, how, and how often the base had been written to when last seen (see views.py).
-    _base: Tensor | None = None
-    _chain: tuple[Any, ...] = ()
-    _seen: int = 0
     # Strides and storage offset, where they are not those of a fresh contiguous array.
     _layout: tuple[tuple[int, ...], int] | None = None
 
@@ -262,6 +262,19 @@ def wrap(node: Node) -> Tensor:
     self._node = node
     self._rg = False
     self._grad_fn = None
+    self._base = None
+    self._chain = ()
+    return self
+
+
+def blank(kind: type[Tensor], node: Node, requires_grad: bool = False) -> Any:
+    """A leaf of a subclass that shows a node."""
+    self = object.__new__(kind)
+    self._node = node
+    self._rg = requires_grad
+    self._grad_fn = None
+    self._base = None
+    self._chain = ()
     return self
 
 
