@@ -3,6 +3,7 @@
 from flambeau.nn.modules import (
     activation,
     adaptive,
+    attention,
     batchnorm,
     channelshuffle,
     container,
