@@ -106,6 +106,8 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
         return ROLL(input.reshape(-1), shifts, (0,)).reshape(input.shape)
     if len(shifts) != len(dims):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}")
+    if not input.ndim:
+        raise IndexError(f"Dimension specified as {dims[0]} but tensor has no dimensions")
     return ROLL(input, shifts, tuple([wrapped_dim(d, input.ndim) for d in dims]))
 
 

@@ -6,9 +6,11 @@ from typing import Any
 
 from flambeau import devices, dtypes
 from flambeau.graph.node import Aval
+from flambeau.layouts import strides_of
 from flambeau.ops.operator import operator, public
 from flambeau.ops.samples import T, case
 from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.views import layout
 
 
 def _cast_rule(x: Aval, *, dtype: dtypes.dtype) -> Aval:
@@ -33,7 +35,7 @@ CAST = operator(
     _cast_derivative,
     moves=True,
     grad_name="ToCopyBackward0",
-    samples=lambda: [case("Tensor.double", T(2, 3)), case("Tensor.half", T(2, 3)), case("Tensor.long", T(2, 3))],
+    samples=lambda: [case("Tensor.double", T(2, 3)), case("Tensor.half", T(2, 3), finite=False), case("Tensor.long", T(2, 3))],
 )
 
 
@@ -46,11 +48,25 @@ def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """
     dtype, device, copy = parsed_to(*args, **kwargs)
     result = input
+    wanted = kwargs.get("memory_format")
     if dtype is not None and dtype is not input.dtype:
         result = CAST(input, dtype)
     if device is not None and device is not input.device:
         result = moved(result, device)
-    return input.clone() if copy and result is input else result
+    if copy and result is input:
+        result = CLONE(input)
+    return formatted(result, wanted, result is not input)
+
+
+def formatted(result: Tensor, memory_format: Any, fresh: bool) -> Tensor:
+    """The tensor laid out in a memory format; in a box of its own unless it is fresh or lies so already."""
+    strides = strides_of(result._node.aval.shape, memory_format)
+    if strides is None or layout(result)[0] == strides:
+        return result
+    if not fresh:
+        result = CLONE(result)
+    result._layout = (strides, 0)
+    return result
 
 
 def moved(input: Tensor, device: devices.device) -> Tensor:
@@ -102,7 +118,7 @@ def parsed_to(*args: Any, **kwargs: Any) -> tuple[dtypes.dtype | None, devices.d
 
 def _converter(name: str, dtype: dtypes.dtype) -> None:
     def convert(input: Tensor, memory_format: Any = None) -> Tensor:
-        return input.to(dtype)
+        return input.to(dtype, memory_format=memory_format)
 
     convert.__name__ = name
     convert.__doc__ = f"The tensor converted to {dtype.name}; itself if it is so already."
@@ -160,4 +176,4 @@ CLONE = operator(
 @public(method=True)
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
     """A tensor of its own with the same values, differentiable."""
-    return CLONE(input)
+    return formatted(CLONE(input), memory_format, True)

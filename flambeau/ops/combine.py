@@ -189,10 +189,10 @@ def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None
                     )
     if n < 0:
         raise RuntimeError(f"order must be non-negative but got {n}")
+    if n == 0:
+        return input.clone()
     parts = [t for t in (prepend, input, append) if t is not None]
     x = cat(parts, dim) if len(parts) > 1 else input
-    if n == 0:
-        return x.clone() if x is input else x
     for _ in range(min(n, x.shape[dim])):
         later, earlier = _cut(x, dim, 1, 0), _cut(x, dim, 0, -1)
         x = later.logical_xor(earlier) if x.dtype is dtypes.bool_ else later - earlier
@@ -243,6 +243,7 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
         dim: the dimensions; all if None.
         edge_order: 1 or 2, the order of the one-sided differences at the edges.
     """
+    spacing = 1 if spacing is None else spacing
     if edge_order not in (1, 2):
         raise RuntimeError("torch.gradient only supports edge_order=1 and edge_order=2.")
     dims = tuple(range(input.ndim)) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
@@ -338,3 +339,110 @@ def cumulative_trapezoid(y: Tensor, x: Any = None, *, dx: Any = None, dim: int =
     """The running integral of ``y`` along ``dim`` by the trapezoidal rule."""
     x, dx = _given(y, x, dx)
     return _areas(y, x, dx, dim).cumsum(wrapped_dim(dim, y.ndim) - y.ndim)
+
+
+# ---------------------------------------------------------------- covariance
+
+
+@public(method=True)
+def cov(
+    input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None
+) -> Tensor:
+    """The covariance matrix of variables in rows, observations in columns.
+
+    Args:
+        correction: what to take off the number of observations.
+        fweights: how often each observation is to be counted.
+        aweights: how much each observation weighs.
+    """
+    if input.ndim > 2:
+        raise RuntimeError(f"cov(): expected input to have two or fewer dimensions but got an input with {input.ndim} dimensions")
+    if input.dtype is dtypes.bool_:
+        raise RuntimeError("cov(): bool dtype is not supported for input")
+    rows = input if input.ndim == 2 else input.reshape(1, -1)
+    n = rows.shape[1]
+    weights = None
+    for name, given, least in (("fweights", fweights, dtypes.INTEGER), ("aweights", aweights, dtypes.FLOATING)):
+        if given is None:
+            continue
+        if given.ndim > 1:
+            raise RuntimeError(f"cov(): expected {name} to have one or fewer dimensions but got {name} with {given.ndim} dimensions")
+        if given.dtype.category != least:
+            kind = "integral" if name == "fweights" else "floating point"
+            raise RuntimeError(f"cov(): expected {name} to have {kind} dtype but got {name} with {given.dtype.title} dtype")
+        if given.numel() != n:
+            raise RuntimeError(
+                f"cov(): expected {name} to have the same numel as there are observations in the input but got {given.numel()} "
+                f"!= {n}"
+            )
+        if n and (given._array() < 0).any():
+            raise RuntimeError(f"cov(): {name} cannot be negative")
+        weights = given if weights is None else weights * given
+    if weights is None:
+        total: Any = n
+        mean = rows.to(_real_type(rows)).sum(1, keepdim=True) / n if n else rows.to(_real_type(rows)).sum(1, keepdim=True) * float("nan")
+    else:
+        total = weights.sum()
+        mean = (rows * weights).sum(1, keepdim=True) / total
+    if weights is None or aweights is None or correction == 0:
+        free = total - correction
+    else:
+        free = total - correction * (weights * aweights).sum() / total
+    free = max(free, 0) if not isinstance(free, Tensor) else free.clamp(min=0)
+    away = rows - mean
+    weighed = away if weights is None else away * weights
+    other = weighed.mT.conj() if weighed.dtype.is_complex else weighed.mT
+    product = away @ other.to(away.dtype)
+    found = product / (product.new_full((), float(free)) if not isinstance(free, Tensor) else free)
+    return found.squeeze() if input.ndim < 2 or rows.shape[0] == 1 else found
+
+
+@public(method=True)
+def corrcoef(input: Tensor) -> Tensor:
+    """Pearson's correlation coefficients of variables in rows, observations in columns."""
+    if input.ndim > 2:
+        raise RuntimeError(
+            f"corrcoef(): expected input to have two or fewer dimensions but got an input with {input.ndim} dimensions"
+        )
+    found = cov(input)
+    if not found.ndim:
+        return found / found
+    spread = found.diagonal()
+    spread = (spread.real if spread.dtype.is_complex else spread).sqrt()
+    found = found / spread.unsqueeze(1) / spread.unsqueeze(0)
+    if found.dtype.is_complex:
+        from flambeau.ops.operator import NAMESPACES
+
+        return NAMESPACES["torch"]["complex"](found.real.clamp(-1, 1), found.imag.clamp(-1, 1))
+    return found.clamp(-1, 1)
+
+
+@public(into="", method=True)
+def sum_to_size(input: Tensor, *size: Any) -> Tensor:
+    """Summed over the dimensions along which the given shape has one, or none."""
+    from flambeau.ops.views import sizes_of
+
+    shape = sizes_of(size)
+    have = input._node.aval.shape
+    extra = len(have) - len(shape)
+    if extra < 0 or any(n not in (1, m) for n, m in zip(shape, have[extra:], strict=True)):
+        raise RuntimeError(f"size {{{list(shape)}}} is not expandable to size {{{list(have)}}}.")
+    dims = [i for i in range(len(have)) if i < extra or (shape[i - extra] == 1 and have[i] != 1)]
+    if dims:
+        input = input.sum(dims, keepdim=True, dtype=input.dtype)
+    return input.reshape(shape) if extra else input
+
+
+@public()
+def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
+    """The coordinates, in a tensor of ``shape``, of places in the flattened tensor."""
+    if indices.dtype.category != dtypes.INTEGER:
+        raise ValueError(f"expected 'indices' to be integer dtype, but got {indices.dtype}")
+    sizes = (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
+    if any(n < 0 for n in sizes):
+        raise ValueError(f"'shape' cannot have negative values, but got {sizes}")
+    found = []
+    for n in reversed(sizes):
+        found.append(indices % n)
+        indices = indices.div(n, rounding_mode="floor")
+    return tuple(reversed(found))

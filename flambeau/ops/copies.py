@@ -43,6 +43,10 @@ for _name, _function in {
 @public(method=True, out=True)
 def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """What ``narrow`` shows, as a copy."""
+    if not input.ndim:
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
+    if dim >= input.ndim:
+        raise RuntimeError("Expected dim < static_cast<int64_t>(self_sizes.size()) to be true, but got false.")
     return slicing.narrow(input, dim, start, length).clone()
 
 

@@ -29,6 +29,15 @@ def check_not_empty(name: str, shape: Shape, dims: Shape) -> None:
             raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size.")
 
 
+def check_named(name: str, dim: Any, input: Tensor) -> None:
+    """Raises for an empty tensor unless dimensions are named."""
+    if not input._node.aval.size and (dim is None or (isinstance(dim, list | tuple) and not dim)):
+        raise RuntimeError(
+            f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the "
+            "'dim' argument."
+        )
+
+
 # ---------------------------------------------------------------- amax, amin
 
 
@@ -63,6 +72,7 @@ def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     The gradient is shared evenly among equal elements.
     """
     check_ordered("max_values_cpu", input)
+    check_named("amax", dim, input)
     dims = reduced_dims(dim, input.ndim)
     check_not_empty("amax", input._node.aval.shape, dims)
     return AMAX(input, dims, keepdim)
@@ -75,6 +85,7 @@ def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     The gradient is shared evenly among equal elements.
     """
     check_ordered("min_values_cpu", input)
+    check_named("amin", dim, input)
     dims = reduced_dims(dim, input.ndim)
     check_not_empty("amin", input._node.aval.shape, dims)
     return AMIN(input, dims, keepdim)

@@ -8,7 +8,7 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.graph.node import Aval
-from flambeau.ops.index import INDEX, INDEX_PUT, add_at, checked_bounds, known_value
+from flambeau.ops.index import INDEX, INDEX_PUT, MASKED_FILL, add_at, checked_bounds, known_value
 from flambeau.ops.operator import Operator, operator, public
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import Shape, wrapped_dim
@@ -31,7 +31,7 @@ def grid(xp: Any, index: Any, dim: int) -> tuple[Any, ...]:
 def _check_index_type(name: str, index: Any) -> None:
     if not isinstance(index, Tensor):
         raise TypeError(f"{name}(): argument 'index' must be Tensor, not {type(index).__name__}")
-    if index.dtype not in (dtypes.int64, dtypes.int32):
+    if index.dtype not in (dtypes.int64, dtypes.int32) and index._node.aval.size:
         raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index")
 
 
@@ -514,8 +514,10 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
         raise IndexError("Index has to be a vector/scalar")
     dim = wrapped_dim(dim, input.ndim)
     checked_bounds(index, dim, input._node.aval.shape[dim] if input.ndim else 1)
-    value = value.to(input.dtype) if isinstance(value, Tensor) else input.new_full((), value)
-    return _index_put(input, dim, index, value, False)
+    shape = [1] * max(input.ndim, 1)
+    n = shape[dim] = input._node.aval.shape[dim] if input.ndim else 1
+    chosen = INDEX_PUT([index.new_zeros((n,), dtype=dtypes.bool_), True, index.reshape(-1)], False)
+    return MASKED_FILL(input, chosen.reshape(tuple(shape) if input.ndim else ()), value)
 
 
 @public(method=True, inplace=True, out=True)

@@ -428,7 +428,7 @@ def _masked_fill_rule(x: Aval, mask: Aval, value: Aval) -> Aval:
         raise RuntimeError(
             f"masked_fill only supports a 0-dimensional value tensor, but got tensor with {len(value.shape)} dimension(s)."
         )
-    if value.dtype.category > x.dtype.category:
+    if value.dtype.is_complex and not x.dtype.is_complex:
         raise RuntimeError(f"value cannot be converted to type {x.dtype.name} without overflow")
     return x.of(broadcast_shapes(x.shape, mask.shape))
 

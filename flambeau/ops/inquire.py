@@ -7,9 +7,14 @@ from typing import Any
 from flambeau import dtypes
 from flambeau.graph.node import forget_weak_types
 from flambeau.graph.op import forget_calls
-from flambeau.ops.operator import public
+from flambeau.layouts import NAMES, strided
+from flambeau.ops.operator import METHODS, NAMESPACES, public
 from flambeau.tensor import construct  # noqa: F401  (registers the tensor types)
 from flambeau.tensor.tensor import Tensor
+
+
+NAMESPACES["torch"].update(NAMES)
+METHODS["layout"] = property(lambda self: strided, doc="How it is stored: always dense.")  # type: ignore[assignment]
 
 
 @public()

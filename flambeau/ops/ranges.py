@@ -131,6 +131,11 @@ def range(
 
 def spaced(start: Any, end: Any, steps: int, dtype: dtypes.dtype) -> np.ndarray:
     """``steps`` values from ``start`` to ``end``, counted from the nearer end, as PyTorch does."""
+    if not hasattr(steps, "__index__"):
+        raise TypeError(
+            f"linspace() received an invalid combination of arguments - got ({type(start).__name__}, {type(end).__name__}, "
+            f"{type(steps).__name__})"
+        )
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     wide = np.complex128 if dtype.is_complex else np.float64

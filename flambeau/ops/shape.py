@@ -6,7 +6,7 @@ from typing import Any
 
 from flambeau import dtypes
 from flambeau.graph.node import Aval
-from flambeau.ops.operator import NotDifferentiable, public
+from flambeau.ops.operator import METHODS, NotDifferentiable, public
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import RESHAPE, Shape, inferred_shape, sizes_of, view_operator, wrapped_dim
 from flambeau.tensor.tensor import Tensor
@@ -377,3 +377,16 @@ def view_dtype(input: Tensor, dtype: dtypes.dtype) -> Tensor:
         scaled[-1] = 1
     result._layout = (tuple(scaled), offset * old // new)
     return result
+
+
+def _turned(self: Tensor) -> Tensor:
+    if self.ndim not in (0, 2):
+        raise RuntimeError(
+            f"tensor.H is only supported on matrices (2-D tensors). Got {self.ndim}-D tensor. For batches of matrices, "
+            "consider using tensor.mH"
+        )
+    return self if not self.ndim else self.adjoint()
+
+
+METHODS["H"] = property(_turned, doc="The conjugate transpose of a matrix.")  # type: ignore[assignment]
+METHODS["mH"] = property(lambda self: self.adjoint(), doc="The conjugate transposes of a batch of matrices.")  # type: ignore[assignment]

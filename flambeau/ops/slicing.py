@@ -169,7 +169,7 @@ def select(input: Tensor, dim: int, index: Any) -> Tensor:
     return view_of(SELECT, input, index + n if index < 0 else index, dim)
 
 
-@public()
+@public(method=True)
 def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     """``input`` with ``input.select(dim, index)`` replaced by ``src``.  A copy."""
     dim = wrapped_dim(dim, input.ndim)
@@ -329,7 +329,7 @@ def sliced(input: Tensor, dim: int, start: Any, stop: Any, step: Any = 1) -> Ten
     return view_of(SLICE, input, first, dim, length, step)
 
 
-@public()
+@public(method=True)
 def slice_scatter(
     input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Tensor:
@@ -429,7 +429,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The parts along a dimension, which falls away: a tuple of views."""
     shape = input._node.aval.shape
     if not shape:
-        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     dim = wrapped_dim(dim, len(shape))
     if not shape[dim]:
         return ()

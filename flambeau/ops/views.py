@@ -198,6 +198,11 @@ def inferred_shape(shape: Shape, have: Shape) -> Shape:
     return shape
 
 
+def _rests(input: Tensor) -> bool:
+    """Whether its strides may be other than those of a fresh tensor."""
+    return input._base is not None or input._layout is not None
+
+
 @public(into="", method=True)
 def view(input: Tensor, *shape: Any) -> Tensor:
     """The same elements in another shape; one size may be -1.  Also ``view(dtype)``, reading the bytes anew.
@@ -212,7 +217,7 @@ def view(input: Tensor, *shape: Any) -> Tensor:
 
         return view_dtype(input, shape[0])
     wanted = inferred_shape(sizes_of(shape), input._node.aval.shape)
-    if input._base is not None and viewed_strides(input._node.aval.shape, layout(input)[0], wanted) is None:
+    if _rests(input) and viewed_strides(input._node.aval.shape, layout(input)[0], wanted) is None:
         raise RuntimeError(
             "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
             "contiguous subspaces). Use .reshape(...) instead."
@@ -237,7 +242,7 @@ def reshape(input: Tensor, *shape: Any, **named: Any) -> Tensor:
                 [2, 3]])
     """
     wanted = inferred_shape(sizes_of(shape or (named["shape"],)), input._node.aval.shape)
-    if input._base is not None and viewed_strides(input._node.aval.shape, layout(input)[0], wanted) is None:
+    if _rests(input) and viewed_strides(input._node.aval.shape, layout(input)[0], wanted) is None:
         return RESHAPE(input, wanted)
     return view_of(RESHAPE, input, wanted)
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau.ops.index import fitted
-from flambeau.ops.operator import public
+from flambeau.autograd.grad_mode import mode
+from flambeau.graph.node import Aval
+from flambeau.ops.operator import operator, public
+from flambeau.ops.samples import T, case
 from flambeau.ops.views import sizes_of
 from flambeau.tensor.tensor import Tensor, current
 from flambeau.tensor.views import check_writable, layout, write
@@ -55,8 +58,30 @@ def _filled(input: Tensor, value: Any) -> Tensor:
             )
     elif isinstance(value, complex) and not input.dtype.is_complex:
         raise RuntimeError("value cannot be converted to type " + input.dtype.name + " without overflow")
+    if mode.grad and input._rg:
+        return FILL(input, value)
     aval = input._node.aval
     return FULL(value, aval.shape, aval.dtype, aval.device)
+
+
+def _fill_rule(x: Aval, value: Aval) -> Aval:
+    return x.of()
+
+
+def _fill_kernel(xp: Any, x: Any, value: Any) -> Any:
+    from flambeau.engine.kernels import converted
+
+    return xp.broadcast_to(converted(value, x.dtype, xp), x.shape)
+
+
+def _fill_derivative(grad: Tensor, needs: tuple[bool, ...]) -> Any:
+    return grad.new_zeros(()).expand(grad.shape), grad.sum() if needs[1] else None
+
+
+FILL = operator(
+    "fill", _fill_rule, _fill_kernel, _fill_derivative, moves=True, samples=lambda: [case("fill", T(2, 3), 1.5)]
+)
+"""Keeps a tensor's place in differentiation, though its gradient is zero."""
 
 
 @public("fill_", into="torch", method=True)
@@ -102,7 +127,7 @@ def resize_(input: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     return input
 
 
-@public(into="", method=True)
+@public("resize_as_", method=True)
 def resize_as_(input: Tensor, the_template: Tensor, *, memory_format: Any = None) -> Tensor:
     """Gives the tensor the shape of another, over the same storage."""
     return resize_(input, tuple(the_template.shape))

@@ -11,6 +11,7 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.autograd.backward import backward as run_backward
 from flambeau.autograd.hooks import RemovableHandle
+from flambeau.layouts import strides_of
 from flambeau.ops import operator as registry
 from flambeau.tensor import printing
 from flambeau.tensor.tensor import Size, Tensor, blank, current
@@ -257,11 +258,19 @@ def element_size(self: Tensor) -> int:
 
 def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
     """The tensor itself if its elements lie in row-major order, else a copy."""
+    if memory_format is not None:
+        strides = strides_of(self._node.aval.shape, memory_format)
+        if strides is not None:
+            return self if layout(self)[0] == strides else self.clone(memory_format=memory_format)
     return self if is_contiguous(self) else self.clone()
 
 
 def _is_contiguous(self: Tensor, memory_format: Any = None) -> bool:
     """Whether its elements lie in row-major order without gaps."""
+    if memory_format is not None:
+        strides = strides_of(self._node.aval.shape, memory_format)
+        if strides is not None:
+            return layout(self)[0] == strides
     return is_contiguous(self)
 
 

@@ -1,0 +1,74 @@
+"""Names for how elements lie in memory: PyTorch's layouts and memory formats."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class _Named:
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"torch.{self.name}"
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return (_find, (self.name,))
+
+
+class memory_format(_Named):
+    """In which order the elements of a dense tensor lie."""
+
+    __slots__ = ()
+
+
+class layout(_Named):
+    """How a tensor is stored; only dense ones (``torch.strided``) are supported."""
+
+    __slots__ = ()
+
+
+contiguous_format = memory_format("contiguous_format")
+preserve_format = memory_format("preserve_format")
+channels_last = memory_format("channels_last")
+channels_last_3d = memory_format("channels_last_3d")
+strided = layout("strided")
+sparse_coo = layout("sparse_coo")
+sparse_csr = layout("sparse_csr")
+sparse_csc = layout("sparse_csc")
+sparse_bsr = layout("sparse_bsr")
+sparse_bsc = layout("sparse_bsc")
+
+NAMES = {
+    known.name: known
+    for known in (
+        contiguous_format, preserve_format, channels_last, channels_last_3d,
+        strided, sparse_coo, sparse_csr, sparse_csc, sparse_bsr, sparse_bsc,
+    )
+}  # fmt: skip
+NAMES.update(memory_format=memory_format, layout=layout)  # type: ignore[dict-item]
+
+
+def _find(name: str) -> Any:
+    return NAMES[name]
+
+
+def strides_of(shape: tuple[int, ...], wanted: Any) -> tuple[int, ...] | None:
+    """The strides of a tensor with its channels last; None for row-major order.
+
+    Raises:
+        RuntimeError: if the tensor has not 4 dimensions (5 for ``channels_last_3d``).
+    """
+    if wanted is not channels_last and wanted is not channels_last_3d:
+        return None
+    ndim = 4 if wanted is channels_last else 5
+    if len(shape) != ndim:
+        raise RuntimeError(f"required rank {ndim} tensor to use {wanted.name} format")
+    strides = [0] * ndim
+    step = 1
+    for d in (1, *range(ndim - 1, 1, -1), 0):
+        strides[d] = step
+        step *= max(shape[d], 1)
+    return tuple(strides)
