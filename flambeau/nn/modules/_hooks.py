@@ -275,6 +275,10 @@ class BackwardHook:
         self.grad_outputs = None
 
 
+def _zeros_of(aval: Any) -> Tensor | None:
+    return None if aval is None else filled(aval.shape, 0, aval.dtype, aval.device)
+
+
 def _spread(grads: tuple[Any, ...], places: list[int], count: int) -> tuple[Any, ...]:
     spread: list[Any] = [None] * count
     for grad, place in zip(grads, places, strict=True):
