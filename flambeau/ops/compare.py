@@ -329,6 +329,12 @@ def _clamp_kernel(xp: Any, x: Any, low: Any, high: Any) -> Any:
     return x if high is None else xp.minimum(x, high)
 
 
+def _clamp_numpy(np: Any, x: Any, low: Any, high: Any) -> Any:
+    if low is None or high is None or x.dtype.kind == "b":
+        return _clamp_kernel(np, x, low, high)
+    return np.clip(x, low, high)
+
+
 def _clamp_derivative(grad: Tensor, x: Tensor, low: Tensor | None, high: Tensor | None, needs: tuple[bool, ...]) -> Any:
     first = second = third = None
     if needs[0]:
@@ -351,6 +357,7 @@ CLAMP = operator(
     _clamp_rule,
     _clamp_kernel,
     _clamp_derivative,
+    numpy=_clamp_numpy,
     promote="common",
     grad_name=lambda call: "ClampBackward1" if _by_numbers(call) else "ClampBackward0",
     samples=lambda: [

@@ -23,6 +23,7 @@ from flambeau.ops.pointwise import (
     unary_function,
 )
 from flambeau.ops.samples import T, case
+from flambeau.ops.special_kernels import expm1_single, log1p_single
 from flambeau.tensor.tensor import Tensor
 
 LN2 = 0.6931471805599453
@@ -361,7 +362,13 @@ EXP2 = unary(
 )
 exp2 = unary_function(EXP2, "2 to the power of the element.", special="exp2")
 
-EXPM1 = unary("expm1", lambda xp, x: xp.expm1(x), lambda grad, out: grad * conj(out + 1), promote="float")
+EXPM1 = unary(
+    "expm1",
+    lambda xp, x: xp.expm1(x),
+    lambda grad, out: grad * conj(out + 1),
+    numpy=lambda np, x: expm1_single(x) if x.dtype == np.float32 else np.expm1(x),
+    promote="float",
+)
 expm1 = unary_function(EXPM1, "``exp(input) - 1``, exact near zero.", special="expm1")
 
 LOG = unary("log", lambda xp, x: xp.log(x), lambda grad, x: grad / conj(x), promote="float", low=0.1)
@@ -373,7 +380,14 @@ log2 = unary_function(LOG2, "The logarithm to base 2.")
 LOG10 = unary("log10", lambda xp, x: xp.log10(x), lambda grad, x: grad / (conj(x) * LN10), promote="float", low=0.1)
 log10 = unary_function(LOG10, "The logarithm to base 10.")
 
-LOG1P = unary("log1p", lambda xp, x: xp.log1p(x), lambda grad, x: grad / conj(x + 1), promote="float", low=-0.9)
+LOG1P = unary(
+    "log1p",
+    lambda xp, x: xp.log1p(x),
+    lambda grad, x: grad / conj(x + 1),
+    numpy=lambda np, x: log1p_single(x) if x.dtype == np.float32 else np.log1p(x),
+    promote="float",
+    low=-0.9,
+)
 log1p = unary_function(LOG1P, "``log(1 + input)``, exact near zero.", special="log1p")
 
 

@@ -73,7 +73,9 @@ def _special(op: Operator, doc: str) -> Callable[[Tensor], Tensor]:
 
 def _erf_numpy(np: Any, x: Any) -> Any:
     # Single precision has a rational function of its own, at a fifth of the cost.
-    return erf_kernel(np, x) if x.dtype == np.float32 else kernels.erf(np, x)
+    if x.dtype == np.float32:
+        return kernels.by_blocks(lambda part: erf_kernel(np, part), x)
+    return kernels.erf(np, x)
 
 
 def _lax(name: str) -> Callable[..., Any]:

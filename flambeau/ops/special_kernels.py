@@ -8,9 +8,12 @@ are numbered as in the NIST Digital Library of Mathematical Functions (DLMF, htt
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from math import log, pi, sqrt
 from typing import Any
+
+import numpy as np
 
 from flambeau.ops import special_tables as table
 
@@ -24,10 +27,46 @@ def in_double(kernel: Kernel) -> Kernel:
 
     @functools.wraps(kernel)
     def run(xp: Any, *arrays: Any, **attrs: Any) -> Any:
+        if xp.__name__ == "numpy":
+            return by_blocks(lambda *parts: kernel(xp, *[part.astype(xp.float64) for part in parts], **attrs), *arrays)
         wide = [array.astype(xp.float64) for array in arrays]
-        return xp.asarray(kernel(xp, *wide, **attrs)).astype(arrays[-1].dtype)
+        return kernel(xp, *wide, **attrs).astype(arrays[-1].dtype)
 
     return run
+
+
+BLOCK = 1 << 13
+"""Elements worked on at a time, few enough that all intermediate results stay in the cache."""
+
+
+def by_blocks(function: Callable[..., Any], *arrays: Any) -> Any:
+    """An elementwise function of NumPy arrays, applied to a stretch of them at a time; of the last one's type."""
+    target = arrays[-1].dtype
+    if all(array.size <= BLOCK for array in arrays):
+        return np.asarray(function(*arrays)).astype(target, copy=False)
+    shape = np.broadcast_shapes(*[array.shape for array in arrays])
+    # A single number stays one: it broadcasts against each block.
+    flat = [array if array.ndim == 0 else np.broadcast_to(array, shape).reshape(-1) for array in arrays]
+    result = np.empty(math.prod(shape), target)
+    for start in range(0, result.size, BLOCK):
+        part = slice(start, start + BLOCK)
+        result[part] = function(*[array if array.ndim == 0 else array[part] for array in flat])
+    return result.reshape(shape)
+
+
+def either(xp: Any, condition: Any, yes: Kernel, no: Kernel, *arrays: Any) -> Any:
+    """``yes`` of the elements where the condition holds, ``no`` of the others; NumPy computes only what is needed."""
+    if xp.__name__ != "numpy":
+        return xp.where(condition, yes(*arrays), no(*arrays))
+    if condition.all():
+        return yes(*arrays)
+    if not condition.any():
+        return no(*arrays)
+    result = xp.empty(condition.shape)
+    result[condition] = yes(*[array[condition] for array in arrays])
+    rest = ~condition
+    result[rest] = no(*[array[rest] for array in arrays])
+    return result
 
 
 def polynomial(x: Any, coefficients: tuple[float, ...]) -> Any:
@@ -67,27 +106,67 @@ def repeated(xp: Any, body: Callable[[Any, Any], Any], state: tuple[Any, ...], l
     return lax.while_loop(going, step, (xp.asarray(0.0, xp.float64), state))[1]
 
 
+# ---------------------------------------------------------------- single precision by way of double
+
+# NumPy's own single-precision loops of these call the C library once for each element.
+
+
+def log1p_single(x: Any) -> Any:
+    """``log1p`` of a float32 NumPy array."""
+
+    def kernel(part: Any) -> Any:
+        wide = part.astype(np.float64)
+        # Below this the result rounds to the operand.
+        return np.where(np.abs(part) < 1e-8, wide, np.log(1 + wide))
+
+    return by_blocks(kernel, x)
+
+
+def expm1_single(x: Any) -> Any:
+    """``expm1`` of a float32 NumPy array."""
+
+    def kernel(part: Any) -> Any:
+        wide = part.astype(np.float64)
+        return np.where(np.abs(part) < 1e-5, wide + wide * wide / 2, np.exp(wide) - 1)
+
+    return by_blocks(kernel, x)
+
+
 # ---------------------------------------------------------------- error function
 
 
 def _erfc_scaled(xp: Any, a: Any) -> Any:
     """``exp(a**2) * erfc(a)`` for a >= 1."""
-    near = polynomial(a, table.ERFC_P) / polynomial(a, table.ERFC_Q)
-    bounded = xp.minimum(a, 1e8)
-    far = polynomial(bounded, table.ERFC_R) / polynomial(bounded, table.ERFC_S)
-    # DLMF 7.12.1, whose first term is all that is left.
-    return xp.where(a < 8, near, xp.where(a < 1e8, far, 1 / (a * sqrt(pi))))
+
+    def near(a: Any) -> Any:
+        return polynomial(a, table.ERFC_P) / polynomial(a, table.ERFC_Q)
+
+    def far(a: Any) -> Any:
+        bounded = xp.minimum(a, 1e8)
+        # DLMF 7.12.1, whose first term is all that is left beyond the bound.
+        found = polynomial(bounded, table.ERFC_R) / polynomial(bounded, table.ERFC_S)
+        return xp.where(a < 1e8, found, 1 / (a * sqrt(pi)))
+
+    return either(xp, a < 8, near, far, a)
 
 
 def _erf_small(x: Any) -> Any:
+    """For |x| <= 1."""
     square = x * x
     return x * polynomial(square, table.ERF_T) / polynomial(square, table.ERF_U)
 
 
+def _erf_inner(xp: Any, x: Any) -> Any:
+    return _erf_small(xp.clip(x, -1, 1))
+
+
 @in_double
 def erf(xp: Any, x: Any) -> Any:
-    a = xp.abs(x)
-    return xp.where(a < 1, _erf_small(xp.clip(x, -1, 1)), xp.sign(x) * (1 - xp.exp(-a * a) * _erfc_scaled(xp, a)))
+    def large(x: Any) -> Any:
+        a = xp.abs(x)
+        return xp.sign(x) * (1 - xp.exp(-a * a) * _erfc_scaled(xp, a))
+
+    return either(xp, xp.abs(x) < 1, lambda x: _erf_inner(xp, x), large, x)
 
 
 @in_double
@@ -96,9 +175,12 @@ def erfc(xp: Any, x: Any) -> Any:
 
 
 def _erfc(xp: Any, x: Any) -> Any:
-    a = xp.abs(x)
-    tail = xp.exp(-a * a) * _erfc_scaled(xp, a)
-    return xp.where(a < 1, 1 - _erf_small(xp.clip(x, -1, 1)), xp.where(x < 0, 2 - tail, tail))
+    def large(x: Any) -> Any:
+        a = xp.abs(x)
+        tail = xp.exp(-a * a) * _erfc_scaled(xp, a)
+        return xp.where(x < 0, 2 - tail, tail)
+
+    return either(xp, xp.abs(x) < 1, lambda x: 1 - _erf_inner(xp, x), large, x)
 
 
 @in_double
@@ -107,11 +189,15 @@ def erfcx(xp: Any, x: Any) -> Any:
 
 
 def _erfcx(xp: Any, x: Any) -> Any:
-    a = xp.abs(x)
-    growth = xp.exp(a * a)
-    inner = xp.minimum(a, 1)
-    positive = xp.where(a < 1, xp.exp(inner * inner) * (1 - _erf_small(inner)), _erfc_scaled(xp, a))
-    return xp.where(x < 0, 2 * growth - positive, positive)
+    def small(x: Any) -> Any:
+        return xp.exp(x * x) * (1 - _erf_inner(xp, x))
+
+    def large(x: Any) -> Any:
+        a = xp.abs(x)
+        positive = _erfc_scaled(xp, a)
+        return xp.where(x < 0, 2 * xp.exp(a * a) - positive, positive)
+
+    return either(xp, xp.abs(x) < 1, small, large, x)
 
 
 @in_double
@@ -138,15 +224,22 @@ def log_ndtr(xp: Any, x: Any) -> Any:
 
 def _quantile(xp: Any, d: Any, rest: Any) -> Any:
     """Of the normal distribution: at 1/2 + d, where ``rest`` is the probability of the tail on that side."""
-    square = d * d
-    centre = d + d * (square * polynomial(square, table.NDTRI_P0) / polynomial(square, table.NDTRI_Q0))
     edge = 0.1353352832366127
-    x = xp.sqrt(-2 * xp.log(xp.minimum(rest, edge)))
-    z = 1 / x
-    near = z * polynomial(z, table.NDTRI_P1) / polynomial(z, table.NDTRI_Q1)
-    far = z * polynomial(z, table.NDTRI_P2) / polynomial(z, table.NDTRI_Q2)
-    tail = x - xp.log(x) / x - xp.where(x < 8, near, far)
-    return xp.where(rest > edge, centre * sqrt(2 * pi), xp.where(d > 0, tail, -tail))
+
+    def centre(d: Any, rest: Any) -> Any:
+        square = d * d
+        found = d + d * (square * polynomial(square, table.NDTRI_P0) / polynomial(square, table.NDTRI_Q0))
+        return found * sqrt(2 * pi)
+
+    def tail(d: Any, rest: Any) -> Any:
+        x = xp.sqrt(-2 * xp.log(xp.minimum(rest, edge)))
+        z = 1 / x
+        near = z * polynomial(z, table.NDTRI_P1) / polynomial(z, table.NDTRI_Q1)
+        far = z * polynomial(z, table.NDTRI_P2) / polynomial(z, table.NDTRI_Q2)
+        found = x - xp.log(x) / x - xp.where(x < 8, near, far)
+        return xp.where(d > 0, found, -found)
+
+    return either(xp, rest > edge, centre, tail, d, rest)
 
 
 @in_double
@@ -169,13 +262,17 @@ def _stirling_rest(x: Any) -> Any:
 
 def _lgamma_positive(xp: Any, x: Any) -> Any:
     """For x >= 0.5: eight steps up where it is small."""
-    product = x
-    for k in range(1, 8):
-        product = product * (x + k)
-    small = x < 8
-    y = xp.where(small, x + 8, x)
-    found = (y - 0.5) * xp.log(y) - y + 0.5 * log(2 * pi) + _stirling_rest(y)
-    return found - xp.where(small, xp.log(product), 0)
+
+    def large(x: Any) -> Any:
+        return (x - 0.5) * xp.log(x) - x + 0.5 * log(2 * pi) + _stirling_rest(x)
+
+    def small(x: Any) -> Any:
+        product = x
+        for k in range(1, 8):
+            product = product * (x + k)
+        return large(x + 8) - xp.log(product)
+
+    return either(xp, x < 8, small, large, x)
 
 
 @in_double
@@ -184,11 +281,12 @@ def lgamma(xp: Any, x: Any) -> Any:
 
 
 def _lgamma(xp: Any, x: Any) -> Any:
-    low = x < 0.5
-    found = _lgamma_positive(xp, xp.where(low, 1 - x, x))
-    # DLMF 5.5.3, reflection; its sine from the fraction alone, which is exact.
-    sine = xp.abs(xp.sin(pi * (x - xp.floor(x))))
-    found = xp.where(low, log(pi) - xp.log(sine) - found, found)
+    def reflected(x: Any) -> Any:
+        # DLMF 5.5.3; its sine from the fraction alone, which is exact.
+        sine = xp.abs(xp.sin(pi * (x - xp.floor(x))))
+        return log(pi) - xp.log(sine) - _lgamma_positive(xp, 1 - x)
+
+    found = either(xp, x < 0.5, reflected, lambda x: _lgamma_positive(xp, x), x)
     return xp.where(xp.isinf(x) | ((x <= 0) & (x == xp.floor(x))), xp.inf, found)
 
 
@@ -198,20 +296,25 @@ def lgamma_lax(xp: Any, x: Any) -> Any:
     return lax.lgamma(x)
 
 
-@in_double
-def digamma(xp: Any, x: Any) -> Any:
-    low = x < 0
-    y = xp.where(low, 1 - x, x)
+def _digamma_positive(xp: Any, y: Any) -> Any:
     total = xp.zeros_like(y)
     for _ in range(10):
         small = y < 10
         total = total - xp.where(small, 1 / y, 0)
         y = xp.where(small, y + 1, y)
     square = 1 / (y * y)
-    found = total + xp.log(y) - 0.5 / y - square * polynomial(square, _DIGAMMA)
-    fraction = x - xp.trunc(x)
-    found = xp.where(low, found - pi / xp.tan(pi * fraction), found)
-    found = xp.where(low & (fraction == 0), xp.nan, found)
+    return total + xp.log(y) - 0.5 / y - square * polynomial(square, _DIGAMMA)
+
+
+@in_double
+def digamma(xp: Any, x: Any) -> Any:
+    def reflected(x: Any) -> Any:
+        # DLMF 5.5.4, with the tangent from the fraction alone, which is exact.
+        fraction = x - xp.trunc(x)
+        found = _digamma_positive(xp, 1 - x) - pi / xp.tan(pi * fraction)
+        return xp.where(fraction == 0, xp.nan, found)
+
+    found = either(xp, x < 0, reflected, lambda x: _digamma_positive(xp, x), x)
     return xp.where(x == 0, xp.copysign(xp.inf, -x), found)
 
 
@@ -345,22 +448,23 @@ def gammaincc(xp: Any, a: Any, x: Any) -> Any:
 # ---------------------------------------------------------------- modified Bessel functions
 
 
-def _i_scaled(xp: Any, a: Any, near: tuple[float, ...], far: tuple[float, ...]) -> tuple[Any, Any]:
-    inner = xp.minimum(a, 8)
-    outer = xp.maximum(a, 8)
-    return chebyshev_series(inner / 2 - 2, near), chebyshev_series(32 / outer - 2, far) / xp.sqrt(outer)
+def _i_scaled(xp: Any, a: Any, near: tuple[float, ...], far: tuple[float, ...], power: int) -> Any:
+    def inner(a: Any) -> Any:
+        return chebyshev_series(xp.minimum(a, 8) / 2 - 2, near) * a**power
+
+    def outer(a: Any) -> Any:
+        a = xp.maximum(a, 8)
+        return chebyshev_series(32 / a - 2, far) / xp.sqrt(a)
+
+    return either(xp, a <= 8, inner, outer, a)
 
 
 def _i0e(xp: Any, x: Any) -> Any:
-    a = xp.abs(x)
-    near, far = _i_scaled(xp, a, table.I0E_A, table.I0E_B)
-    return xp.where(a <= 8, near, far)
+    return _i_scaled(xp, xp.abs(x), table.I0E_A, table.I0E_B, 0)
 
 
 def _i1e(xp: Any, x: Any) -> Any:
-    a = xp.abs(x)
-    near, far = _i_scaled(xp, a, table.I1E_A, table.I1E_B)
-    return xp.sign(x) * xp.where(a <= 8, near * a, far)
+    return xp.sign(x) * _i_scaled(xp, xp.abs(x), table.I1E_A, table.I1E_B, 1)
 
 
 i0e = in_double(_i0e)
@@ -373,16 +477,23 @@ def _k(order: int, scaled: bool) -> Kernel:
     small, large = (table.K0_A, table.K0_B) if order == 0 else (table.K1_A, table.K1_B)
 
     def kernel(xp: Any, x: Any) -> Any:
-        inner = xp.minimum(x, 2)
-        series = chebyshev_series(inner * inner - 2, small)
-        logarithm = xp.log(inner / 2)
-        if order == 0:
-            near = series - logarithm * _i0e(xp, inner) * xp.exp(inner)
-        else:
-            near = logarithm * _i1e(xp, inner) * xp.exp(inner) + series / inner
-        outer = xp.maximum(x, 2)
-        far = chebyshev_series(8 / outer - 2, large) / xp.sqrt(outer)
-        found = xp.where(x <= 2, near * xp.exp(inner), far) if scaled else xp.where(x <= 2, near, far * xp.exp(-outer))
+        def near(x: Any) -> Any:
+            x = xp.minimum(x, 2)
+            series = chebyshev_series(x * x - 2, small)
+            logarithm = xp.log(x / 2)
+            growth = xp.exp(x)
+            if order == 0:
+                found = series - logarithm * _i0e(xp, x) * growth
+            else:
+                found = logarithm * _i1e(xp, x) * growth + series / x
+            return found * growth if scaled else found
+
+        def far(x: Any) -> Any:
+            x = xp.maximum(x, 2)
+            found = chebyshev_series(8 / x - 2, large) / xp.sqrt(x)
+            return found if scaled else found * xp.exp(-x)
+
+        found = either(xp, x <= 2, near, far, x)
         return xp.where(x == 0, xp.inf, xp.where(x < 0, xp.nan, found))
 
     return in_double(kernel)
@@ -400,6 +511,7 @@ def _modulus_and_phase(xp: Any, a: Any, order: int) -> tuple[Any, Any, Any]:
         if order == 0
         else (table.JY1_PP, table.JY1_PQ, table.JY1_QP, table.JY1_QQ)
     )
+    a = xp.maximum(a, 5)
     w = 5 / a
     z = w * w
     p = polynomial(z, pp) / polynomial(z, pq)
@@ -408,36 +520,47 @@ def _modulus_and_phase(xp: Any, a: Any, order: int) -> tuple[Any, Any, Any]:
     return p * scale, q * scale, a - (pi / 4 if order == 0 else 3 * pi / 4)
 
 
+def _first_kind_far(xp: Any, a: Any, order: int) -> Any:
+    p, q, angle = _modulus_and_phase(xp, a, order)
+    return p * xp.cos(angle) - q * xp.sin(angle)
+
+
 def _j0(xp: Any, x: Any) -> Any:
+    def near(a: Any) -> Any:
+        z = xp.minimum(a, 5) ** 2
+        zeros = (z - 5.78318596294678452118) * (z - 30.4712623436620863991)
+        return zeros * polynomial(z, table.J0_RP) / polynomial(z, table.J0_RQ)
+
     a = xp.abs(x)
-    z = xp.minimum(a, 5) ** 2
-    near = (z - 5.78318596294678452118) * (z - 30.4712623436620863991)
-    near = near * polynomial(z, table.J0_RP) / polynomial(z, table.J0_RQ)
-    p, q, angle = _modulus_and_phase(xp, xp.maximum(a, 5), 0)
-    return xp.where(a <= 5, near, p * xp.cos(angle) - q * xp.sin(angle))
+    return either(xp, a <= 5, near, lambda a: _first_kind_far(xp, a, 0), a)
 
 
 def _j1(xp: Any, x: Any) -> Any:
+    def near(a: Any) -> Any:
+        a = xp.minimum(a, 5)
+        z = a * a
+        zeros = a * (z - 14.6819706421238932572) * (z - 49.2184563216946036703)
+        return zeros * polynomial(z, table.J1_RP) / polynomial(z, table.J1_RQ)
+
     a = xp.abs(x)
-    inner = xp.minimum(a, 5)
-    z = inner * inner
-    near = inner * (z - 14.6819706421238932572) * (z - 49.2184563216946036703)
-    near = near * polynomial(z, table.J1_RP) / polynomial(z, table.J1_RQ)
-    p, q, angle = _modulus_and_phase(xp, xp.maximum(a, 5), 1)
-    return xp.sign(x) * xp.where(a <= 5, near, p * xp.cos(angle) - q * xp.sin(angle))
+    return xp.sign(x) * either(xp, a <= 5, near, lambda a: _first_kind_far(xp, a, 1), a)
 
 
 def _y(order: int) -> Kernel:
     def kernel(xp: Any, x: Any) -> Any:
-        inner = xp.minimum(x, 5)
-        z = inner * inner
-        if order == 0:
-            near = polynomial(z, table.Y0_YP) / polynomial(z, table.Y0_YQ) + 2 / pi * xp.log(inner) * _j0(xp, inner)
-        else:
-            near = inner * polynomial(z, table.Y1_YP) / polynomial(z, table.Y1_YQ)
-            near = near + 2 / pi * (_j1(xp, inner) * xp.log(inner) - 1 / inner)
-        p, q, angle = _modulus_and_phase(xp, xp.maximum(x, 5), order)
-        found = xp.where(x <= 5, near, p * xp.sin(angle) + q * xp.cos(angle))
+        def near(x: Any) -> Any:
+            x = xp.minimum(x, 5)
+            z = x * x
+            if order == 0:
+                return polynomial(z, table.Y0_YP) / polynomial(z, table.Y0_YQ) + 2 / pi * xp.log(x) * _j0(xp, x)
+            found = x * polynomial(z, table.Y1_YP) / polynomial(z, table.Y1_YQ)
+            return found + 2 / pi * (_j1(xp, x) * xp.log(x) - 1 / x)
+
+        def far(x: Any) -> Any:
+            p, q, angle = _modulus_and_phase(xp, x, order)
+            return p * xp.sin(angle) + q * xp.cos(angle)
+
+        found = either(xp, x <= 5, near, far, x)
         return xp.where(x == 0, -xp.inf, xp.where(x < 0, xp.nan, found))
 
     return in_double(kernel)

@@ -23,6 +23,7 @@ from flambeau.ops.pointwise import (
     unary_function,
 )
 from flambeau.ops.samples import T, case
+from flambeau.ops.special_kernels import log1p_single
 from flambeau.return_types import named
 from flambeau.tensor.tensor import Tensor
 
@@ -270,10 +271,19 @@ def _share(x: Tensor, out: Tensor) -> Tensor:
     return where(eq(x, -math.inf), 0, (x - out).exp())
 
 
+def _logaddexp_numpy(np: Any, x: Any, y: Any) -> Any:
+    if x.dtype != np.float32:
+        return _logaddexp_kernel(np, x, y)
+    # Equal infinities have no difference.
+    gap = np.where(x == y, x.dtype.type(0), -np.abs(x - y))
+    return np.maximum(x, y) + log1p_single(np.exp(gap))
+
+
 LOGADDEXP = binary(
     "logaddexp",
     _logaddexp_kernel,
     _logaddexp_derivative,
+    numpy=_logaddexp_numpy,
     rule=broadcast_rule_without("logaddexp", BOOL, INTEGER),
     numbers=False,
 )
@@ -412,6 +422,8 @@ def _nan_to_num_rule(x: Aval, *, nan: float | None, posinf: float | None, neginf
 
 def _nan_to_num_kernel(xp: Any, x: Any, *, nan: float | None, posinf: float | None, neginf: float | None) -> Any:
     if x.dtype.kind in "iub":
+        return x
+    if xp.__name__ == "numpy" and xp.isfinite(x).all():
         return x
     if x.dtype.kind == "c":
         parts = [_replaced_parts(xp, part, nan, posinf, neginf) for part in (xp.real(x), xp.imag(x))]
