@@ -36,6 +36,7 @@ class _Named(tuple[Any, ...]):
 
 _FIELDS = {
     **dict.fromkeys(("cummax", "cummin", "kthvalue", "max", "median", "min", "mode", "nanmedian", "sort", "topk"), "values indices"),
+    "_lu_with_info": "LU pivots info",
     "aminmax": "min max",
     "frexp": "mantissa exponent",
     "geqrf": "a tau",

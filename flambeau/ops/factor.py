@@ -397,7 +397,7 @@ def lu(A: Tensor, pivot: bool = True, get_infos: bool = False, out: Any = None) 
     packed, pivots, info = LU(A)
     if not get_infos:
         raise_where(info, "torch.linalg.lu_factor", _zero_pivot, RuntimeError)
-    result = (packed, pivots, info) if get_infos else (packed, pivots)
+    result = named("_lu_with_info", packed, pivots, info) if get_infos else (packed, pivots)
     if out is None:
         return result
     from flambeau.tensor.out import write_out

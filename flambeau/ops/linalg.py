@@ -7,11 +7,11 @@ so far.  The forms whose names end in ``_ex`` don't look.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy
-
 
 from flambeau.dtypes import FLOATING, REDUCED, int32
 from flambeau.graph.node import Aval
@@ -219,7 +219,7 @@ def exchanged(np: Any, b: Any, pivots: Any) -> Any:
 
 def row_order(np: Any, pivots: Any, m: int) -> Any:
     """The order of rows that exchanges (row i with row ``pivots[i]``, one after the other) lead to."""
-    flat = pivots.reshape(-1, pivots.shape[-1])
+    flat = pivots.reshape(math.prod(pivots.shape[:-1]), pivots.shape[-1])
     order = np.tile(np.arange(m), (flat.shape[0], 1))
     rows = np.arange(flat.shape[0])
     for i in range(flat.shape[1]):

@@ -98,11 +98,16 @@ def _two_dims(A: Tensor, dim: Any) -> tuple[int, int]:
     return first, second
 
 
+def _largest(sizes: Tensor, dim: int, keepdim: bool) -> Tensor:
+    """The largest of some sizes, zero where there are none."""
+    return sizes.amax(dim, keepdim) if sizes.shape[dim] else sizes.sum(dim, keepdim)
+
+
 def _singular(A: Tensor, first: int, second: int, keepdim: bool, ord: Any) -> Tensor:
     """A norm made of singular values."""
     floating("linalg.matrix_norm", A, "linalg_svd_cpu")
     values = svdvals(A.movedim((first, second), (-2, -1)))
-    result = values.sum(-1) if ord == "nuc" else values.amax(-1) if ord == 2 else values.amin(-1)
+    result = values.sum(-1) if ord == "nuc" else _largest(values, -1, False) if ord == 2 else values.amin(-1)
     if keepdim:
         for d in sorted((first, second)):
             result = result.unsqueeze(d)
@@ -146,7 +151,7 @@ def matrix_norm(
         return _singular(A, first, second, keepdim, ord)
     summed, over = (first, second) if abs(ord) == 1 else (second, first)
     sums = NORM(A, 1.0, (summed,), True)
-    result = sums.amax(over, True) if ord > 0 else sums.amin(over, True)
+    result = _largest(sums, over, True) if ord > 0 else sums.amin(over, True)
     return result if keepdim else result.squeeze((first, second))
 
 
