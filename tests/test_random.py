@@ -53,6 +53,7 @@ EXACT = [
     lambda t: t.binomial(t.tensor([10.0, 100.0]), t.tensor([0.3, 0.9])),
     lambda t: t.empty(4).uniform_(),
     lambda t: t.empty(4).uniform_(1, 3),
+    lambda t: t.empty(4, dtype=t.complex64).uniform_(-1, 2),
     lambda t: t.empty(4).uniform_(to=3),
     lambda t: t.empty(4).uniform_(**{"from": -3, "to": -1}),
     lambda t: t.empty(5).random_(),

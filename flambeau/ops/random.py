@@ -455,7 +455,7 @@ def binomial(count: Tensor, prob: Tensor, generator: Any = None) -> Tensor:
 def uniform_(input: Tensor, a: Any = None, b: Any = None, *, generator: Any = None, **named: Any) -> Tensor:
     """Fills the tensor with uniform numbers in [from, to): ``uniform_(from=0, to=1)``."""
     low, high = _ends(a, b, named, 0.0, 1.0)
-    _need_floating(input.dtype, "check_uniform_bounds")
+    _need_floating(input.dtype, "check_uniform_bounds", complex_too=True)
     return _refill(
         input,
         lambda bits, shape, dtype: bits.uniform(shape, dtype, float(low), float(high)),
