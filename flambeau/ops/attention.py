@@ -366,24 +366,27 @@ def _projected(
     return _projected(query, key, value, tuple(weight.chunk(3)), bias)
 
 
-def _by_head(x: Tensor, rows: int, head_dim: int) -> Tensor:
-    """(L, N, E) as (N * heads, L, E / heads)."""
-    return x.reshape(x.shape[0], rows, head_dim).transpose(0, 1)
+def _by_head(x: Tensor, batch: int, num_heads: int) -> Tensor:
+    """(L, N, E) as (N, heads, L, E / heads)."""
+    return x.reshape(x.shape[0], batch, num_heads, -1).permute(1, 2, 0, 3)
 
 
-def _static(given: Tensor, name: str, rows: int, head_dim: int) -> Tensor:
+def _static(given: Tensor, name: str, batch: int, num_heads: int, head_dim: int) -> Tensor:
+    """(N * heads, S, E / heads) as (N, heads, S, E / heads)."""
+    rows = batch * num_heads
     _require(given.shape[0] == rows, f"expecting {name}.size(0) of {rows}, but got {given.shape[0]}")
     _require(given.shape[2] == head_dim, f"expecting {name}.size(2) of {head_dim}, but got {given.shape[2]}")
-    return given
+    return given.reshape(batch, num_heads, given.shape[1], head_dim)
 
 
-def _checked_mask(mask: Tensor | None, queries: int, keys: int, rows: int) -> Tensor | None:
+def _checked_mask(mask: Tensor | None, queries: int, keys: int, batch: int, num_heads: int) -> Tensor | None:
+    """A mask that broadcasts to (N, heads, L, S)."""
     if mask is None:
         return None
-    expected = (queries, keys) if mask.ndim == 2 else (rows, queries, keys)
+    expected = (queries, keys) if mask.ndim == 2 else (batch * num_heads, queries, keys)
     if tuple(mask.shape) != expected:
         raise RuntimeError(f"The shape of the {mask.ndim}D attn_mask is {mask.shape}, but should be {expected}.")
-    return mask.unsqueeze(0) if mask.ndim == 2 else mask
+    return mask if mask.ndim == 2 else mask.reshape(batch, num_heads, queries, keys)
 
 
 def _longer(mask: Tensor | None) -> Tensor | None:
@@ -468,8 +471,7 @@ def multi_head_attention_forward(
         key, value, in_proj_weight, use_separate_proj_weight, (q_proj_weight, k_proj_weight, v_proj_weight)
     )
     q, k, v = _projected(query, key, value, weight, in_proj_bias)
-    rows = batch * num_heads
-    mask = _checked_mask(attn_mask, queries, keys, rows)
+    mask = _checked_mask(attn_mask, queries, keys, batch, num_heads)
     _require((bias_k is None) == (bias_v is None), "bias_k and bias_v must be given together")
     if bias_k is not None and bias_v is not None:
         _require(static_k is None, "bias cannot be added to static key.")
@@ -477,32 +479,26 @@ def multi_head_attention_forward(
         k = cat([k, bias_k.expand(1, batch, bias_k.shape[-1])])
         v = cat([v, bias_v.expand(1, batch, bias_v.shape[-1])])
         mask, key_padding_mask = _longer(mask), _longer(key_padding_mask)
-    q = _by_head(q, rows, head_dim)
-    k = _by_head(k, rows, head_dim) if static_k is None else _static(static_k, "static_k", rows, head_dim)
-    v = _by_head(v, rows, head_dim) if static_v is None else _static(static_v, "static_v", rows, head_dim)
+    q = _by_head(q, batch, num_heads)
+    static = (batch, num_heads, head_dim)
+    k = _by_head(k, batch, num_heads) if static_k is None else _static(static_k, "static_k", *static)
+    v = _by_head(v, batch, num_heads) if static_v is None else _static(static_v, "static_v", *static)
     if add_zero_attn:
-        k = cat([k, k.new_zeros((rows, 1, head_dim))], 1)
-        v = cat([v, v.new_zeros((rows, 1, head_dim))], 1)
+        zero = k.new_zeros((batch, num_heads, 1, head_dim))
+        k, v = cat([k, zero], 2), cat([v, zero], 2)
         mask, key_padding_mask = _longer(mask), _longer(key_padding_mask)
-    keys = k.shape[1]
-    mask = _merged(mask, key_padding_mask, batch, num_heads, keys)
+    mask = _merged(mask, key_padding_mask, batch, k.shape[2])
     p = dropout_p if training else 0.0
     if need_weights:
         out, weights = _with_weights(q, k, v, mask, p)
     else:
-        four = [x.reshape(batch, num_heads, x.shape[1], head_dim) for x in (q, k, v)]
-        if mask is not None:
-            mask = mask.unsqueeze(0) if mask.shape[0] == 1 else mask.reshape(batch, num_heads, -1, keys)
-        out = scaled_dot_product_attention(*four, mask, p, is_causal)
-        out = out.reshape(rows, queries, head_dim)
-    out = out.transpose(0, 1).reshape(queries * batch, embed_dim)
-    out = linear(out, out_proj_weight, out_proj_bias)
-    out = out.reshape(queries, batch, out.shape[1])
+        out = scaled_dot_product_attention(q, k, v, mask, p, is_causal)
+        weights = None
+    out = linear(out.permute(2, 0, 1, 3).reshape(queries, batch, embed_dim), out_proj_weight, out_proj_bias)
     if not batched:
         out = out.squeeze(1)
-    if not need_weights:
+    if weights is None:
         return out, None
-    weights = weights.reshape(batch, num_heads, queries, keys)
     if average_attn_weights:
         weights = weights.mean(1)
     return out, weights if batched else weights.squeeze(0)
@@ -522,7 +518,7 @@ def _projection_weights(key: Tensor, value: Tensor, packed: Tensor | None, separ
     return packed
 
 
-def _merged(mask: Tensor | None, padding: Tensor | None, batch: int, num_heads: int, keys: int) -> Tensor | None:
+def _merged(mask: Tensor | None, padding: Tensor | None, batch: int, keys: int) -> Tensor | None:
     if padding is None:
         return mask
     _require(
@@ -533,8 +529,8 @@ def _merged(mask: Tensor | None, padding: Tensor | None, batch: int, num_heads: 
         padding.shape[1] == keys,
         f"Expected key_padded_mask.shape[1] to be {keys}, but got {padding.shape[1]}",
     )
-    per_head = padding.view(batch, 1, 1, keys).expand(-1, num_heads, -1, -1).reshape(batch * num_heads, 1, keys)
-    return per_head if mask is None else mask + per_head
+    per_key = padding.reshape(batch, 1, 1, keys)
+    return per_key if mask is None else mask + per_key
 
 
 def _with_weights(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> tuple[Tensor, Tensor]:
