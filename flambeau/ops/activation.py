@@ -490,7 +490,7 @@ def _selu(input: Tensor) -> Tensor:
 def _celu(input: Tensor, alpha: float = 1.0) -> Tensor:
     """``max(0, x) + min(0, alpha (exp(x / alpha) - 1))``; see ``nn.functional.celu``."""
     if alpha == 0:
-        raise ZeroDivisionError("ZeroDivisionError: alpha cannot be 0 for CELU")
+        raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
     return ELU(input, (float(alpha), 1.0, 1.0 / alpha))
 
 

@@ -351,8 +351,8 @@ def _check_offsets(offsets: Tensor, count: int) -> None:
         return
     if value[0] != 0:
         raise RuntimeError(
-            "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However, got "
-            f"{int(value[0])}"
+            "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However, "
+            f"got {int(value[0])}"
         )
     if value[-1] > count:
         raise RuntimeError(
@@ -394,8 +394,8 @@ def embedding_bag(
     """
     if per_sample_weights is not None and per_sample_weights.shape != input.shape:
         raise ValueError(
-            f"embedding_bag: If per_sample_weights ({per_sample_weights.shape}) is not None, then it must have the same "
-            f"shape as the input ({input.shape})"
+            f"embedding_bag: If per_sample_weights ({per_sample_weights.shape}) is not None, then it must have the "
+            f"same shape as the input ({input.shape})"
         )
     if weight.ndim != 2:
         raise ValueError(f"weight has to be a 2D Tensor, but got Tensor of dimension {weight.ndim}")
@@ -412,8 +412,8 @@ def embedding_bag(
         )
     if per_sample_weights is not None and per_sample_weights.dtype is not weight.dtype:
         raise RuntimeError(
-            f"expected scalar type {weight.dtype.title} but found {per_sample_weights.dtype.title} (embedding_bag: weight and "
-            "per_sample_weights must have one type)"
+            f"expected scalar type {weight.dtype.title} but found {per_sample_weights.dtype.title} (embedding_bag: "
+            "weight and per_sample_weights must have one type)"
         )
     bag, bags = _bags_of(input, offsets, include_last_offset)
     rows = weight.shape[0]

@@ -34,8 +34,8 @@ def warn_of_sizes(input: Tensor, target: Tensor, stacklevel: int = 3) -> None:
     """Warns where a target is broadcast, which is hardly ever meant."""
     if input._node.aval.shape != target._node.aval.shape:
         warnings.warn(
-            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will likely "
-            "lead to incorrect results due to broadcasting. Please ensure they have the same size.",
+            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will "
+            "likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
             stacklevel=stacklevel,
         )
 
@@ -317,8 +317,8 @@ LEAST_LOG = -100.0
 def _check_probabilities(x: Any) -> None:
     if x.size and not (x.min() >= 0 and x.max() <= 1):
         raise RuntimeError(
-            "all elements of input should be between 0 and 1 (binary_cross_entropy takes probabilities; for logits there is "
-            "binary_cross_entropy_with_logits)"
+            "all elements of input should be between 0 and 1 (binary_cross_entropy takes probabilities; for logits "
+            "there is binary_cross_entropy_with_logits)"
         )
 
 
@@ -369,8 +369,8 @@ def binary_cross_entropy(
         )
     if target.dtype is not input.dtype:
         raise RuntimeError(
-            f"Found dtype {target.dtype.title} but expected {input.dtype.title} (binary_cross_entropy: convert the target "
-            f"with .to(input.dtype))"
+            f"Found dtype {target.dtype.title} but expected {input.dtype.title} (binary_cross_entropy: convert the "
+            f"target with .to(input.dtype))"
         )
     if type(input._node.value) is np.ndarray and input._base is None:
         _check_probabilities(input._node.value)
@@ -402,9 +402,9 @@ def kl_div(
         reduction = legacy_reduction(size_average, reduce, reduction)
     elif reduction == "mean":
         warnings.warn(
-            "reduction: 'mean' divides the total loss by both the batch size and the support size.'batchmean' divides only "
-            "by the batch size, and aligns with the KL div math definition.'mean' will be changed to behave the same as "
-            "'batchmean' in the next major release.",
+            "reduction: 'mean' divides the total loss by both the batch size and the support size.'batchmean' divides "
+            "only by the batch size, and aligns with the KL div math definition.'mean' will be changed to behave the "
+            "same as 'batchmean' in the next major release.",
             stacklevel=2,
         )
     if log_target:

@@ -74,37 +74,40 @@ def _class_shape(name: str, x: Aval, target: Aval, weight: Aval | None) -> tuple
     """Checks the operands of a loss on class indices; the shape of the loss of each."""
     a, b = x.shape, target.shape
     classes = a[min(1, len(a) - 1)]
+    if len(a) > 1 and a[0] != (b[0] if b else 0):
+        raise ValueError(
+            f"Expected input batch_size ({a[0]}) to match target batch_size ({b[0] if b else 0}). ({name}: input "
+            f"{list(a)}, target {list(b)}; the target has one class index for each row)"
+        )
+    if len(a) <= 2 and len(b) > 1:
+        raise RuntimeError(
+            f"0D or 1D target tensor expected, multi-target not supported ({name}: input {list(a)}, target {list(b)}; "
+            "class indices have no dimension of classes, and class probabilities a floating-point dtype)"
+        )
+    if len(a) == 1 and b:
+        raise ValueError(f"For 1D input, 1D target must have size 1, but got target size: {b[0]}")
+    if len(a) == 4 and len(b) != 3:
+        raise RuntimeError(
+            f"only batches of spatial targets supported (3D tensors) but got targets of dimension: {len(b)}"
+        )
     expected = a[:1] + a[2:] if len(a) > 1 else ()
-    if len(a) <= 2:
-        if len(b) > 1:
-            raise RuntimeError(
-                f"0D or 1D target tensor expected, multi-target not supported ({name}: input {list(a)}, target {list(b)}; "
-                "class indices have no class dimension, and class probabilities a floating-point dtype)"
-            )
-        if not (len(a) == 1 and len(b) == 0) and len(b) > 0 and a[0] != b[0] or len(b) != len(expected):
-            raise RuntimeError(
-                f"size mismatch (got input: {list(a)}, target: {list(b)}) ({name}: one class index for each row is expected)"
-            )
-    else:
-        if len(b) != len(a) - 1:
-            raise RuntimeError(
-                f"only batches of spatial targets supported (3D tensors) but got targets of dimension: {len(b)}"
-            )
-        if expected != b:
-            raise RuntimeError(f"size mismatch (got input: {list(a)} , target: {list(b)}")
+    if len(a) > 2 and b != expected:
+        raise RuntimeError(f"Expected target size {list(expected)}, got {list(b)}")
     if target.dtype not in (dtypes.int64, dtypes.uint8):
         raise RuntimeError(
-            f"expected scalar type Long but found {target.dtype.title} ({name}: convert the class indices with .long())"
+            f"expected target dtype to be Long or Byte, but got {target.dtype.title} ({name}: convert class indices "
+            f"with .long(); class probabilities have the shape of the input, here {list(a)})"
         )
     if weight is not None:
         if weight.shape != (classes,):
             raise RuntimeError(
-                "weight tensor should be defined either for all "
-                f"{classes} classes or no classes but got weight tensor of shape: {list(weight.shape)}"
+                f"weight tensor should be defined either for all {classes} classes or no classes but got weight tensor "
+                f"of shape: {list(weight.shape)}"
             )
         if weight.dtype is not x.dtype:
             raise RuntimeError(
-                f"expected scalar type {x.dtype.title} but found {weight.dtype.title} ({name}: input and weight must have one type)"
+                f"expected scalar type {x.dtype.title} but found {weight.dtype.title} ({name}: input and weight must "
+                "have one type)"
             )
     return expected
 
@@ -144,7 +147,9 @@ class _Terms:
 
     def factor(self, xp: Any, g: Any, reduction: str) -> Any:
         """The gradient of each element's loss, for the gradient of the reduced one."""
-        return g / xp.sum(self.weight, dtype=self.weight.dtype) if reduction == "mean" else g
+        each = g / xp.sum(self.weight, dtype=self.weight.dtype) if reduction == "mean" else g
+        # Where nothing counts at all, the quotient is infinite.
+        return xp.where(self.valid, each, xp.zeros((), self.weight.dtype))
 
 
 def _spread(xp: Any, weight: Any, x: Any, axis: int) -> Any:
@@ -170,8 +175,8 @@ def _cross_entropy_rule(
 ) -> Any:
     if x.dtype.category != dtypes.FLOATING:
         raise NotImplementedError(
-            f"\"log_softmax_lastdim_kernel_impl\" not implemented for '{x.dtype.title}' (cross_entropy: the input {x} holds "
-            "logits, which are floating point)"
+            f"\"log_softmax_lastdim_kernel_impl\" not implemented for '{x.dtype.title}' (cross_entropy: the input {x} "
+            "holds logits, which are floating point)"
         )
     each = _class_shape("cross_entropy", x, target, weight)
     return (x.of(each if reduction == "none" else ()), x.of(each))
@@ -351,6 +356,17 @@ CROSS_ENTROPY_SCALE = operator(
 )
 
 
+def _checked_classes(input: Tensor, target: Tensor, ignore_index: int) -> Tensor:
+    """The target, its values checked if they are known; a single class in a vector as it would stand alone."""
+    shape = input._node.aval.shape
+    if not shape:
+        raise ValueError("Expected 1 or more dimensions (got 0)")
+    known = target._node.aval
+    if known.dtype in (dtypes.int64, dtypes.uint8) and known.size:
+        check_classes(target, shape[min(1, len(shape) - 1)], ignore_index)
+    return target.reshape(()) if len(shape) == 1 and known.shape == (1,) else target
+
+
 @public(into="nn.functional")
 def cross_entropy(
     input: Tensor,
@@ -391,13 +407,12 @@ def cross_entropy(
         raise TypeError(
             f"cross_entropy_loss(): argument 'target' (position 2) must be Tensor, not {type(target).__name__}"
         )
-    if input.ndim == 0:
-        raise RuntimeError("Expected input to have at least one dimension (cross_entropy: the logits of the classes)")
     given, wanted = input._node.aval, target._node.aval
-    if given.shape == wanted.shape and (wanted.dtype.category >= dtypes.FLOATING or given.shape):
+    if given.shape == wanted.shape and not (given.shape == (1,) and wanted.dtype.category < dtypes.FLOATING):
+        if wanted.dtype.category >= dtypes.FLOATING and ignore_index >= 0:
+            raise RuntimeError("ignore_index is not supported for floating point target")
         return _of_probabilities(input, target, weight, reduction, label_smoothing)
-    classes = given.shape[min(1, len(given.shape) - 1)]
-    check_classes(target, classes, ignore_index)
+    target = _checked_classes(input, target, ignore_index)
     return CROSS_ENTROPY(
         input,
         target,
@@ -413,8 +428,9 @@ def _of_probabilities(
 ) -> Tensor:
     if target.dtype.category != dtypes.FLOATING:
         raise RuntimeError(
-            f"Expected floating point type for target with class probabilities, got {target.dtype.title} (cross_entropy: the "
-            f"target has the input's shape {list(input.shape)}; class indices have no class dimension)"
+            f"Expected floating point type for target with class probabilities, got {target.dtype.title} "
+            f"(cross_entropy: the target has the input's shape {list(input.shape)}; class indices have no class "
+            "dimension)"
         )
     axis = 1 if input.ndim > 1 else 0
     classes = input.shape[axis]
@@ -534,10 +550,5 @@ def nll_loss(
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce, reduction)
     reduction = checked_reduction(reduction)
-    if input.ndim == 0:
-        raise RuntimeError("input tensor should be 1D or 2D")
-    given = input._node.aval.shape
-    if len(given) == 2 and target.ndim == 1 and given[0] != target.shape[0]:
-        raise ValueError(f"Expected input batch_size ({given[0]}) to match target batch_size ({target.shape[0]}).")
-    check_classes(target, given[min(1, len(given) - 1)], ignore_index)
+    target = _checked_classes(input, target, ignore_index)
     return NLL(input, target, weight, ignore_index, reduction)

@@ -310,7 +310,7 @@ def ctc_loss(
     if given.size and (given.max() > steps or given.min() < 0):
         raise RuntimeError(
             f"Expected input_lengths to have value at most {steps}, but got value {int(given.max())} "
-            "(while checking arguments for ctc_loss_cpu)"
+            "(while checking arguments for ctc_loss_allocate_outputs)"
         )
     loss = CTC(
         log_probs,
@@ -333,8 +333,8 @@ def _padded_targets(targets: Tensor, lengths: np.ndarray, n: int) -> Tensor:
     if targets.ndim == 1:
         if targets.shape[0] != int(lengths.sum()):
             raise RuntimeError(
-                f"Expected targets to be of size {int(lengths.sum())}, the sum of target_lengths, but got "
-                f"{targets.shape[0]} (ctc_loss)"
+                f"Expected tensor to have size {int(lengths.sum())} at dimension 0, but got size {targets.shape[0]} "
+                "for argument #2 'targets' (while checking arguments for ctc_loss_allocate_outputs)"
             )
         if not longest:
             return targets.new_zeros((n, 0))
@@ -343,7 +343,7 @@ def _padded_targets(targets: Tensor, lengths: np.ndarray, n: int) -> Tensor:
         return targets[from_array(places)]
     if targets.shape[0] != n or targets.shape[1] < longest:
         raise RuntimeError(
-            f"Expected tensor to have size at least {longest} at dimension 1, but got size {list(targets.shape)} for "
-            "argument #2 'targets' (while checking arguments for ctc_loss_cpu)"
+            f"Expected tensor to have size at least {longest} at dimension 1, but got size {targets.shape[1]} for "
+            "argument #2 'targets' (while checking arguments for ctc_loss_allocate_outputs)"
         )
     return targets

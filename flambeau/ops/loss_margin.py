@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from flambeau import dtypes
 from flambeau.ops.activation import LOG_SIGMOID, RELU
 from flambeau.ops.create import arange
@@ -75,8 +77,8 @@ def cosine_embedding_loss(
         kind = "1D" if target.ndim == 1 else "0D"
         wanted = "2D" if target.ndim == 1 else "1D"
         raise RuntimeError(
-            f"{kind} target tensor expects {wanted} input tensors, but found inputs with sizes {list(input1.shape)} and "
-            f"{list(input2.shape)}."
+            f"{kind} target tensor expects {wanted} input tensors, but found inputs with sizes "
+            f"{list(input1.shape)} and {list(input2.shape)}."
         )
     # A little is added to the squares, lest a vector of zeros divides by zero.
     squares = ((input1 * input1).sum(-1) + 1e-12) * ((input2 * input2).sum(-1) + 1e-12)
@@ -193,7 +195,12 @@ def multi_margin_loss(
         raise NotImplementedError(f"\"multi_margin_loss\" not implemented for '{input.dtype.title}'")
     examples = have[0] if input.ndim == 2 else 1
     if target._node.aval.size != examples or target.ndim > 1:
-        raise RuntimeError(f"inconsistent target size, expected {examples} but got {list(target.shape)}")
+        raise RuntimeError(
+            "multi_margin_loss: target tensor should be 1-D with size equal to the number of input samples (batch "
+            f"size). Expected target size [{examples}], but got {list(target.shape)}. Input has shape {have}."
+        )
+    if target.dtype is not dtypes.int64:
+        raise RuntimeError(f"expected scalar type Long but found {target.dtype.title}")
     if weight is not None and tuple(weight.shape) != (classes,):
         raise RuntimeError(f"inconsistent weight size, expected {classes} but got {list(weight.shape)}")
     _check_classes(target, classes)
@@ -230,6 +237,8 @@ def multilabel_margin_loss(
         raise RuntimeError(f"Expected non-empty vector or matrix with optional 0-dim batch size, but got: {list(have)}")
     if tuple(target.shape) != have:
         raise RuntimeError(f"inconsistent target size: {list(target.shape)} for input of size: {list(have)}")
+    if target.dtype is not dtypes.int64:
+        raise RuntimeError(f"expected scalar type Long but found {target.dtype.title}")
     classes = have[-1] if have else 1
     rows = input.reshape(-1, classes)
     given = target.reshape(-1, classes)

@@ -249,11 +249,14 @@ def batch_norm(
     Ioffe and Szegedy, Batch Normalization, ICML 2015.
     """
     if training:
+        if eps <= 0:
+            raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
         sizes = tuple(input.shape)
         if product(sizes[:1] + sizes[2:]) == 1:
             raise ValueError(
-                f"Expected more than 1 value per channel when training, got input size {torch_size(sizes)} (batch_norm: "
-                "its variance would be zero; use a larger batch, drop_last=True in the DataLoader, or eval())"
+                f"Expected more than 1 value per channel when training, got input size {torch_size(sizes)} "
+                "(batch_norm: its variance would be zero; use a larger batch, drop_last=True in the DataLoader, or "
+                "eval())"
             )
     return _batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)
 
@@ -274,8 +277,8 @@ def _batch_norm(
     if input.ndim < 2:
         if input._node.aval.size:
             raise IndexError(
-                f"Dimension out of range (expected to be in range of [-1, 0], but got 1) (batch_norm: the input of shape "
-                f"{list(input.shape)} has no dimension of channels; shape (N, C, ...) is expected)"
+                "Dimension out of range (expected to be in range of [-1, 0], but got 1) (batch_norm: the input of "
+                f"shape {list(input.shape)} has no dimension of channels; shape (N, C, ...) is expected)"
             )
         return input.clone()
     channels = input.shape[1]
@@ -283,10 +286,15 @@ def _batch_norm(
         missing = "running_mean" if running_mean is None else "running_var"
         raise RuntimeError(f"{missing} must be defined in evaluation mode")
     _check_channel_sizes(input, running_mean, running_var, weight, bias, channels)
+    for running in (running_mean, running_var):
+        if running is not None:
+            check_types("batch_norm", input._node.aval, running._node.aval)
     if not training:
         assert running_mean is not None and running_var is not None
         return BATCH_NORM_EVAL(input, running_mean.detach(), running_var.detach(), weight, bias, float(eps))
     y, mean, variance = BATCH_NORM(input, weight, bias, float(eps))
+    if not input._node.aval.size:
+        return y
     count = input._node.aval.size // max(channels, 1)
     if running_mean is not None:
         update_running(running_mean, mean, momentum, 1.0)

@@ -49,9 +49,11 @@ def check_types(name: str, x: Aval, *parameters: Aval | None) -> None:
             continue
         if x.dtype in dtypes.REDUCED and parameter.dtype is dtypes.float32:
             continue
+        one_type = name == "batch_norm" and x.dtype not in dtypes.REDUCED
+        kind = "all inputs must share same datatype." if one_type else "expect parameter to have scalar type of Float"
         raise RuntimeError(
-            f"expected scalar type {x.dtype.title} but found {parameter.dtype.title} ({name}: input and parameters must have "
-            "one type)"
+            f"mixed dtype (CPU): {kind} ({name}: the input is {x.dtype.name}, a parameter {parameter.dtype.name}; "
+            "convert one of them)"
         )
 
 
@@ -567,8 +569,8 @@ def group_norm(
     for word, parameter in (("weight", weight), ("bias", bias)):
         if parameter is not None and tuple(parameter.shape) != (c,):
             raise RuntimeError(
-                f"Expected {word} to be a vector of size equal to the number of channels in input, but got {word} of shape "
-                f"{list(parameter.shape)} and input of shape {list(input.shape)}"
+                f"Expected {word} to be a vector of size equal to the number of channels in input, but got {word} of "
+                f"shape {list(parameter.shape)} and input of shape {list(input.shape)}"
             )
     return GROUP_NORM(input, weight, bias, int(num_groups), float(eps))[0]
 

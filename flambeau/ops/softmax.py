@@ -15,13 +15,16 @@ from flambeau.tensor.tensor import Tensor
 # ---------------------------------------------------------------- what the family shares
 
 
-def _rule(x: Aval, *, dim: int) -> Aval:
-    if x.dtype.category != dtypes.FLOATING:
-        raise NotImplementedError(
-            f"\"softmax_lastdim_kernel_impl\" not implemented for '{x.dtype.title}' (softmax of {x}: convert it with "
-            ".float(), or give dtype=)"
-        )
-    return x.of()
+def _rule_named(kernel: str) -> Any:
+    def rule(x: Aval, *, dim: int) -> Aval:
+        if x.dtype.category != dtypes.FLOATING:
+            raise NotImplementedError(
+                f"\"{kernel}\" not implemented for '{x.dtype.title}' (given {x}: convert it with .float(), or give "
+                "dtype=)"
+            )
+        return x.of()
+
+    return rule
 
 
 def _backward_rule(g: Aval, y: Aval, *, dim: int) -> Aval:
@@ -71,7 +74,13 @@ def _softmax_derivative(grad: Tensor, out: Tensor, dim: int) -> Tensor:
     return SOFTMAX_BACKWARD(grad, out, dim)
 
 
-SOFTMAX = operator("softmax", _rule, _softmax_kernel, _softmax_derivative, samples=_samples("softmax"))
+SOFTMAX = operator(
+    "softmax",
+    _rule_named("softmax_lastdim_kernel_impl"),
+    _softmax_kernel,
+    _softmax_derivative,
+    samples=_samples("softmax"),
+)
 
 
 def _softmax_backward_kernel(xp: Any, g: Any, y: Any, *, dim: int) -> Any:
@@ -111,7 +120,11 @@ def _log_softmax_derivative(grad: Tensor, out: Tensor, dim: int) -> Tensor:
 
 
 LOG_SOFTMAX = operator(
-    "log_softmax", _rule, _log_softmax_kernel, _log_softmax_derivative, samples=_samples("log_softmax")
+    "log_softmax",
+    _rule_named("log_softmax_lastdim_kernel_impl"),
+    _log_softmax_kernel,
+    _log_softmax_derivative,
+    samples=_samples("log_softmax"),
 )
 
 

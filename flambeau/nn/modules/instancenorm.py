@@ -92,9 +92,9 @@ class _InstanceNorm(_NormBase):
                 names = " and ".join(f'"{key}"' for key in unwanted)
                 kind = type(self).__name__
                 error_msgs.append(
-                    f"Unexpected running stats buffer(s) {names} for {kind} with track_running_stats=False: {kind} keeps no "
-                    "running statistics unless told to. Remove these keys from the state_dict, or make the layer with "
-                    "track_running_stats=True."
+                    f"Unexpected running stats buffer(s) {names} for {kind} with track_running_stats=False: {kind} "
+                    "keeps no running statistics unless told to. Remove these keys from the state_dict, or make the "
+                    "layer with track_running_stats=True."
                 )
                 for key in unwanted:
                     state_dict.pop(key)
