@@ -493,6 +493,72 @@ def test_hook_errors(put_on):
     same(program)
 
 
+# ---------------------------------------------------------------- lazy modules
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "shape"),
+    [
+        ("LazyLinear", (3,), (2, 4)),
+        ("LazyConv1d", (4, 2), (2, 3, 5)),
+        ("LazyConv1d", (4, 2), (3, 5)),
+        ("LazyConv2d", (4, 2), (2, 3, 5, 5)),
+        ("LazyConv3d", (4, 2), (1, 3, 4, 4, 4)),
+        ("LazyConvTranspose1d", (4, 2), (2, 3, 5)),
+        ("LazyConvTranspose2d", (4, 2), (2, 3, 5, 5)),
+        ("LazyConvTranspose3d", (4, 2), (1, 3, 4, 4, 4)),
+        ("LazyBatchNorm1d", (), (4, 3)),
+        ("LazyBatchNorm2d", (), (2, 3, 4, 4)),
+        ("LazyBatchNorm3d", (), (2, 3, 2, 2, 2)),
+        ("LazyInstanceNorm1d", (), (2, 3, 4)),
+        ("LazyInstanceNorm2d", (1e-3, 0.1, True, True), (2, 3, 4, 4)),
+        ("LazyInstanceNorm3d", (), (2, 3, 2, 2, 2)),
+        ("LazyConv1d", (4, 2), (2, 3, 5, 5)),
+    ],
+)
+def test_lazy(name, args, shape):
+    def program(t):
+        make = getattr(t.nn, name)
+        m = make(*args)
+        print(m, list(m.state_dict()), m.has_uninitialized_params(), m.cls_to_become.__name__)
+        fresh = make(*args).double().float()
+        out = m(t.randn(shape))
+        print(m, type(m).__name__, [tuple(p.shape) for p in m.parameters()])
+        print(fresh.load_state_dict(m.state_dict()), [tuple(p.shape) for p in fresh.parameters()])
+        waiting = make(*args)
+        print(waiting.load_state_dict(make(*args).state_dict()), waiting.has_uninitialized_params())
+        return out, m.state_dict(), fresh(t.randn(shape)), fresh.state_dict()
+
+    same(program, rtol=2e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        lambda t: t.nn.LazyLinear(3).weight.shape,
+        lambda t: t.nn.Linear(2, 3).load_state_dict(t.nn.LazyLinear(3).state_dict()),
+        lambda t: t.nn.Sequential(t.nn.LazyLinear(3))._modules["0"]._replicate_for_data_parallel(),
+        lambda t: t.nn.LazyConv1d(4, 2, groups=2)(t.ones(1, 3, 4)),
+        lambda t: [str(t.nn.LazyLinear(3).half().weight.dtype), str(t.nn.LazyLinear(3).to(t.float64).weight.dtype)],
+        lambda t: [str(t.nn.LazyLinear(3, device="meta").weight.device), repr(t.nn.LazyLinear(2).weight)],
+        lambda t: type(copy.deepcopy(t.nn.LazyLinear(3)).weight).__name__,
+    ],
+)
+def test_lazy_errors(program):
+    same(program)
+
+
+def test_uninitialized_parameters_take_part_in_nothing():
+    with pytest.raises(ValueError, match=r"Attempted to use an uninitialized parameter\.") as caught:
+        flambeau.nn.LazyLinear(3).weight + 1
+    assert "When using LazyModules Call `forward` with a dummy batch" in str(caught.value)
+    assert type(pickle.loads(pickle.dumps(flambeau.nn.UninitializedParameter()))) is flambeau.nn.UninitializedParameter
+    buffer = flambeau.nn.UninitializedBuffer()
+    buffer.materialize((2, 3))
+    assert type(buffer) is flambeau.Tensor
+    assert buffer.shape == (2, 3)
+
+
 # ---------------------------------------------------------------- copies, pickles, arrays
 
 
