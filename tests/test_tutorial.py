@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("tier")
 # Sums of float32 in another order differ by a few units in the last place.
 TOLERANCE = {"float32": (1e-5, 1e-6), "float64": (1e-12, 1e-12)}
 # Adam divides by the root of the squared gradient: noise in a gradient near 0 becomes visible.
-ADAM_TOLERANCE = {"float32": (1e-4, 1e-5)}
+ADAM_TOLERANCE = {"float32": (1e-3, 3e-5)}
 
 
 def observe(program: Callable, library: Any, functional: Any, *arguments: Any):

@@ -73,6 +73,9 @@ class GradNode:
 
     def name(self) -> str:
         """Its name, such as ``AddBackward0``."""
+        label = self.__dict__.get("label")
+        if label is not None:
+            return label
         return self.call.op.grad_name(self.call)  # type: ignore[attr-defined]
 
     @property

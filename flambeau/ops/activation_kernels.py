@@ -52,7 +52,7 @@ def _erf_single(np: Any, x: Any) -> Any:
     q += np.float32(_Q[-1])
     p *= bounded
     p /= q
-    return p
+    return np.where(np.abs(x) > np.float32(_BOUND), np.copysign(np.float32(1), x), p)
 
 
 def _erf_double(np: Any, x: Any) -> Any:

@@ -367,6 +367,13 @@ def writing_out(fn: Callable[..., Any]) -> Callable[..., Any]:
     return outer
 
 
+def labelled(result: Tensor, name: str) -> Tensor:
+    """A result of several operators, with the name that PyTorch's tape has for the whole."""
+    if result._grad_fn is not None:
+        result._grad_fn.label = name  # type: ignore[attr-defined]
+    return result
+
+
 def inputs_of(tensors: Sequence[Any]) -> list[Any]:
     """The inputs of a variadic operator, checked to be tensors."""
     for i, tensor in enumerate(tensors):
