@@ -213,3 +213,32 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
     found = matrix_norm(A, p) * size
     # Nothing times infinity.
     return found.masked_fill(found != found, math.inf)
+
+
+# ---------------------------------------------------------------- distance of two tensors, and rows cut to a length
+
+
+@public(method=True, out=True)
+def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
+    """The p-norm of ``input - other``, over all elements, after broadcasting."""
+    return NORM(input - other, float(p), tuple(range(max(input.ndim, other.ndim))), False)
+
+
+@public(method=True, inplace=True, out=True)
+def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
+    """Scales down each slice along ``dim`` whose p-norm is above ``maxnorm``.
+
+    Raises:
+        RuntimeError: if ``p`` is not positive, ``maxnorm`` is negative, or there are fewer than two dimensions.
+    """
+    if p <= 0:
+        raise RuntimeError("renorm: non-positive-norm not supported")
+    if maxnorm < 0:
+        raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm}")
+    if input.ndim < 2:
+        raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {input.ndim} dimensions")
+    at = wrapped_dim(dim, input.ndim)
+    length = NORM(input, float(p), tuple([d for d in range(input.ndim) if d != at]), True)
+    # The small addend is PyTorch's.
+    factor = (maxnorm / (length + 1e-7)).masked_fill(length <= maxnorm, 1)
+    return input * factor.to(input.dtype)
