@@ -1,7 +1,7 @@
 """Helpers around modules."""
 
 from flambeau.nn.utils import clip_grad, convert_parameters, fusion, init, memory_format, parametrizations
-from flambeau.nn.utils import parametrize, prune, stateless
+from flambeau.nn.utils import parametrize, prune, rnn, stateless
 from flambeau.nn.utils.clip_grad import (
     _clip_grads_with_norm_ as clip_grads_with_norm_,
     _get_total_norm as get_total_norm,
