@@ -181,8 +181,7 @@ def _heaviside_rule(x: Aval, y: Aval) -> Aval:
 
 
 def _heaviside_kernel(xp: Any, x: Any, values: Any) -> Any:
-    step = (x > 0).astype(x.dtype)
-    return xp.where(x == 0, values, xp.where(xp.isnan(x), x, step) if x.dtype.kind == "f" else step)
+    return xp.where(x == 0, values, (x > 0).astype(x.dtype))
 
 
 HEAVISIDE = binary(
