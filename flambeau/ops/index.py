@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from operator import index as as_int
 from typing import Any
@@ -219,12 +220,24 @@ def _as_index(item: Any) -> Any:
     """An item of a subscript as an index tensor, or as it is."""
     if isinstance(item, Tensor):
         return item
-    if isinstance(item, np.ndarray) or (isinstance(item, Sequence) and not isinstance(item, str | bytes)):
-        from flambeau.ops.create import tensor
+    if isinstance(item, str):
+        raise TypeError("new(): invalid data type 'str'")
+    if isinstance(item, np.ndarray) or (isinstance(item, Sequence) and not isinstance(item, bytes)):
+        from flambeau.ops.data import array_of
 
-        found = tensor(item)
-        return found.long() if not found._node.aval.size and found.dtype.category > dtypes.INTEGER else found
+        found = array_of(item, None)
+        return from_array(found if found.dtype.kind in "biu" else array_of(item, dtypes.int64))
     return item
+
+
+def _is_tuple_like(index: Any) -> bool:
+    """Whether a list stands for a tuple, as one with anything but numbers in it does."""
+    if not isinstance(index, list) or len(index) >= 32:
+        return False
+    return any(
+        item is None or item is Ellipsis or isinstance(item, slice | Tensor | Sequence | np.ndarray) and not isinstance(item, str)
+        for item in index
+    )
 
 
 def _width(item: Any) -> int:
@@ -250,6 +263,15 @@ def subscript(tensor: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
         IndexError: as PyTorch does.
     """
     kind = type(index)
+    if kind is list and _is_tuple_like(index):
+        warnings.warn(
+            "Using a non-tuple sequence for multidimensional indexing is deprecated and will be changed in pytorch 2.9; use "
+            "x[tuple(seq)] instead of x[seq]. In pytorch 2.9 this will be interpreted as tensor index, "
+            "x[torch.tensor(seq)], which will result either in an error or a different result",
+            UserWarning,
+            stacklevel=3,
+        )
+        kind, index = tuple, tuple(index)
     if kind is int and tensor._node.aval.shape:
         return _selected(tensor, index, 0), []
     items = [_as_index(item) for item in (index if kind is tuple else (index,))]
@@ -407,10 +429,11 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
 
 
 def fitted(value: Tensor, shape: Shape) -> Tensor:
-    """A value stretched to a shape; leading dimensions of one may fall away."""
+    """A value stretched to a shape, to be written into a tensor; leading dimensions of one may fall away."""
     have = value._node.aval.shape
     if have == shape:
-        return value
+        # A leaf stays where it is: the tensor written to must come from it, not be it.
+        return value.clone() if value._rg and value._grad_fn is None else value
     while len(have) > len(shape) and have[0] == 1:
         have = have[1:]
     if len(have) != value.ndim:

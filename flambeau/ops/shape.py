@@ -9,7 +9,7 @@ from flambeau.graph.node import Aval
 from flambeau.ops.operator import METHODS, NotDifferentiable, public
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import RESHAPE, Shape, inferred_shape, sizes_of, view_operator, wrapped_dim
-from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.tensor import Tensor, wrap
 from flambeau.tensor.views import view_of
 
 # ---------------------------------------------------------------- unsqueeze, squeeze
@@ -109,6 +109,8 @@ def become(tensor: Tensor, view: Tensor) -> None:
     from flambeau.tensor.views import layout
 
     strides, offset = layout(view)
+    if tensor._base is None and view._base is tensor:
+        _give_up_storage(tensor, view)
     if tensor._base is not None:
         tensor._chain = view._chain
         tensor._node, tensor._grad_fn, tensor._rg, tensor._output_nr = view._node, view._grad_fn, view._rg, view._output_nr
@@ -120,6 +122,22 @@ def become(tensor: Tensor, view: Tensor) -> None:
     tensor._node, tensor._grad_fn, tensor._rg, tensor._output_nr = view._node, view._grad_fn, view._rg, view._output_nr
     tensor._layout = (strides, offset)
     tensor._writes += 1
+
+
+def _give_up_storage(tensor: Tensor, view: Tensor) -> None:
+    """Where other tensors look at this one, a box of its own takes its place as their base, and as its own."""
+    import gc
+
+    # A view refers to its base through its attributes, which Python keeps in the object or in a dictionary.
+    attributes = [found.__dict__ if isinstance(found, Tensor) else found for found in gc.get_referrers(tensor)]
+    others = [kept for kept in attributes if type(kept) is dict and kept.get("_base") is tensor and kept is not view.__dict__]
+    if not others:
+        return
+    hidden = wrap(tensor._node)
+    hidden._rg, hidden._grad_fn, hidden._output_nr = tensor._rg, tensor._grad_fn, tensor._output_nr
+    hidden._layout, hidden._writes = tensor._layout, tensor._writes
+    for kept in (*others, view.__dict__, tensor.__dict__):
+        kept["_base"] = hidden
 
 
 for _function in (unsqueeze, squeeze):

@@ -316,7 +316,7 @@ def slice_bounds(start: Any, stop: Any, step: Any, n: int) -> tuple[int, int, in
     """Where a range begins, how many elements it has, and its step, clipped to ``n`` elements."""
     step = 1 if step is None else as_int(step)
     if step <= 0:
-        raise ValueError("step must be greater than zero")
+        raise ValueError("step must be greater than zero" if step else "slice step cannot be zero")
     first, end, step = slice(
         None if start is None else as_int(start), None if stop is None else as_int(stop), step
     ).indices(n)

@@ -372,9 +372,10 @@ def _as_strided_derivative(
     return UNINDEX([grad, from_array(found)], (count,)).reshape(x_shape)
 
 
-def _as_strided_scatter(
+def scattered(
     parent: Tensor, value: Tensor, size: Shape, stride: Shape, offset: int, strides: Shape, start: int
 ) -> Tensor:
+    """A tensor, itself laid out by ``strides`` from ``start`` on, with values put at the places of another layout."""
     shape = parent._node.aval.shape
     found = _restrided(size, stride, offset, shape, strides, start)
     return INDEX_PUT([parent.reshape(-1), value, from_array(found)], False).reshape(shape)
@@ -385,7 +386,7 @@ AS_STRIDED = view_operator(
     _as_strided_rule,
     _as_strided_kernel,
     _as_strided_derivative,
-    scatter=_as_strided_scatter,
+    scatter=scattered,
     restride=lambda shape, strides, offset, size, stride, at, *rest: (size, stride, at),
     samples=lambda: [case("as_strided", T(3, 4), (2, 2), (1, 2), 3), case("as_strided", T(5), (3, 3), (1, 1))],
 )
@@ -451,7 +452,7 @@ def as_strided_scatter(
         raise RuntimeError(
             f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset} are out of bounds for storage"
         )
-    return _as_strided_scatter(input, src.to(input.dtype), size, stride, offset, strides, start)
+    return scattered(input, src.to(input.dtype), size, stride, offset, strides, start)
 
 
 def along(input: Tensor, places: np.ndarray) -> Tensor:

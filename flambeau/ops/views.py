@@ -358,10 +358,7 @@ def _expand_derivative(grad: Tensor) -> Tensor:
 
 
 def _expand_scatter(parent: Tensor, value: Tensor, shape: Shape) -> Tensor:
-    raise RuntimeError(
-        "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
-        "Please clone() the tensor before performing the operation."
-    )
+    raise AssertionError("writes through expanded views go to the storage places themselves")
 
 
 def _expand_restride(shape: Shape, strides: Shape, offset: int, new: Shape) -> Any:

@@ -122,6 +122,8 @@ def write(tensor: Tensor, new: Tensor) -> Tensor:
     if base is None:
         put(tensor, new)
         return tensor
+    if any(op.name == "expand" for op, _ in tensor._chain):
+        return _write_places(tensor, new)
     parents = [_snapshot(base)]
     for op, attrs in tensor._chain[:-1]:
         parents.append(op(parents[-1], *attrs))
@@ -140,6 +142,31 @@ def write(tensor: Tensor, new: Tensor) -> Tensor:
         base._writes += 1
     else:
         put(base, written)
+    _show(tensor, new) if mode.grad else setattr(tensor, "_node", new._node)
+    tensor._seen = base._writes
+    return tensor
+
+
+def _write_places(tensor: Tensor, new: Tensor) -> Tensor:
+    """Writes where an expansion on the way makes the way back ambiguous: to the storage places themselves."""
+    from flambeau.ops.strided import scattered
+
+    base = tensor._base
+    assert base is not None
+    strides, offset = layout(tensor)
+    shape = new._node.aval.shape
+    if 0 not in shape and any(step == 0 and n > 1 for n, step in zip(shape, strides, strict=True)):
+        raise RuntimeError(
+            "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
+            "Please clone() the tensor before performing the operation."
+        )
+    cut = any(op is _detach() for op, _ in tensor._chain)
+    parent = _snapshot(base)
+    if cut:
+        base._node = scattered(wrap(parent._node), wrap(new._node), shape, strides, offset, *layout(base))._node
+        base._writes += 1
+    else:
+        put(base, scattered(parent, new, shape, strides, offset, *layout(base)))
     _show(tensor, new) if mode.grad else setattr(tensor, "_node", new._node)
     tensor._seen = base._writes
     return tensor
