@@ -159,12 +159,27 @@ ATTENTION_BACKWARD = operator(
 )
 
 
+_WORDS = {
+    "Half": "c10::Half",
+    "BFloat16": "c10::BFloat16",
+    "Long": "long int",
+    "Short": "short int",
+    "Char": "signed char",
+    "Byte": "unsigned char",
+}
+
+
+def _word(x: Tensor) -> str:
+    """The C++ name of a type, as PyTorch's messages give it."""
+    return _WORDS.get(x.dtype.title, x.dtype.title.lower())
+
+
 def _check_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool) -> None:
     name = "scaled_dot_product_attention"
     if not query.dtype is key.dtype is value.dtype:
         raise RuntimeError(
             "Expected query, key, and value to have the same dtype, but got query.dtype: "
-            f"{query.dtype.title} key.dtype: {key.dtype.title} and value.dtype: {value.dtype.title} instead."
+            f"{_word(query)} key.dtype: {_word(key)} and value.dtype: {_word(value)} instead."
         )
     if query.ndim < 2 or key.ndim < 2 or value.ndim < 2:
         raise RuntimeError(
@@ -177,7 +192,7 @@ def _check_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | N
         if mask.dtype not in (dtypes.bool_, dtypes.float32, query.dtype):
             raise RuntimeError(
                 "Expected attn_mask dtype to be bool or float or to match query dtype, but got attn_mask.dtype: "
-                f"{mask.dtype.title} and  query.dtype: {query.dtype.title} instead."
+                f"{_word(mask)} and  query.dtype: {_word(query)} instead."
             )
         if is_causal:
             raise RuntimeError(

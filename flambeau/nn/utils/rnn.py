@@ -147,7 +147,7 @@ def _lengths_of(lengths: Any) -> np.ndarray:
     if lengths.ndim != 1 or lengths.device.type != "cpu":
         raise RuntimeError(
             f"'lengths' argument should be a 1D CPU int64 tensor, but got {lengths.ndim}D {lengths.device} "
-            f"{lengths.dtype.title} tensor"
+            "Long tensor"
         )
     return lengths._array().astype(np.int64)
 
@@ -288,7 +288,7 @@ def pad_sequence(
     if not given:
         raise RuntimeError("received an empty list of sequences")
     if padding_side not in ("left", "right"):
-        raise RuntimeError(f"padding_side should be one of 'left' or 'right', but got {padding_side!r}")
+        raise RuntimeError(f"Expected padding_side to be one of left or right, but got {padding_side}.")
     first = given[0]
     for i, part in enumerate(given):
         if part.shape[1:] != first.shape[1:]:
