@@ -12,10 +12,16 @@ from flambeau.ops.samples import T, case
 # ---------------------------------------------------------------- the mean
 
 
+def _truncated(np: Any, x: Any, divisor: Any) -> Any:
+    """Division of integers towards zero."""
+    divisor = np.asarray(divisor, x.dtype)
+    return np.sign(x) * np.sign(divisor) * (np.abs(x) // np.abs(divisor))
+
+
 def _divided(np: Any, x: Any, windows: Windows) -> Any:
     """Divides by how many elements each window counts."""
     if windows.divisor:
-        return x / np.asarray(windows.divisor, x.dtype) if x.dtype.kind in "fc" else x // windows.divisor
+        return x / np.asarray(windows.divisor, x.dtype) if x.dtype.kind in "fc" else _truncated(np, x, windows.divisor)
     counts = None
     for a in range(len(windows.size)):
         column = windows.counts(a).reshape(-1, *(1,) * (len(windows.size) - 1 - a))
@@ -23,7 +29,7 @@ def _divided(np: Any, x: Any, windows: Windows) -> Any:
     first = int(counts.reshape(-1)[0]) if counts.size else 1
     divisor = first if (counts == first).all() else counts
     if x.dtype.kind not in "fc":
-        return x // np.asarray(divisor, x.dtype)
+        return _truncated(np, x, divisor)
     if divisor is first:
         return x * np.asarray(1 / first, x.dtype) if first & (first - 1) == 0 else x / np.asarray(first, x.dtype)
     return x / np.asarray(divisor, x.dtype)

@@ -65,9 +65,12 @@ def _check_types(x: Aval, weight: Aval, bias: Aval | None) -> None:
             )
 
 
-def _check_steps(stride: Ints, padding: Pads, dilation: Ints) -> None:
-    if any(p < 0 for pair in padding for p in pair):
+def _check_padding(padding: Ints) -> None:
+    if any(p < 0 for p in padding):
         raise RuntimeError("negative padding is not supported")
+
+
+def _check_steps(stride: Ints, dilation: Ints) -> None:
     if any(s <= 0 for s in stride):
         raise RuntimeError("non-positive stride is not supported")
     if any(d <= 0 for d in dilation):
@@ -121,7 +124,7 @@ def _conv_rule(
     x: Aval, weight: Aval, bias: Aval | None, *, stride: Ints, padding: Pads, dilation: Ints, groups: int
 ) -> Aval:
     _check_types(x, weight, bias)
-    _check_steps(stride, padding, dilation)
+    _check_steps(stride, dilation)
     _check_groups(weight, groups)
     _check_channels(x, weight, weight.shape[1] * groups, groups)
     _check_bias(weight, bias, weight.shape[0], False)
@@ -216,7 +219,7 @@ def _conv_input_rule(
     groups: int,
 ) -> Aval:
     _check_types(grad, weight, bias)
-    _check_steps(stride, padding, dilation)
+    _check_steps(stride, dilation)
     _check_groups(weight, groups)
     _check_channels(grad, weight, weight.shape[0], groups)
     _check_bias(weight, bias, weight.shape[1] * groups, True)
@@ -296,8 +299,17 @@ def _conv_input_derivative(
 ) -> Any:
     x, weight, _ = inputs
     kernel = tuple(weight.shape[2:])
+    # Behind, just so much that as many outputs fit as there were: output_padding may have made room for more.
+    exact = tuple(
+        [
+            (lo, (o - 1) * s + d * (k - 1) + 1 - n - lo)
+            for n, k, s, (lo, _), d, o in zip(
+                grad.shape[2:], kernel, stride, padding, dilation, x.shape[2:], strict=True
+            )
+        ]
+    )
     return (
-        CONV(grad, conj(weight), None, stride, padding, dilation, groups) if needs[0] else None,
+        CONV(grad, conj(weight), None, stride, exact, dilation, groups) if needs[0] else None,
         CONV_WEIGHT(grad, conj(x), kernel, stride, padding, dilation, groups) if needs[1] else None,
         grad.sum((0, *range(2, grad.ndim))) if needs[2] else None,
     )
@@ -434,14 +446,16 @@ def _conv(
     spread = per_axis(dilation, axes, "dilation")
     if isinstance(padding, str):
         if padding == "same":
-            _check_steps(steps, (), spread)
+            _check_steps(steps, spread)
             pads = same_padding(tuple(x.shape[2:]), tuple(weight.shape[2:]), steps, spread)
         elif padding == "valid":
             pads = ((0, 0),) * axes
         else:
             raise RuntimeError(f"Invalid padding string: '{padding}' ({name} takes 'same', 'valid' or numbers)")
     else:
-        pads = tuple([(p, p) for p in per_axis(padding, axes, "padding")])
+        given = per_axis(padding, axes, "padding")
+        _check_padding(given)
+        pads = tuple([(p, p) for p in given])
     y = CONV(x, weight, bias, steps, pads, spread, groups)
     return y.squeeze(0) if single else y
 
@@ -533,7 +547,8 @@ def _conv_transpose(
     extra = per_axis(output_padding, axes, "output_padding")
     if any(e < 0 for e in extra):
         raise RuntimeError("negative output_padding is not supported")
-    _check_steps(steps, tuple([(p, p) for p in pads]), spread)
+    _check_padding(pads)
+    _check_steps(steps, spread)
     for e, s, d in zip(extra, steps, spread, strict=True):
         if e >= s and e >= d:
             raise RuntimeError(

@@ -24,7 +24,7 @@ def _fractional_rule(x: Aval, samples: Aval, *, kernel: Ints, out: Ints) -> tupl
         raise RuntimeError(
             f"Expect _random_samples to have the same dtype as input ({name}: {samples.dtype} and {x.dtype})"
         )
-    if samples.shape[:2] != (batch, lead[-1]) or len(samples.shape) != 3 or samples.shape[2] != axes:
+    if len(samples.shape) != 3 or samples.shape[0] < batch or samples.shape[1:] != (lead[-1], axes):
         raise RuntimeError(
             f"Expect _random_samples to have shape {[batch, lead[-1], axes]}, but got {list(samples.shape)} ({name})"
         )
@@ -40,7 +40,8 @@ def _fractional_kernel(xp: Any, x: Any, samples: Any, *, kernel: Ints, out: Ints
     size = x.shape[x.ndim - axes :]
     planes = prod(x.shape[: x.ndim - axes])
     flat = x.reshape(planes, prod(size))
-    draws = samples.reshape(planes, axes)
+    # There may be draws for more images than there are.
+    draws = samples.reshape(prod(samples.shape[:2]), axes)[:planes]
     # In two dimensions the first number belongs to the width.
     order = (1, 0) if axes == 2 else (0, 1, 2)
     starts = []
@@ -56,7 +57,7 @@ def _fractional_kernel(xp: Any, x: Any, samples: Any, *, kernel: Ints, out: Ints
         at = xp.zeros((planes, *(1,) * axes), xp.int64)
         for start, k, n in zip(starts, place, size, strict=True):
             at = at * n + start + k
-        at = xp.broadcast_to(at, (planes, *out)).reshape(planes, -1)
+        at = xp.broadcast_to(at, (planes, *out)).reshape(planes, prod(out))
         here = xp.take_along_axis(flat, at, axis=1)
         if best is None:
             best, place_of_best = here, at

@@ -98,11 +98,11 @@ def grid_sample(
         ValueError: for other modes.
         RuntimeError: if shapes or types do not fit.
     """
-    if mode not in ("bilinear", "nearest", "bicubic"):
+    if mode not in _GRID_MODES:
         raise ValueError(
             f"nn.functional.grid_sample(): expected mode to be 'bilinear', 'nearest' or 'bicubic', but got: '{mode}'"
         )
-    if padding_mode not in ("zeros", "border", "reflection"):
+    if padding_mode not in _GRID_PADDING:
         raise ValueError(
             "nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or 'reflection', "
             f"but got: '{padding_mode}'"
@@ -126,6 +126,43 @@ def grid_sample(
         return _sample(input, places, size, padding_mode, align_corners, _cubic_taps, before=False)
     taps = _nearest_taps if mode == "nearest" else _linear_taps
     return _sample(input, places, size, padding_mode, align_corners, taps, before=True)
+
+
+_GRID_MODES = ("bilinear", "nearest", "bicubic")
+_GRID_PADDING = ("zeros", "border", "reflection")
+
+
+def _by_number(input: Tensor, grid: Tensor, mode: int, padding_mode: int, align_corners: bool) -> Tensor:
+    if not 0 <= mode < 3 or not 0 <= padding_mode < 3:
+        raise RuntimeError(
+            f"grid_sampler(): modes are numbers from 0 to 2, got interpolation_mode={mode} and "
+            f"padding_mode={padding_mode}"
+        )
+    return grid_sample(input, grid, _GRID_MODES[mode], _GRID_PADDING[padding_mode], bool(align_corners))
+
+
+@public()
+def grid_sampler(
+    input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool
+) -> Tensor:
+    """:func:`grid_sample` with its modes as numbers."""
+    return _by_number(input, grid, interpolation_mode, padding_mode, align_corners)
+
+
+@public()
+def grid_sampler_2d(
+    input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool
+) -> Tensor:
+    """:func:`grid_sample` of images with its modes as numbers."""
+    return _by_number(input, grid, interpolation_mode, padding_mode, align_corners)
+
+
+@public()
+def grid_sampler_3d(
+    input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool
+) -> Tensor:
+    """:func:`grid_sample` of volumes with its modes as numbers."""
+    return _by_number(input, grid, interpolation_mode, padding_mode, align_corners)
 
 
 def _check_grid(input: Tensor, grid: Tensor, mode: str) -> None:

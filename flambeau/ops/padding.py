@@ -64,6 +64,11 @@ PAD = operator(
 
 def _by_elements(x: Tensor, pads: Sequence[tuple[int, int]], mode: str) -> Tensor:
     """Pads the last axes, the last one first in ``pads``, with elements of the tensor."""
+    if mode == "circular" and any(p < 0 for pair in pads for p in pair):
+        # What is cut off does not come back from the other end.
+        cut = [(min(lo, 0), min(hi, 0)) for lo, hi in pads]
+        x = PAD(x, 0, tuple([(0, 0)] * (x.ndim - len(cut)) + cut[::-1]))
+        pads = [(max(lo, 0), max(hi, 0)) for lo, hi in pads]
     for i, (lo, hi) in enumerate(pads):
         size = x.shape[x.ndim - 1 - i]
         if lo or hi:

@@ -258,6 +258,8 @@ def adaptive(name: str, input: Tensor, axes: int, output_size: Any) -> Windows:
     if not isinstance(input, Tensor):
         raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
     shape = tuple(input.shape)
+    if axes > 1 and not (output_size is None or isinstance(output_size, int)) and len(shape) <= len(output_size):
+        raise ValueError(f"Input dimension should be at least {len(output_size) + 1}")
     if len(shape) not in (axes + 1, axes + 2):
         raise RuntimeError(
             f"{name}(): Expected {axes + 1}D to {axes + 2}D tensor, but got [{', '.join(map(str, shape))}]"
