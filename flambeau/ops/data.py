@@ -25,6 +25,12 @@ def array_of(data: Any, dtype: dtypes.dtype | None) -> np.ndarray:
         array = data._array()
     elif isinstance(data, np.ndarray | np.generic):
         array = np.asarray(data)
+        if array.dtype.kind in "USOMmV" and array.dtype not in dtypes._BY_NUMPY:
+            raise TypeError(
+                f"can't convert np.ndarray of type {array.dtype.type.__module__}.{array.dtype.type.__name__}. The only "
+                "supported types are: float64, float32, float16, complex64, complex128, int64, int32, int16, int8, uint64, "
+                "uint32, uint16, uint8, and bool."
+            )
         dtypes.from_numpy(array.dtype)
     elif isinstance(data, bool | int | float | complex):
         return _number(data, dtype)
