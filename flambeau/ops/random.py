@@ -19,6 +19,7 @@ from flambeau.ops.pointwise import broadcast_shapes
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import sizes_of
 from flambeau.random import generator_for
+from flambeau.tensor.out import write_out
 from flambeau.tensor.tensor import Tensor, from_array
 from flambeau.tensor.views import check_writable, contiguous_strides, layout, write
 
@@ -212,9 +213,9 @@ def _like(name: str, draw: Any, kernel: str) -> Any:
         memory_format: Any = None,
     ) -> Tensor:
         aval = input._node.aval
-        dtype = dtype or aval.dtype
-        _need_floating(dtype, kernel, complex_too=True)
-        return _made(draw, aval.shape, dtype, device or aval.device, generator, requires_grad)
+        kind = dtype or aval.dtype
+        _need_floating(kind, kernel, complex_too=True)
+        return _made(draw, aval.shape, kind, device or aval.device, generator, requires_grad)
 
     like.__name__ = f"{name}_like"
     like.__doc__ = f"As :func:`{name}`, with the shape, type and device of ``input``."
@@ -400,8 +401,10 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -
     return _drawn_from(input, array, input.dtype, "BernoulliBackward0")
 
 
-@public(method=True, out=True)
-def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
+@public(method=True)
+def multinomial(
+    input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None, out: Tensor | None = None
+) -> Tensor:
     """Indices of categories, drawn by the weights in each row.
 
     Shape: input (C) or (N, C), result (num_samples) or (N, num_samples), int64.
@@ -410,14 +413,19 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
         input: weights, not negative; they need not add up to one.
         num_samples: how many are drawn for each row.
         replacement: whether a category may be drawn twice.
+        out: an int64 tensor that receives the result.
 
     Raises:
         RuntimeError: if a weight is negative, infinite or NaN, or there are not enough categories.
     """
     if not input.dtype.is_floating_point:
         raise RuntimeError(f"multinomial only supports floating-point dtypes for input, got: {input.dtype.title}")
+    if out is not None and out.dtype is not dtypes.int64:
+        raise RuntimeError(f"multinomial expects Long tensor out, got: {out.dtype.title}")
     bits = generator_for(input.device, generator).bits
-    return from_array(np.ascontiguousarray(bits.multinomial(input._array(), num_samples, replacement)), dtypes.int64)
+    picks = bits.multinomial(input._array(), num_samples, replacement)
+    result = from_array(np.ascontiguousarray(picks), dtypes.int64)
+    return result if out is None else write_out("multinomial", result, out)
 
 
 @public()

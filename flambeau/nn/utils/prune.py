@@ -30,7 +30,7 @@ def _validate_pruning_amount_init(amount: Any) -> None:
 
 def _validate_pruning_amount(amount: Any, tensor_size: int) -> None:
     """Checks that there are as many elements as are to be pruned."""
-    if isinstance(amount, numbers.Integral) and amount > tensor_size:
+    if isinstance(amount, numbers.Integral) and int(amount) > tensor_size:
         raise ValueError(f"amount={amount} should be smaller than the number of parameters to prune={tensor_size}")
 
 
@@ -57,7 +57,7 @@ def _compute_norm(t: Tensor, n: Any, dim: int) -> Tensor:
     """The n-norm of each channel along a dimension."""
     dims = list(range(t.ndim))
     del dims[dim]
-    return flambeau.norm(t, p=n, dim=dims)
+    return t.norm(p=n, dim=dims)
 
 
 def _along(channels: Tensor, like: Tensor, dim: int) -> Tensor:
