@@ -9,6 +9,19 @@ BLOCK = 1 << 14
 """Elements worked on at a time, few enough that all intermediate results stay in the cache."""
 
 
+def passed(xp: Any, mask: Any, x: Any) -> Any:
+    """``where(mask, x, 0)``; in NumPy by the bits of x, in a tenth of the time."""
+    integer = _BITS.get(x.dtype.itemsize)
+    if xp.__name__ != "numpy" or x.dtype.kind != "f" or integer is None or not getattr(x, "ndim", 0):
+        return xp.where(mask, x, xp.zeros((), x.dtype))
+    # True becomes minus one, whose bits are all set.
+    bits = xp.negative(mask.view(xp.int8), dtype=integer)
+    return (x.view(integer) & bits).view(x.dtype)
+
+
+_BITS = {4: "int32", 8: "int64"}
+
+
 def sigmoid_kernel(xp: Any, x: Any) -> Any:
     """``1 / (1 + exp(-x))``; the exponential may overflow, whose reciprocal is right."""
     return 1 / (1 + xp.exp(-x))
