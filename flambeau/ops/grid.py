@@ -230,7 +230,7 @@ def _nearest_taps(place: Tensor) -> list[tuple[Tensor, Any]]:
 def _linear_taps(place: Tensor) -> list[tuple[Tensor, Any]]:
     left = place.detach().floor()
     share = place - left
-    return [(left, 1 - share), (left + 1, share)]
+    return [(left, None), (left + 1, share)]
 
 
 def _cubic_taps(place: Tensor) -> list[tuple[Tensor, Any]]:
@@ -262,21 +262,31 @@ def _sample(
             inside = (at >= 0) & (at <= n - 1)
             found.append((at.clamp(0, n - 1).round().to(dtypes.int64), weight, inside))
         each.append(found)
-    total = None
+    values = []
     for combination in product(*each):
-        index = weight = inside = None
-        for (at, w, within), n in zip(combination, size, strict=True):
+        index = inside = None
+        for (at, _, within), n in zip(combination, size, strict=True):
             index = at if index is None else index * n + at
-            if w is not None:
-                weight = w if weight is None else weight * w
             inside = within if inside is None else inside & within
         part = PICK_PIXELS(input, index)
-        keep = inside.unsqueeze(1)
-        part = part.where(keep, part.new_zeros(()))
-        if weight is not None:
-            part = part * weight.where(inside, weight.new_zeros(())).unsqueeze(1)
-        total = part if total is None else total + part
-    return total  # type: ignore[return-value]
+        values.append(part if padding_mode != "zeros" else part.where(inside.unsqueeze(1), part.new_zeros(())))
+    # The last axis varies fastest: it is summed over first.
+    for found in reversed(each):
+        weights = [None if w is None else w.unsqueeze(1) for _, w, _ in found]
+        count = len(found)
+        values = [_weighted(values[k : k + count], weights) for k in range(0, len(values), count)]
+    return values[0]
+
+
+def _weighted(values: list[Tensor], weights: list[Any]) -> Tensor:
+    if len(values) == 1:
+        return values[0]
+    if len(values) == 2:
+        return values[0] + (values[1] - values[0]) * weights[1]
+    total = values[0] * weights[0]
+    for value, weight in zip(values[1:], weights[1:], strict=True):
+        total = total + value * weight
+    return total
 
 
 # ---------------------------------------------------------------- affine_grid

@@ -264,7 +264,7 @@ def _scatter_numpy(np: Any, grad: Any, indices: Any, *, size: Ints) -> Any:
     axes = len(size)
     values, places = _flat(np, grad, axes), _flat(np, indices, axes)
     rows = prod(values.shape[:-1])
-    places = places.reshape(rows, -1) + np.arange(rows)[:, None] * prod(size)
+    places = places.reshape(rows, places.shape[-1]) + np.arange(rows)[:, None] * prod(size)
     count = rows * prod(size)
     total = np.bincount(places.ravel(), values.ravel(), count) if count else np.zeros(0)
     return total.astype(grad.dtype).reshape(*grad.shape[: grad.ndim - axes], *size)
@@ -274,7 +274,7 @@ def _scatter_lax(jnp: Any, grad: Any, indices: Any, *, size: Ints) -> Any:
     axes = len(size)
     values, places = _flat(jnp, grad, axes), _flat(jnp, indices, axes)
     rows = prod(values.shape[:-1])
-    values, places = values.reshape(rows, -1), places.reshape(rows, -1)
+    values, places = (a.reshape(rows, a.shape[-1]) for a in (values, places))
     target = jnp.zeros((rows, prod(size)), grad.dtype).at[jnp.arange(rows)[:, None], places].add(values)
     return target.reshape(*grad.shape[: grad.ndim - axes], *size)
 
@@ -305,7 +305,7 @@ def _unpool_numpy(np: Any, x: Any, indices: Any, *, size: Ints) -> Any:
 def _unpool_lax(jnp: Any, x: Any, indices: Any, *, size: Ints) -> Any:
     axes = len(size)
     rows = prod(x.shape[: x.ndim - axes])
-    values, places = x.reshape(rows, -1), indices.reshape(rows, -1)
+    values, places = (_flat(jnp, a, axes).reshape(rows, prod(x.shape[x.ndim - axes :])) for a in (x, indices))
     target = jnp.zeros((rows, prod(size)), x.dtype).at[jnp.arange(rows)[:, None], places].set(values)
     return target.reshape(*x.shape[: x.ndim - axes], *size)
 
