@@ -75,9 +75,7 @@ def triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitrian
 
 
 @public(into="linalg", out=True)
-def solve_triangular(
-    A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
-) -> Tensor:
+def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Tensor:
     """The solutions of ``AX = B``, or ``XA = B`` if not ``left``, by substitution.
 
     Args:
@@ -96,7 +94,13 @@ def solve_triangular(
 
 @public(method=True)
 def triangular_solve(
-    input: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False, *, out: Any = None
+    input: Tensor,
+    A: Tensor,
+    upper: bool = True,
+    transpose: bool = False,
+    unitriangular: bool = False,
+    *,
+    out: Any = None,
 ) -> Any:
     """The solutions of ``AX = input``, A being triangular, and a copy of A; the older form of :func:`solve_triangular`."""
     for name, matrix in (("b", input), ("A", A)):
@@ -286,5 +290,3 @@ def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
     if upper:
         return inverted @ adjoint(inverted)
     return adjoint(inverted) @ inverted
-
-

@@ -23,7 +23,7 @@ from flambeau.ops.linalg import (
     unit,
     zero_pivots,
 )
-from flambeau.ops.operator import INTEGER_RESULT, operator, public
+from flambeau.ops.operator import operator, public
 from flambeau.ops.pointwise import not_implemented
 from flambeau.ops.samples import T, case
 from flambeau.return_types import named
@@ -231,9 +231,7 @@ def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpos
     if other.shape[side] < tau.shape[-1]:
         raise RuntimeError(f"torch.ormqr: other.shape[{side}] must be greater than or equal to tau.shape[-1]")
     if tau.shape[-1] != min(other.shape[side], input.shape[-1]):
-        raise RuntimeError(
-            f"torch.ormqr: tau.shape[-1] must be equal to min(other.shape[{side}], input.shape[-1])"
-        )
+        raise RuntimeError(f"torch.ormqr: tau.shape[-1] must be equal to min(other.shape[{side}], input.shape[-1])")
     if other.shape[side] != input.shape[-2]:
         raise RuntimeError(f"torch.ormqr: other.shape[{side}] must be equal to input.shape[-2]")
     V, T_ = _reflections(input, tau)
@@ -340,7 +338,8 @@ PERMUTATION = operator(
     "permutation",
     _permutation_rule,
     None,
-    INTEGER_RESULT,
+    # It only depends on integers.
+    lambda grad: None,
     numpy=_permutation_numpy,
     lax=_permutation_lax,
     samples=lambda: [case("linalg.lu", T(2, 4, 3))],
@@ -527,5 +526,3 @@ def _lu_solved(packed: Tensor, pivots: Tensor, B: Tensor, left: bool, conjugated
 def lu_solve(input: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
     """The solutions of ``AX = input``, given the factors of A; see :func:`flambeau.linalg.lu_solve`."""
     return _linalg_lu_solve(LU_data, LU_pivots, input)
-
-

@@ -256,7 +256,9 @@ def _count(sizes: Sequence[int]) -> int:
 # ---------------------------------------------------------------- complex transforms
 
 
-def _complex_transform(function: str, input: Tensor, dims: Shape, sizes: Shape, norm: str | None, forward: bool) -> Tensor:
+def _complex_transform(
+    function: str, input: Tensor, dims: Shape, sizes: Shape, norm: str | None, forward: bool
+) -> Tensor:
     x = _operand(function, input, True)
     return C2C(_fitted(x, dims, sizes), dims, _scale(norm, _count(sizes), forward, function), forward)
 

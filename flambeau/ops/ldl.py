@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-
 from flambeau.dtypes import int32
 from flambeau.graph.node import Aval
 from flambeau.ops.linalg import batch_of, fits, floating, matrices, raise_where, same_type, square
@@ -124,7 +123,9 @@ def _factor_one_lax(S: Any) -> tuple[Any, Any, Any]:
         L1 = jnp.where(alive, (left * d - right * c) / det, 0)
         L2 = jnp.where(alive & two, (right * a - left * b) / det, 0)
         change = L1[:, None] * S[k][None, :] + L2[:, None] * S[second][None, :]
-        column = jnp.where(under, jnp.where(dead, left, L1), jnp.where(at == k, a, jnp.where(two & (at == k + 1), c, 0)))
+        column = jnp.where(
+            under, jnp.where(dead, left, L1), jnp.where(at == k, a, jnp.where(two & (at == k + 1), c, 0))
+        )
         out = out.at[:, k].set(column)
         extra = jnp.where(under, L2, jnp.where(at == k + 1, d, 0))
         out = out.at[:, second].set(jnp.where(two, extra, out[:, second]))
@@ -327,10 +328,10 @@ def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False)
     if pivots.dtype.is_floating_point or pivots.dtype.is_complex or pivots.dtype is not int32:
         raise RuntimeError(f"{function}: Expected pivots to be integers. Got {pivots.dtype.title}")
     if tuple(pivots.shape) != tuple(LD.shape[:-1]):
-        raise RuntimeError(f"{function}: Expected LD.shape[:-1] and pivots.shape to be the same, but got pivots with shape {list(pivots.shape)} instead")
+        raise RuntimeError(
+            f"{function}: Expected LD.shape[:-1] and pivots.shape to be the same, but got pivots with shape {list(pivots.shape)} instead"
+        )
     fits(function, LD, B, True)
     floating(function, LD)
     same_type(function, LD, B, "LD B")
     return LDL_SOLVE(LD, pivots, B, bool(hermitian))
-
-

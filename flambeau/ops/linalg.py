@@ -268,9 +268,7 @@ INV = operator(
 
 
 def _singular(code: int) -> str:
-    return (
-        f"The diagonal element {code} is zero, the inversion could not be completed because the input matrix is singular."
-    )
+    return f"The diagonal element {code} is zero, the inversion could not be completed because the input matrix is singular."
 
 
 @public(into="linalg", out=True)
@@ -352,7 +350,9 @@ def _solved(A: Tensor, B: Tensor, left: bool) -> tuple[Tensor, Tensor]:
     same_type("linalg.solve", A, B)
     vector = _is_vector(A, B)
     if vector and not left:
-        raise RuntimeError("linalg.solve: Vector broadcasting of the left hand side is not supported for left=False. In this case linalg.solve is equivalent to B / A.squeeze(-1)")
+        raise RuntimeError(
+            "linalg.solve: Vector broadcasting of the left hand side is not supported for left=False. In this case linalg.solve is equivalent to B / A.squeeze(-1)"
+        )
     if B.ndim < 2 and not vector:
         raise RuntimeError("linalg.solve: The input tensor B must have at least 2 dimensions.")
     matrix = B.unsqueeze(-1) if vector else B
@@ -699,5 +699,3 @@ def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tens
 def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """A view of the diagonals of matrices, along a new last dimension."""
     return A.diagonal(offset, dim1, dim2)
-
-

@@ -38,9 +38,7 @@ def _word(x: Aval) -> str:
 def _matmul_rule(x: Aval, y: Aval) -> Aval:
     a, b = x.shape, y.shape
     if not a or not b:
-        raise RuntimeError(
-            f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D"
-        )
+        raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D")
     if x.dtype is not y.dtype:
         if len(a) == len(b) == 1:
             raise RuntimeError(

@@ -199,7 +199,17 @@ def _blend(input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
 
 
 def _expanded(input: Tensor, shape: tuple[int, ...]) -> Tensor:
-    return input if tuple(input.shape) == shape else input.expand(shape)
+    have = tuple(input.shape)
+    if have == shape:
+        return input
+    # PyTorch names the last of the dimensions that do not fit.
+    for d in range(-1, -min(len(have), len(shape)) - 1, -1):
+        if have[d] not in (1, shape[d]):
+            raise RuntimeError(
+                f"The expanded size of the tensor ({shape[d]}) must match the existing size ({have[d]}) at non-singleton "
+                f"dimension {len(shape) + d}.  Target sizes: {list(shape)}.  Tensor sizes: {list(have)}"
+            )
+    return input.expand(shape)
 
 
 @public(method=True, inplace=True, out=True)
@@ -567,9 +577,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     Shape: input1 (..., in1), input2 (..., in2), weight (out, in1, in2), bias (out); result (..., out).
     """
     if input1.ndim != input2.ndim:
-        raise RuntimeError(
-            f"bilinear(): input dimensions do not match: got {input1.ndim} and {input2.ndim}"
-        )
+        raise RuntimeError(f"bilinear(): input dimensions do not match: got {input1.ndim} and {input2.ndim}")
     for i in range(input1.ndim - 1):
         if input1.shape[i] != input2.shape[i]:
             raise RuntimeError(
