@@ -102,7 +102,7 @@ def triangular_solve(
     *,
     out: Any = None,
 ) -> Any:
-    """The solutions of ``AX = input``, A being triangular, and a copy of A; the older form of :func:`solve_triangular`."""
+    """The solutions of ``AX = input`` for triangular A, and a copy of A; the older form of :func:`solve_triangular`."""
     for name, matrix in (("b", input), ("A", A)):
         if matrix.ndim < 2:
             raise RuntimeError(
@@ -220,8 +220,8 @@ CHOLESKY = operator(
 
 def _indefinite(code: int) -> str:
     return (
-        "The factorization could not be completed because the input is not positive-definite (the leading minor of order "
-        f"{code} is not positive-definite)."
+        "The factorization could not be completed because the input is not positive-definite (the leading minor of "
+        f"order {code} is not positive-definite)."
     )
 
 

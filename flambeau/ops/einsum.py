@@ -34,10 +34,11 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """
     ours, theirs = _contracted(a, b, dims)
     for one, two in zip(ours, theirs, strict=True):
+        named = one - a.ndim if isinstance(dims, int) else one
         if a.shape[one] != b.shape[two] and 1 not in (a.shape[one], b.shape[two]):
             raise RuntimeError(
-                f"contracted dimensions need to match, but first has size {a.shape[one]} in dim {one - a.ndim if isinstance(dims, int) else one} and second "
-                f"has size {b.shape[two]} in dim {two}"
+                f"contracted dimensions need to match, but first has size {a.shape[one]} in dim {named} and second has "
+                f"size {b.shape[two]} in dim {two}"
             )
         # A dimension of size one stands for its sum over the other's.
         if a.shape[one] == 1 != b.shape[two]:
@@ -119,8 +120,8 @@ def _read(equation: str, count: int) -> tuple[list[list[str]], list[str] | None]
     for i, letter in enumerate(right):
         if letter not in LETTERS and letter not in " .":
             raise RuntimeError(
-                f"einsum(): invalid subscript given at index {len(left) + 2 + i} in the equation string, subscripts must "
-                "be in [a-zA-Z]"
+                f"einsum(): invalid subscript given at index {len(left) + 2 + i} in the equation string, subscripts "
+                "must be in [a-zA-Z]"
             )
     parts = left.replace(" ", "").split(",")
     if len(parts) > count:
@@ -179,8 +180,8 @@ def _named_dims(named: list[list[str]], operands: list[Tensor]) -> tuple[list[Na
         if ELLIPSIS in letters:
             if count > operand.ndim:
                 raise RuntimeError(
-                    f"einsum(): the number of subscripts in the equation ({count}) is more than the number of dimensions "
-                    f"({operand.ndim}) for operand {i}"
+                    f"einsum(): the number of subscripts in the equation ({count}) is more than the number of "
+                    f"dimensions ({operand.ndim}) for operand {i}"
                 )
             widest = max(widest, operand.ndim - count)
         elif count != operand.ndim:

@@ -329,7 +329,8 @@ def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False)
         raise RuntimeError(f"{function}: Expected pivots to be integers. Got {pivots.dtype.title}")
     if tuple(pivots.shape) != tuple(LD.shape[:-1]):
         raise RuntimeError(
-            f"{function}: Expected LD.shape[:-1] and pivots.shape to be the same, but got pivots with shape {list(pivots.shape)} instead"
+            f"{function}: Expected LD.shape[:-1] and pivots.shape to be the same, but got pivots with shape "
+            f"{list(pivots.shape)} instead"
         )
     fits(function, LD, B, True)
     floating(function, LD)

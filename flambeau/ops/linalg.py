@@ -268,7 +268,10 @@ INV = operator(
 
 
 def _singular(code: int) -> str:
-    return f"The diagonal element {code} is zero, the inversion could not be completed because the input matrix is singular."
+    return (
+        f"The diagonal element {code} is zero, the inversion could not be completed because the input "
+        "matrix is singular."
+    )
 
 
 @public(into="linalg", out=True)
@@ -351,7 +354,8 @@ def _solved(A: Tensor, B: Tensor, left: bool) -> tuple[Tensor, Tensor]:
     vector = _is_vector(A, B)
     if vector and not left:
         raise RuntimeError(
-            "linalg.solve: Vector broadcasting of the left hand side is not supported for left=False. In this case linalg.solve is equivalent to B / A.squeeze(-1)"
+            "linalg.solve: Vector broadcasting of the left hand side is not supported for left=False. In this case "
+            "linalg.solve is equivalent to B / A.squeeze(-1)"
         )
     if B.ndim < 2 and not vector:
         raise RuntimeError("linalg.solve: The input tensor B must have at least 2 dimensions.")

@@ -85,7 +85,7 @@ def lobpcg(
         X: (..., M, N), where to start from; random by default.
         n: the number of columns to iterate with, ``k`` by default.
         iK: a preconditioner, (..., M, M).
-        niter, tol: the most steps (1000), and the relative size of residuals at which to stop (the root of the precision).
+        niter, tol: the most steps (1000), and the relative size of residuals at which to stop (the precision's root).
         largest: which end of the spectrum; the largest by default.
 
     Returns:

@@ -50,8 +50,8 @@ def _check_identity(x: Tensor, ord: float, dim: Any, dims: tuple[int, ...]) -> N
     for d in dims if x.ndim else ():
         if not x.shape[d]:
             raise RuntimeError(
-                f"linalg.vector_norm cannot compute the {text} norm on the dimension {d} because this dimension is empty "
-                "and the operation does not have an identity"
+                f"linalg.vector_norm cannot compute the {text} norm on the dimension {d} because this dimension is "
+                "empty and the operation does not have an identity"
             )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from flambeau.dtypes import BOOL, FLOATING, INTEGER, bool_, result_dtype
@@ -103,8 +104,8 @@ def _vectors(x: Tensor, y: Tensor) -> None:
         )
     if x.shape != y.shape:
         raise RuntimeError(
-            f"inconsistent tensor size, expected tensor [{x.shape[0]}] and src [{y.shape[0]}] to have the same number of "
-            f"elements, but got {x.shape[0]} and {y.shape[0]} elements respectively"
+            f"inconsistent tensor size, expected tensor [{x.shape[0]}] and src [{y.shape[0]}] to have the same number "
+            f"of elements, but got {x.shape[0]} and {y.shape[0]} elements respectively"
         )
 
 
@@ -162,8 +163,8 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
         _floating_operand("linalg.vecdot", name, vector)
     if x.dtype is not y.dtype:
         raise RuntimeError(
-            f"linalg.vecdot: Expected x and y to have the same dtype, but found x of type {x.dtype.title} and y of type "
-            f"{y.dtype.title} instead"
+            f"linalg.vecdot: Expected x and y to have the same dtype, but found x of type {x.dtype.title} and y of "
+            f"type {y.dtype.title} instead"
         )
     return (conj(x) * y).sum(dim)
 
@@ -206,8 +207,8 @@ def _expanded(input: Tensor, shape: tuple[int, ...]) -> Tensor:
     for d in range(-1, -min(len(have), len(shape)) - 1, -1):
         if have[d] not in (1, shape[d]):
             raise RuntimeError(
-                f"The expanded size of the tensor ({shape[d]}) must match the existing size ({have[d]}) at non-singleton "
-                f"dimension {len(shape) + d}.  Target sizes: {list(shape)}.  Tensor sizes: {list(have)}"
+                f"The expanded size of the tensor ({shape[d]}) must match the existing size ({have[d]}) at "
+                f"non-singleton dimension {len(shape) + d}.  Target sizes: {list(shape)}.  Tensor sizes: {list(have)}"
             )
     return input.expand(shape)
 
@@ -387,7 +388,7 @@ def _check_chain(tensors: list[Tensor]) -> None:
             raise RuntimeError(
                 f"multi_dot(): all tensors must have be the same dtype but tensor 0 is {one} and tensor {i} {two}"
             )
-    for i, (one, two) in enumerate(zip(tensors, tensors[1:], strict=False)):
+    for i, (one, two) in enumerate(pairwise(tensors)):
         if one.shape[-1] != two.shape[0]:
             raise RuntimeError(
                 f"multi_dot(): tensors {i} and {i + 1} with shapes {list(one.shape)} and {list(two.shape)} cannot be "
@@ -514,8 +515,8 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     if dim is None:
         warnings.warn(
             "Using torch.cross without specifying the dim arg is deprecated.\nPlease either pass the dim explicitly or "
-            "simply use torch.linalg.cross.\nThe default value of dim will change to agree with that of linalg.cross in "
-            "a future release.",
+            "simply use torch.linalg.cross.\nThe default value of dim will change to agree with that of linalg.cross "
+            "in a future release.",
             UserWarning,
             stacklevel=3,
         )
@@ -581,7 +582,8 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     for i in range(input1.ndim - 1):
         if input1.shape[i] != input2.shape[i]:
             raise RuntimeError(
-                f"bilinear(): input batch dimensions do not match at dim {i}: got {input1.shape[i]} and {input2.shape[i]}"
+                f"bilinear(): input batch dimensions do not match at dim {i}: got {input1.shape[i]} and "
+                f"{input2.shape[i]}"
             )
     out, first, second = weight.shape
     for name, given, wanted in (("input1", input1.shape[-1], first), ("input2", input2.shape[-1], second)):

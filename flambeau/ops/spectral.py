@@ -315,7 +315,7 @@ def _svd_derivative(grads: list[Tensor], outs: list[Tensor]) -> Tensor:
     U, S, Vh = outs[0].narrow(-1, 0, k), outs[1], outs[2].narrow(-2, 0, k)
     g_u, g_s, g_vh = grads[0].narrow(-1, 0, k), grads[1], grads[2].narrow(-2, 0, k)
     m, n = U.shape[-2], Vh.shape[-1]
-    g_v, V = adjoint(g_vh), adjoint(Vh)
+    g_v = adjoint(g_vh)
     u_inner, v_inner = adjoint(U) @ g_u, Vh @ g_v
     squares = _pairwise(S * S)
     row, column = S.unsqueeze(-1), S.unsqueeze(-2)

@@ -96,8 +96,8 @@ def _window(function: str, window: Tensor | None, win_length: int, n_fft: int, l
         window = like.new_ones((win_length,), dtype=real)
     elif tuple(window.shape) != (win_length,):
         raise RuntimeError(
-            f"{function}: expected a 1D window tensor of size equal to win_length={win_length}, but got window with size "
-            f"{list(window.shape)}"
+            f"{function}: expected a 1D window tensor of size equal to win_length={win_length}, but got window with "
+            f"size {list(window.shape)}"
         )
     if win_length == n_fft:
         return window
