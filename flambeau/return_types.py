@@ -23,7 +23,9 @@ class _Named(tuple[Any, ...]):
         self = tuple.__new__(cls, items)
         wanted = len(cls.__match_args__)
         if len(self) != wanted:
-            raise TypeError(f"torch.return_types.{cls.__name__}() takes a {wanted}-sequence ({len(self)}-sequence given)")
+            raise TypeError(
+                f"torch.return_types.{cls.__name__}() takes a {wanted}-sequence ({len(self)}-sequence given)"
+            )
         return self
 
     def __repr__(self) -> str:
@@ -35,7 +37,9 @@ class _Named(tuple[Any, ...]):
 
 
 _FIELDS = {
-    **dict.fromkeys(("cummax", "cummin", "kthvalue", "max", "median", "min", "mode", "nanmedian", "sort", "topk"), "values indices"),
+    **dict.fromkeys(
+        ("cummax", "cummin", "kthvalue", "max", "median", "min", "mode", "nanmedian", "sort", "topk"), "values indices"
+    ),
     "_lu_with_info": "LU pivots info",
     "aminmax": "min max",
     "frexp": "mantissa exponent",

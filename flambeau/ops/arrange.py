@@ -168,7 +168,11 @@ REPEAT = operator(
     _repeat_kernel,
     _repeat_derivative,
     moves=True,
-    samples=lambda: [case("Tensor.repeat", T(3, 4), 2, 1, 3), case("Tensor.repeat", T(), 2), case("tile", T(2, 3), (2,))],
+    samples=lambda: [
+        case("Tensor.repeat", T(3, 4), 2, 1, 3),
+        case("Tensor.repeat", T(), 2),
+        case("tile", T(2, 3), (2,)),
+    ],
 )
 
 
@@ -309,7 +313,14 @@ def _triangle_indices(name: str, row: int, col: int, offset: int, dtype: Any, de
 
 @public()
 def tril_indices(
-    row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None, pin_memory: bool = False
+    row: int,
+    col: int,
+    offset: int = 0,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    layout: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
     """The row and column indices of the elements on and below a diagonal, row by row."""
     return _triangle_indices("tril_indices", row, col, offset, dtype, device)
@@ -317,7 +328,14 @@ def tril_indices(
 
 @public()
 def triu_indices(
-    row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None, pin_memory: bool = False
+    row: int,
+    col: int,
+    offset: int = 0,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    layout: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
     """The row and column indices of the elements on and above a diagonal, row by row."""
     return _triangle_indices("triu_indices", row, col, offset, dtype, device)

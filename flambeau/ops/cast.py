@@ -35,7 +35,11 @@ CAST = operator(
     _cast_derivative,
     moves=True,
     grad_name="ToCopyBackward0",
-    samples=lambda: [case("Tensor.double", T(2, 3)), case("Tensor.half", T(2, 3), finite=False), case("Tensor.long", T(2, 3))],
+    samples=lambda: [
+        case("Tensor.double", T(2, 3)),
+        case("Tensor.half", T(2, 3), finite=False),
+        case("Tensor.long", T(2, 3)),
+    ],
 )
 
 

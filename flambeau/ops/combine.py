@@ -21,7 +21,9 @@ from flambeau.tensor.tensor import Tensor, from_array
 
 def _check_list(name: str, tensors: Any) -> None:
     if isinstance(tensors, Tensor) or not isinstance(tensors, list | tuple):
-        raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}")
+        raise TypeError(
+            f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}"
+        )
     if not tensors:
         raise RuntimeError(f"{name} expects a non-empty TensorList")
 
@@ -63,14 +65,16 @@ def _splitter(name: str, dim: int, least: int) -> None:
         given = next(x for x in (indices_or_sections, indices, sections) if x is not None)
         if input.ndim < least:
             raise RuntimeError(
-                f"torch.{name} requires a tensor with at least {least} dimension{'s' if least > 1 else ''}, but got a tensor "
+                f"torch.{name} requires a tensor with at least {least} dimension{'s' if least > 1 else ''}, but got a "
+                "tensor "
                 f"with {input.ndim} dimensions!"
             )
         at = 0 if name == "hsplit" and input.ndim == 1 else dim
         n = input._node.aval.shape[at]
         if isinstance(given, int) and (given <= 0 or n % given):
             raise RuntimeError(
-                f"torch.{name} attempted to split along dimension {at}, but the size of the dimension {n} is not divisible "
+                f"torch.{name} attempted to split along dimension {at}, but the size of the dimension {n} is not "
+                "divisible "
                 f"by the split_size {given}!"
             )
         return tensor_split(input, given, at)
@@ -93,7 +97,9 @@ def block_diag(*tensors: Any) -> Tensor:
         if not isinstance(t, Tensor):
             raise TypeError(f"block_diag(): expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
         if t.ndim > 2:
-            raise RuntimeError(f"torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {i} has {t.ndim} dimensions")
+            raise RuntimeError(
+                f"torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {i} has {t.ndim} dimensions"
+            )
         dtype = t.dtype if dtype is None else dtypes.promote_types(dtype, t.dtype)
     if not tensors:
         from flambeau.ops.create import empty
@@ -105,9 +111,7 @@ def block_diag(*tensors: Any) -> Tensor:
     start = 0
     for block in blocks:
         height, n = block.shape
-        rows.append(
-            CAT([block.new_zeros((height, start)), block, block.new_zeros((height, width - start - n))], 1)
-        )
+        rows.append(CAT([block.new_zeros((height, start)), block, block.new_zeros((height, width - start - n))], 1))
         start += n
     return CAT(rows, 0)
 
@@ -166,7 +170,9 @@ def _cut(x: Tensor, dim: int, start: int, stop: int) -> Tensor:
 
 
 @public(method=True, out=True)
-def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None) -> Tensor:
+def diff(
+    input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None
+) -> Tensor:
     """The differences of neighbours along ``dim``, ``n`` times over.
 
     Example:
@@ -184,8 +190,10 @@ def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None
             for d in range(input.ndim):
                 if d != dim and other.shape[d] != input.shape[d]:
                     raise RuntimeError(
-                        f"diff expects the shape of tensor to prepend or append to match that of input except along the "
-                        f"differencing dimension; input.size({d}) = {input.shape[d]}, but got {name}.size({d}) = {other.shape[d]}"
+                        "diff expects the shape of tensor to prepend or append to match that of input except along "
+                        "the "
+                        f"differencing dimension; input.size({d}) = {input.shape[d]}, but got {name}.size({d}) = "
+                        f"{other.shape[d]}"
                     )
     if n < 0:
         raise RuntimeError(f"order must be non-negative but got {n}")
@@ -207,7 +215,13 @@ def _gradient_along(x: Tensor, dim: int, spacing: Any, edge_order: int) -> Tenso
         shape[dim] = -1
         steps = diff(spacing).reshape(tuple(shape))
     else:
-        steps = x.new_ones([n - 1 if d == dim else 1 for d in range(x.ndim)], dtype=None if x.dtype.category >= dtypes.FLOATING else dtypes.get_default_dtype()) * spacing
+        steps = (
+            x.new_ones(
+                [n - 1 if d == dim else 1 for d in range(x.ndim)],
+                dtype=None if x.dtype.category >= dtypes.FLOATING else dtypes.get_default_dtype(),
+            )
+            * spacing
+        )
     left, right = _cut(steps, dim, 0, -1), _cut(steps, dim, 1, 0)
     before, at, after = _cut(x, dim, 0, -2), _cut(x, dim, 1, -1), _cut(x, dim, 2, 0)
     inner = (
@@ -249,7 +263,9 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
     dims = tuple(range(input.ndim)) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
     dims = tuple([wrapped_dim(d, input.ndim) for d in dims])
     if len(set(dims)) != len(dims):
-        raise RuntimeError("dim " + str(next(d for d in dims if dims.count(d) > 1)) + " appears multiple times in the list of dims")
+        raise RuntimeError(
+            "dim " + str(next(d for d in dims if dims.count(d) > 1)) + " appears multiple times in the list of dims"
+        )
     if isinstance(spacing, list | tuple):
         spacings = list(spacing)
         if len(spacings) != len(dims):
@@ -264,9 +280,7 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
     for d, step in zip(dims, spacings, strict=True):
         n = input.shape[d]
         if n < edge_order + 1:
-            raise RuntimeError(
-                "torch.gradient expected each dimension size to be at least edge_order+1"
-            )
+            raise RuntimeError("torch.gradient expected each dimension size to be at least edge_order+1")
         if isinstance(step, Tensor) and step.ndim and len(step) != n:
             raise RuntimeError(
                 f"torch.gradient expected coordinates of length {n} in dimension {d}, but got {len(step)}"
@@ -356,7 +370,9 @@ def cov(
         aweights: how much each observation weighs.
     """
     if input.ndim > 2:
-        raise RuntimeError(f"cov(): expected input to have two or fewer dimensions but got an input with {input.ndim} dimensions")
+        raise RuntimeError(
+            f"cov(): expected input to have two or fewer dimensions but got an input with {input.ndim} dimensions"
+        )
     if input.dtype is dtypes.bool_:
         raise RuntimeError("cov(): bool dtype is not supported for input")
     rows = input if input.ndim == 2 else input.reshape(1, -1)
@@ -366,13 +382,18 @@ def cov(
         if given is None:
             continue
         if given.ndim > 1:
-            raise RuntimeError(f"cov(): expected {name} to have one or fewer dimensions but got {name} with {given.ndim} dimensions")
+            raise RuntimeError(
+                f"cov(): expected {name} to have one or fewer dimensions but got {name} with {given.ndim} dimensions"
+            )
         if given.dtype.category != least:
             kind = "integral" if name == "fweights" else "floating point"
-            raise RuntimeError(f"cov(): expected {name} to have {kind} dtype but got {name} with {given.dtype.title} dtype")
+            raise RuntimeError(
+                f"cov(): expected {name} to have {kind} dtype but got {name} with {given.dtype.title} dtype"
+            )
         if given.numel() != n:
             raise RuntimeError(
-                f"cov(): expected {name} to have the same numel as there are observations in the input but got {given.numel()} "
+                f"cov(): expected {name} to have the same numel as there are observations in the input but got "
+                f"{given.numel()} "
                 f"!= {n}"
             )
         if n and (given._array() < 0).any():
@@ -380,7 +401,11 @@ def cov(
         weights = given if weights is None else weights * given
     if weights is None:
         total: Any = n
-        mean = rows.to(_real_type(rows)).sum(1, keepdim=True) / n if n else rows.to(_real_type(rows)).sum(1, keepdim=True) * float("nan")
+        mean = (
+            rows.to(_real_type(rows)).sum(1, keepdim=True) / n
+            if n
+            else rows.to(_real_type(rows)).sum(1, keepdim=True) * float("nan")
+        )
     else:
         total = weights.sum()
         mean = (rows * weights).sum(1, keepdim=True) / total
@@ -429,7 +454,7 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
         raise RuntimeError(f"size {{{list(shape)}}} is not expandable to size {{{list(have)}}}.")
     dims = [i for i in range(len(have)) if i < extra or (shape[i - extra] == 1 and have[i] != 1)]
     if dims:
-        input = input.sum(dims, keepdim=True, dtype=input.dtype)
+        input = input.sum(dims, keepdim=True)
     return input.reshape(shape) if extra else input
 
 

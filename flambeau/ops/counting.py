@@ -11,6 +11,7 @@ from flambeau import dtypes
 from flambeau.graph.node import Aval
 from flambeau.ops.index import UNINDEX
 from flambeau.ops.operator import INTEGER_RESULT, operator, public
+from flambeau.ops.outs import written
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import wrapped_dim
 from flambeau.return_types import named
@@ -30,7 +31,11 @@ def _returned(values: Tensor, inverse: Any, counts: Any, return_inverse: bool, r
 
 @public()
 def unique(
-    input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+    input: Tensor,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
 ) -> Any:
     """The distinct elements in ascending order, or the distinct parts along ``dim``.
 
@@ -69,7 +74,11 @@ def _check_parts(name: str, shape: tuple[int, ...], dim: int) -> None:
 
 @public(name="unique", into="", method=True)
 def unique_method(
-    input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+    input: Tensor,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
 ) -> Any:
     """The distinct elements in ascending order; see ``torch.unique``."""
     return unique(input, sorted, return_inverse, return_counts, dim)
@@ -97,7 +106,9 @@ def unique_consecutive(
     inverse = np.cumsum(fresh) - 1
     counts = np.diff(np.append(starts, n))
     values = from_array(flat[starts] if dim is None else np.take(array, starts, axis=at))
-    return _returned(values, inverse.reshape(array.shape) if dim is None else inverse, counts, return_inverse, return_counts)
+    return _returned(
+        values, inverse.reshape(array.shape) if dim is None else inverse, counts, return_inverse, return_counts
+    )
 
 
 # ---------------------------------------------------------------- bincount, histograms
@@ -194,8 +205,6 @@ def histogram(
         range: the outermost edges; the smallest and largest element if None.
         density: divide by the total and by each bin's width.
     """
-    from flambeau.ops.extrema import written
-
     if not input.dtype.is_floating_point or input.dtype in dtypes.REDUCED:
         raise RuntimeError(f"\"histogram_cpu\" not implemented for '{input.dtype.title}'")
     if weight is not None:
@@ -205,7 +214,8 @@ def histogram(
             )
         if weight.dtype is not input.dtype:
             raise RuntimeError(
-                "torch.histogramdd(): if weight tensor is provided, input tensor and weight tensor should have the same dtype"
+                "torch.histogramdd(): if weight tensor is provided, input tensor and weight tensor should have the "
+                "same dtype"
             )
     array = input._array().reshape(-1)
     if isinstance(bins, Tensor):
@@ -217,13 +227,17 @@ def histogram(
             raise RuntimeError(f"torch.histogram(): bins must be > 0, but got {bins} for dimension 0")
         low, high = (float(range[0]), float(range[1])) if range is not None else (0.0, 0.0)
         if range is not None and low > high:
-            raise RuntimeError(f"torch.histogramdd(): min should not exceed max, but got min {low} max {high} for dimension 0")
+            raise RuntimeError(
+                f"torch.histogramdd(): min should not exceed max, but got min {low} max {high} for dimension 0"
+            )
         if range is None:
             low, high = _range_of("histogram", array, 0.0, 0.0) if array.size else (0.0, 1.0)
         elif low == high:
             low, high = low - 0.5, high + 0.5
         edges = _edges(*_fixed(low, high, array, range), bins, input.dtype.numpy)
-    counts = _binned(array[:, None], [edges], None if weight is None else weight._array().reshape(-1), input.dtype.numpy)
+    counts = _binned(
+        array[:, None], [edges], None if weight is None else weight._array().reshape(-1), input.dtype.numpy
+    )
     if density:
         counts = _density(counts, [edges])
     return written(named("histogram", from_array(counts), from_array(edges)), out)
@@ -255,7 +269,8 @@ def histogramdd(
         bins = [bins] * width
     if len(bins) != width:
         raise RuntimeError(
-            f"torch.histogramdd(): expected {width} sequences of bin edges for a {width}-dimensional histogram but got {len(bins)}"
+            f"torch.histogramdd(): expected {width} sequences of bin edges for a {width}-dimensional histogram but "
+            f"got {len(bins)}"
         )
     edges = []
     for i, given in enumerate(bins):
@@ -284,8 +299,10 @@ def histogramdd(
 def _search_rule(ordered: Aval, values: Aval, *, right: bool, dtype: dtypes.dtype) -> Aval:
     if len(ordered.shape) > 1 and ordered.shape[:-1] != values.shape[:-1]:
         raise RuntimeError(
-            "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor "
-            f"and input value tensor must match, but we got boundaries tensor {list(ordered.shape)} and input value tensor "
+            "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries "
+            "tensor "
+            f"and input value tensor must match, but we got boundaries tensor {list(ordered.shape)} and input value "
+            "tensor "
             f"{list(values.shape)}"
         )
     return values.of(dtype=dtype)
@@ -354,11 +371,14 @@ def searchsorted(
         input = sorted_sequence.new_tensor(input, dtype=dtypes.of_number(input))
     elif sorted_sequence.dtype is not input.dtype:
         raise RuntimeError(
-            "torch.searchsorted(): boundary tensor and input value tensor should have same dtype, but got boundary tensor "
+            "torch.searchsorted(): boundary tensor and input value tensor should have same dtype, but got boundary "
+            "tensor "
             f"dtype {sorted_sequence.dtype.title} and input value tensor dtype {input.dtype.title}"
         )
     if not sorted_sequence.ndim:
-        raise RuntimeError("torch.searchsorted(): boundaries tensor should have positive dimension, but got 0 dimension")
+        raise RuntimeError(
+            "torch.searchsorted(): boundaries tensor should have positive dimension, but got 0 dimension"
+        )
     if not input.ndim and sorted_sequence.ndim != 1:
         raise RuntimeError(
             "torch.searchsorted(): input value can be a scalar only when boundaries tensor dimension is 1, but we got "
@@ -371,7 +391,9 @@ def searchsorted(
                 f"{list(sorted_sequence.shape)}and got sorter tensor {list(sorter.shape)}"
             )
         if sorter.dtype is not dtypes.int64:
-            raise RuntimeError(f"torch.searchsorted(): sorter must be a tensor of long dtype but got dtype {sorter.dtype.title}")
+            raise RuntimeError(
+                f"torch.searchsorted(): sorter must be a tensor of long dtype but got dtype {sorter.dtype.title}"
+            )
         array = sorter._array()
         if array.size and (array.min() < 0 or array.max() >= sorted_sequence.shape[-1]):
             raise RuntimeError("torch.searchsorted(): sorter index out of range")

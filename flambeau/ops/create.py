@@ -36,13 +36,13 @@ FULL = operator(
 )
 
 
-def filled(shape: tuple[int, ...], value: Any, dtype: dtypes.dtype, device: Any = None, requires_grad: bool = False) -> Tensor:
+def filled(
+    shape: tuple[int, ...], value: Any, dtype: dtypes.dtype, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor of one value."""
     for n in shape:
         if n < 0:
-            raise RuntimeError(
-                f"Trying to create tensor with negative dimension {n}: {list(shape)}"
-            )
+            raise RuntimeError(f"Trying to create tensor with negative dimension {n}: {list(shape)}")
     result = FULL(value, shape, dtype, devices.resolve(device))
     return result.requires_grad_() if requires_grad else result
 
@@ -154,7 +154,13 @@ def full_like(
 
 @public(into="", method=True)
 def new_full(
-    input: Tensor, size: Any, fill_value: Any, *, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False
+    input: Tensor,
+    size: Any,
+    fill_value: Any,
+    *,
+    dtype: dtypes.dtype | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """A tensor of one value in the given shape, with the type and device of this one."""
     aval = input._node.aval
@@ -209,7 +215,15 @@ def _strided(size: Any, stride: Any, dtype: dtypes.dtype, device: Any, requires_
 
 @public(into="", method=True)
 def new_empty_strided(
-    input: Tensor, size: Any, stride: Any, *, dtype: dtypes.dtype | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+    input: Tensor,
+    size: Any,
+    stride: Any,
+    *,
+    dtype: dtypes.dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """A tensor with given strides and the type of this one, whose values do not matter (here: zeros)."""
     return _strided(size, stride, dtype or input.dtype, device or input.device, requires_grad)
@@ -217,13 +231,21 @@ def new_empty_strided(
 
 @public()
 def empty_permuted(
-    size: Any, physical_layout: Any, *, dtype: dtypes.dtype | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+    size: Any,
+    physical_layout: Any,
+    *,
+    dtype: dtypes.dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """A tensor whose dimensions lie in memory in the order given, outermost first; its values do not matter."""
     size, order = sizes_of((size,)), sizes_of((physical_layout,))
     if len(size) != len(order):
         raise RuntimeError(
-            f"Number of dimensions in size does not match the length of the physical_layout; i.e. len(size) = {len(size)} is "
+            "Number of dimensions in size does not match the length of the physical_layout; i.e. len(size) = "
+            f"{len(size)} is "
             f"not equal to len(physical_layout) = {len(order)}"
         )
     strides = [0] * len(size)

@@ -28,7 +28,8 @@ def array_of(data: Any, dtype: dtypes.dtype | None) -> np.ndarray:
         if array.dtype.kind in "USOMmV" and array.dtype not in dtypes._BY_NUMPY:
             raise TypeError(
                 f"can't convert np.ndarray of type {array.dtype.type.__module__}.{array.dtype.type.__name__}. The only "
-                "supported types are: float64, float32, float16, complex64, complex128, int64, int32, int16, int8, uint64, "
+                "supported types are: float64, float32, float16, complex64, complex128, int64, int32, int16, int8, "
+                "uint64, "
                 "uint32, uint16, uint8, and bool."
             )
         dtypes.from_numpy(array.dtype)
@@ -105,7 +106,9 @@ def _checked_array(data: Any, dtype: dtypes.dtype | None) -> np.ndarray:
     """Element by element: finds the shape and the type, and what is wrong."""
     shape: list[int] = []
     level = data
-    while isinstance(level, Sequence) and not isinstance(level, str) or isinstance(level, np.ndarray) and level.ndim:
+    while (isinstance(level, Sequence) and not isinstance(level, str)) or (
+        isinstance(level, np.ndarray) and level.ndim
+    ):
         shape.append(len(level))
         if not len(level):
             break
@@ -131,7 +134,11 @@ def _checked_array(data: Any, dtype: dtypes.dtype | None) -> np.ndarray:
     wide = np.complex128 if any(isinstance(v, complex) for v in scalars) else None
     if wide is not None and not common.is_complex:
         raise TypeError("must be real number, not complex")
-    array = np.asarray(scalars, wide) if common.category >= dtypes.FLOATING else np.asarray([int(v) for v in scalars], np.int64)
+    array = (
+        np.asarray(scalars, wide)
+        if common.category >= dtypes.FLOATING
+        else np.asarray([int(v) for v in scalars], np.int64)
+    )
     return array.reshape(shape).astype(common.numpy)
 
 
@@ -222,7 +229,12 @@ def as_tensor(data: Any, dtype: dtypes.dtype | None = None, device: Any = None) 
 
 @public()
 def asarray(
-    obj: Any, *, dtype: dtypes.dtype | None = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
+    obj: Any,
+    *,
+    dtype: dtypes.dtype | None = None,
+    device: Any = None,
+    copy: bool | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """The object as a tensor; a tensor that is as asked for already is returned itself, unless ``copy`` is set."""
     if isinstance(obj, Tensor):
@@ -266,11 +278,13 @@ def frombuffer(
         )
     if count < 0 and (length - offset) % size:
         raise ValueError(
-            f"buffer length ({length - offset} bytes) after offset ({offset} bytes) must be a multiple of element size ({size})"
+            f"buffer length ({length - offset} bytes) after offset ({offset} bytes) must be a multiple of element "
+            f"size ({size})"
         )
     if count > 0 and offset + count * size > length:
         raise ValueError(
-            f"requested buffer length ({count} * {size} bytes) after offset ({offset} bytes) must not be greater than actual "
+            f"requested buffer length ({count} * {size} bytes) after offset ({offset} bytes) must not be greater than "
+            "actual "
             f"buffer length ({length} bytes)"
         )
     result = from_array(np.frombuffer(buffer, dtype.numpy, count, offset).copy(), dtype)
@@ -279,10 +293,21 @@ def frombuffer(
 
 @public()
 def scalar_tensor(
-    s: Any, *, dtype: dtypes.dtype | None = None, layout: Any = None, device: Any = None, pin_memory: bool = False, requires_grad: bool = False
+    s: Any,
+    *,
+    dtype: dtypes.dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    pin_memory: bool = False,
+    requires_grad: bool = False,
 ) -> Tensor:
     """A tensor without dimensions, of the default floating type unless ``dtype`` is given."""
-    return made(s, dtype or (dtypes.default_complex() if isinstance(s, complex) else dtypes.get_default_dtype()), device, requires_grad)
+    return made(
+        s,
+        dtype or (dtypes.default_complex() if isinstance(s, complex) else dtypes.get_default_dtype()),
+        device,
+        requires_grad,
+    )
 
 
 @public()

@@ -7,6 +7,7 @@ from typing import Any
 from flambeau import dtypes
 from flambeau.graph.node import Aval
 from flambeau.ops.operator import INTEGER_RESULT, Operator, operator, public
+from flambeau.ops.outs import written
 from flambeau.ops.reduce import reduced_dims, reduced_shape, restored
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import wrapped_dim
@@ -19,7 +20,7 @@ Shape = tuple[int, ...]
 def check_ordered(name: str, input: Tensor) -> None:
     """Raises for complex tensors, whose elements have no order."""
     if input.dtype.is_complex:
-        raise RuntimeError(f'"{name}" not implemented for \'{input.dtype.title}\'')
+        raise RuntimeError(f"\"{name}\" not implemented for '{input.dtype.title}'")
 
 
 def check_not_empty(name: str, shape: Shape, dims: Shape) -> None:
@@ -33,7 +34,8 @@ def check_named(name: str, dim: Any, input: Tensor) -> None:
     """Raises for an empty tensor unless dimensions are named."""
     if not input._node.aval.size and (dim is None or (isinstance(dim, list | tuple) and not dim)):
         raise RuntimeError(
-            f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the "
+            f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with "
+            "the "
             "'dim' argument."
         )
 
@@ -104,23 +106,15 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False, out
     shape = input._node.aval.shape
     if dim is None:
         if not input._node.aval.size:
-            raise RuntimeError("aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity.")
+            raise RuntimeError(
+                "aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity."
+            )
         dims = reduced_dims(None, len(shape))
     else:
         dims = reduced_dims(dim, len(shape))
         if any_empty := [d for d in dims if not shape[d]]:
             raise IndexError(f"aminmax: Expected reduction dim {any_empty[0]} to have non-zero size.")
-    return written(named("aminmax", AMIN(input, dims, keepdim), AMAX(input, dims, keepdim)), out)
-
-
-def written(results: Any, out: Any) -> Any:
-    """Several results, in the tensors of ``out`` if these are given."""
-    if out is None:
-        return results
-    from flambeau.tensor.out import write_out
-
-    name = type(results).__name__
-    return named(name, *write_out(name, tuple(results), tuple(out)))
+    return written(named("aminmax", AMIN(input, dims, keepdim), AMAX(input, dims, keepdim)), out, exact=True)
 
 
 # ---------------------------------------------------------------- max, min along a dimension
@@ -184,7 +178,8 @@ def _public_extreme(name: str, whole: Operator, along: Operator) -> Any:
         if dim is None:
             if not input._node.aval.size:
                 raise RuntimeError(
-                    f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim "
+                    f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction "
+                    "dim "
                     "with the 'dim' argument."
                 )
             result = whole(input, tuple(range(len(shape))), False)

@@ -10,6 +10,7 @@ from flambeau import dtypes
 from flambeau.graph.node import Aval
 from flambeau.ops.index import INDEX, INDEX_PUT, MASKED_FILL, add_at, checked_bounds, known_value
 from flambeau.ops.operator import Operator, operator, public
+from flambeau.ops.outs import written_apart
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import Shape, wrapped_dim
 from flambeau.tensor.tensor import Tensor
@@ -68,6 +69,8 @@ def _gather_rule(x: Aval, index: Aval, *, dim: int) -> Aval:
 
 
 def _gather_numpy(xp: Any, x: Any, index: Any, *, dim: int) -> Any:
+    if not index.size:
+        return np.zeros(index.shape, x.dtype)
     if not index.ndim or not x.ndim:
         _checked(index, dim, x.size)
         return np.broadcast_to(x.reshape(-1)[:1].reshape(()), index.shape)
@@ -76,6 +79,8 @@ def _gather_numpy(xp: Any, x: Any, index: Any, *, dim: int) -> Any:
 
 
 def _gather_lax(xp: Any, x: Any, index: Any, *, dim: int) -> Any:
+    if not index.size:
+        return xp.zeros(index.shape, x.dtype)
     if not index.ndim or not x.ndim:
         return xp.broadcast_to(x.reshape(-1)[0], index.shape)
     if not x.size:
@@ -103,8 +108,8 @@ GATHER = operator(
 )
 
 
-@public(method=True, out=True)
-def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
+@public(method=True)
+def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False, out: Any = None) -> Tensor:
     """``out[i][j] = input[index[i][j]][j]`` for ``dim=0``, and likewise for other dimensions.
 
     Args:
@@ -117,7 +122,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     dim = wrapped_dim(dim, input.ndim)
     if input.ndim:
         _check_range(index, dim, input._node.aval.shape[dim])
-    return GATHER(input, index, dim)
+    return written_apart("gather", GATHER(input, index, dim), out, input, index, exact=True)
 
 
 # ---------------------------------------------------------------- scatter
@@ -253,7 +258,9 @@ SCATTER_ADD = operator(
 
 
 @public(method=True, inplace=True, out=True)
-def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, reduce: str | None = None, value: Any = None) -> Tensor:
+def scatter(
+    input: Tensor, dim: int, index: Tensor, src: Any = None, *, reduce: str | None = None, value: Any = None
+) -> Tensor:
     """``input`` with ``out[index[i][j]][j] = src[i][j]`` for ``dim=0``, and likewise for other dimensions.
 
     Args:
@@ -407,7 +414,9 @@ def _check_vector(name: str, index: Any) -> None:
     if not isinstance(index, Tensor):
         raise TypeError(f"{name}(): argument 'index' must be Tensor, not {type(index).__name__}")
     if index.ndim > 1:
-        raise IndexError(f"{name}(): Index is supposed to be a vector, but got dim: {index.ndim} with type: {index.dtype.title}")
+        raise IndexError(
+            f"{name}(): Index is supposed to be a vector, but got dim: {index.ndim} with type: {index.dtype.title}"
+        )
     if index.dtype not in (dtypes.int64, dtypes.int32):
         raise RuntimeError(f"{name}(): Expected dtype int32 or int64 for index but got: {index.dtype.title}")
 
@@ -432,7 +441,9 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     dim = wrapped_dim(dim, input.ndim)
     if not input.ndim:
         if index._node.aval.size != 1:
-            raise RuntimeError("index_select(): Index to scalar can have only 1 value, got " + f"{index._node.aval.size} value(s)")
+            raise RuntimeError(
+                "index_select(): Index to scalar can have only 1 value, got " + f"{index._node.aval.size} value(s)"
+            )
         _check_vector_range(index, 1)
         return input.clone()
     _check_vector_range(index, input._node.aval.shape[dim])
@@ -469,8 +480,12 @@ def _check_source(name: str, input: Tensor, dim: int, index: Tensor, source: Ten
     count = index._node.aval.size
     have = source._node.aval.shape
     at_source = dim if have else 0
-    if input.ndim and source.ndim and (
-        have[:at_source] + have[at_source + 1 :] != input._node.aval.shape[:dim] + input._node.aval.shape[dim + 1 :]
+    if (
+        input.ndim
+        and source.ndim
+        and (
+            have[:at_source] + have[at_source + 1 :] != input._node.aval.shape[:dim] + input._node.aval.shape[dim + 1 :]
+        )
     ):
         kind = IndexError if name == "index_copy" and input.ndim != source.ndim else RuntimeError
         raise kind(
@@ -479,11 +494,15 @@ def _check_source(name: str, input: Tensor, dim: int, index: Tensor, source: Ten
         )
     if (have[at_source] if have else 1) != count:
         kind = IndexError if name == "index_copy" else RuntimeError
-        raise kind(f"{name}(): Number of indices ({count}) should be equal to source.size(dim): ({list(have)}), for dim: {dim}")
+        raise kind(
+            f"{name}(): Number of indices ({count}) should be equal to source.size(dim): ({list(have)}), for dim: {dim}"
+        )
     value = known_value(index)
     if value is not None and value.size and (value.min() < 0 or value.max() >= n):
         wrong = int(value.max()) if value.max() >= n else int(value.min())
-        raise (IndexError if name == "index_copy" else RuntimeError)(f"index {wrong} is out of bounds for dimension {dim} with size {n}")
+        raise (IndexError if name == "index_copy" else RuntimeError)(
+            f"index {wrong} is out of bounds for dimension {dim} with size {n}"
+        )
 
 
 def _index_put(input: Tensor, dim: int, index: Tensor, source: Any, accumulate: bool) -> Tensor:

@@ -14,7 +14,7 @@ from flambeau.graph.node import Aval
 from flambeau.ops.operator import operator, public
 from flambeau.ops.pointwise import broadcast_shapes
 from flambeau.ops.samples import T, case
-from flambeau.ops.slicing import SELECT, slice_bounds, SLICE
+from flambeau.ops.slicing import SELECT, SLICE, slice_bounds
 from flambeau.ops.views import Shape
 from flambeau.tensor.tensor import Tensor, current, from_array
 from flambeau.tensor.views import check_writable, view_of, write
@@ -79,7 +79,11 @@ INDEX = operator(
     moves=True,
     samples=lambda: [
         case("Tensor.__getitem__", T(4, 3), T(5, dtype="int64", low=-4, high=4)),
-        case("Tensor.__getitem__", T(4, 3, 2), (T(2, 1, dtype="int64", low=0, high=4), slice(None), T(5, dtype="int64", low=0, high=2))),
+        case(
+            "Tensor.__getitem__",
+            T(4, 3, 2),
+            (T(2, 1, dtype="int64", low=0, high=4), slice(None), T(5, dtype="int64", low=0, high=2)),
+        ),
         case("Tensor.__getitem__", T(4, 3), (slice(1, 3), T(2, dtype="int64", low=0, high=3))),
     ],
 )
@@ -152,7 +156,8 @@ def _index_put_rule(x: Aval, value: Aval, *indices: Aval | None, accumulate: boo
         fits = False
     if not fits:
         raise RuntimeError(
-            f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result of shape "
+            f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result of "
+            "shape "
             f"{list(shape)}"
         )
     return x.of()
@@ -235,7 +240,9 @@ def _is_tuple_like(index: Any) -> bool:
     if not isinstance(index, list) or len(index) >= 32:
         return False
     return any(
-        item is None or item is Ellipsis or isinstance(item, slice | Tensor | Sequence | np.ndarray) and not isinstance(item, str)
+        item is None
+        or item is Ellipsis
+        or (isinstance(item, slice | Tensor | Sequence | np.ndarray) and not isinstance(item, str))
         for item in index
     )
 
@@ -265,7 +272,8 @@ def subscript(tensor: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
     kind = type(index)
     if kind is list and _is_tuple_like(index):
         warnings.warn(
-            "Using a non-tuple sequence for multidimensional indexing is deprecated and will be changed in pytorch 2.9; use "
+            "Using a non-tuple sequence for multidimensional indexing is deprecated and will be changed in pytorch "
+            "2.9; use "
             "x[tuple(seq)] instead of x[seq]. In pytorch 2.9 this will be interpreted as tensor index, "
             "x[torch.tensor(seq)], which will result either in an error or a different result",
             UserWarning,
@@ -280,7 +288,8 @@ def subscript(tensor: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
     if wide > ndim:
         if not ndim:
             raise IndexError(
-                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert "
+                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to "
+                "convert "
                 "a 0-dim tensor to a number"
             )
         raise IndexError(f"too many indices for tensor of dimension {ndim}")
@@ -446,10 +455,13 @@ def fitted(value: Tensor, shape: Shape) -> Tensor:
 
 def _masked_fill_rule(x: Aval, mask: Aval, value: Aval) -> Aval:
     if mask.dtype is not dtypes.bool_:
-        raise RuntimeError("masked_fill only supports boolean masks, but got mask with dtype " + str(mask.dtype).replace("torch.", ""))
+        raise RuntimeError(
+            "masked_fill only supports boolean masks, but got mask with dtype " + str(mask.dtype).replace("torch.", "")
+        )
     if value.shape:
         raise RuntimeError(
-            f"masked_fill only supports a 0-dimensional value tensor, but got tensor with {len(value.shape)} dimension(s)."
+            f"masked_fill only supports a 0-dimensional value tensor, but got tensor with {len(value.shape)} "
+            "dimension(s)."
         )
     if value.dtype.is_complex and not x.dtype.is_complex:
         raise RuntimeError(f"value cannot be converted to type {x.dtype.name} without overflow")

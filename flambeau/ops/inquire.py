@@ -12,7 +12,6 @@ from flambeau.ops.operator import METHODS, NAMESPACES, public
 from flambeau.tensor import construct  # noqa: F401  (registers the tensor types)
 from flambeau.tensor.tensor import Tensor
 
-
 NAMESPACES["torch"].update(NAMES)
 METHODS["layout"] = property(lambda self: strided, doc="How it is stored: always dense.")  # type: ignore[assignment]
 

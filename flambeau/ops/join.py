@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from flambeau import dtypes
 from flambeau.graph.node import Aval
 from flambeau.ops.operator import inputs_of, operator, public
+from flambeau.ops.outs import written_apart
 from flambeau.ops.samples import T, case
 from flambeau.ops.slicing import SLICE, UNBIND
 from flambeau.ops.views import wrapped_dim
@@ -33,9 +33,7 @@ def _cat_rule(*tensors: Aval, dim: int) -> Aval:
         if _skipped(aval):
             continue
         if len(aval.shape) != len(first):
-            raise RuntimeError(
-                f"Tensors must have same number of dimensions: got {len(first)} and {len(aval.shape)}"
-            )
+            raise RuntimeError(f"Tensors must have same number of dimensions: got {len(first)} and {len(aval.shape)}")
         for d, (n, m) in enumerate(zip(first, aval.shape, strict=True)):
             if d != dim and n != m:
                 raise RuntimeError(
@@ -70,18 +68,24 @@ CAT = operator(
     _cat_derivative,
     promote="common",
     moves=True,
-    samples=lambda: [case("cat", [T(2, 3), T(4, 3)]), case("cat", [T(2, 3), T(2, 1), T(2, 0)], -1), case("cat", [T(0), T(2, 2)])],
+    samples=lambda: [
+        case("cat", [T(2, 3), T(4, 3)]),
+        case("cat", [T(2, 3), T(2, 1), T(2, 0)], -1),
+        case("cat", [T(0), T(2, 2)]),
+    ],
 )
 
 
 def _sequence(name: str, tensors: Any) -> list[Tensor]:
     if isinstance(tensors, Tensor) or not isinstance(tensors, Sequence):
-        raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}")
+        raise TypeError(
+            f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}"
+        )
     return inputs_of(tensors)
 
 
-@public(out=True)
-def cat(tensors: Any, dim: int = 0, *, axis: int | None = None) -> Tensor:
+@public()
+def cat(tensors: Any, dim: int = 0, *, axis: int | None = None, out: Any = None) -> Tensor:
     """Tensors one after the other along ``dim``.
 
     Args:
@@ -105,11 +109,11 @@ def cat(tensors: Any, dim: int = 0, *, axis: int | None = None) -> Tensor:
             raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
     ndim = next((len(t._node.aval.shape) for t in given if not _skipped(t._node.aval)), 1)
     dim = wrapped_dim(dim, ndim)
-    return CAT(given, dim)
+    return written_apart("cat", CAT(given, dim), out, *given)
 
 
-concat = public("concat", out=True)(cat)
-concatenate = public("concatenate", out=True)(cat)
+concat = public("concat")(cat)
+concatenate = public("concatenate")(cat)
 
 # ---------------------------------------------------------------- stack
 
@@ -140,7 +144,11 @@ STACK = operator(
     _stack_derivative,
     promote="common",
     moves=True,
-    samples=lambda: [case("stack", [T(2, 3), T(2, 3)]), case("stack", [T(2, 3), T(2, 3)], -1), case("stack", [T(), T()])],
+    samples=lambda: [
+        case("stack", [T(2, 3), T(2, 3)]),
+        case("stack", [T(2, 3), T(2, 3)], -1),
+        case("stack", [T(), T()]),
+    ],
 )
 
 

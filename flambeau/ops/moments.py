@@ -76,7 +76,10 @@ def _spread(name: str, input: Tensor, dim: Any, unbiased: Any, keepdim: bool, co
     if not isinstance(input, Tensor):
         raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
     if input.dtype.category < dtypes.FLOATING:
-        raise RuntimeError(f"{name.replace('_', ' and ') if '_' in name else 'std and var'} only support floating point and complex dtypes")
+        raise RuntimeError(
+            f"{name.replace('_', ' and ') if '_' in name else 'std and var'} only support floating point and complex "
+            "dtypes"
+        )
     if unbiased is not None and correction is not None:
         raise TypeError(f"{name}() received both unbiased and correction, which say the same")
     if unbiased is not None:
@@ -88,7 +91,12 @@ def _spread(name: str, input: Tensor, dim: Any, unbiased: Any, keepdim: bool, co
 
 @public(method=True, out=True)
 def var(
-    input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
 ) -> Tensor:
     """The variance along ``dim``: the sum of squared distances from the mean, over N - correction.
 
@@ -107,7 +115,12 @@ def var(
 
 @public(method=True, out=True)
 def std(
-    input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
 ) -> Tensor:
     """The standard deviation along ``dim``, the root of :func:`var`."""
     return STD(input, *_spread("std", input, dim, unbiased, keepdim, correction))
@@ -115,7 +128,12 @@ def std(
 
 @public()
 def var_mean(
-    input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Variance and mean along ``dim``."""
     dims, correction, keepdim = _spread("var_mean", input, dim, unbiased, keepdim, correction)
@@ -124,7 +142,12 @@ def var_mean(
 
 @public()
 def std_mean(
-    input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Standard deviation and mean along ``dim``."""
     dims, correction, keepdim = _spread("std_mean", input, dim, unbiased, keepdim, correction)
@@ -194,7 +217,12 @@ NORM = operator(
 
 @public(method=True)
 def norm(
-    input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, out: Any = None, dtype: dtypes.dtype | None = None
+    input: Tensor,
+    p: Any = "fro",
+    dim: Any = None,
+    keepdim: bool = False,
+    out: Any = None,
+    dtype: dtypes.dtype | None = None,
 ) -> Tensor:
     """The p-norm of the elements along ``dim``: ``(sum |x|^p)^(1/p)``.
 

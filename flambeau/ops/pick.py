@@ -11,6 +11,7 @@ from flambeau.graph.node import Aval
 from flambeau.ops.gather import GATHER
 from flambeau.ops.index import INDEX, INDEX_PUT, checked_bounds, known_value
 from flambeau.ops.operator import operator, public
+from flambeau.ops.outs import written_apart
 from flambeau.ops.pointwise import broadcast_shapes
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import EXPAND, wrapped_dim
@@ -66,13 +67,14 @@ def _check_mask(name: str, mask: Any) -> None:
         raise RuntimeError(f"{name}: expected BoolTensor for mask")
 
 
-@public(method=True, out=True)
-def masked_select(input: Tensor, mask: Tensor) -> Tensor:
+@public(method=True)
+def masked_select(input: Tensor, mask: Tensor, *, out: Any = None) -> Tensor:
     """The elements where ``mask`` is true, as a vector; both are broadcast."""
     _check_mask("masked_select", mask)
     shape = broadcast_shapes(input._node.aval.shape, mask._node.aval.shape)
     chosen = np.flatnonzero(np.broadcast_to(mask._array(), shape))
-    return INDEX([view_of(EXPAND, input, shape).reshape(-1), from_array(chosen)])
+    result = INDEX([view_of(EXPAND, input, shape).reshape(-1), from_array(chosen)])
+    return written_apart("masked_select", result, out, input, mask)
 
 
 @public(method=True, inplace=True)
@@ -113,11 +115,11 @@ def _flat_indices(name: str, input: Tensor, index: Any) -> None:
         raise IndexError(f"out of range: tried to access index {wrong} on a tensor of {count} elements.")
 
 
-@public(method=True, out=True)
-def take(input: Tensor, index: Tensor) -> Tensor:
+@public(method=True)
+def take(input: Tensor, index: Tensor, *, out: Any = None) -> Tensor:
     """The elements at ``index`` of the flattened tensor, in the shape of ``index``."""
     _flat_indices("take", input, index)
-    return INDEX([input.reshape(-1), index])
+    return written_apart("take", INDEX([input.reshape(-1), index]), out, input, index)
 
 
 @public(method=True, inplace=True)
@@ -183,7 +185,8 @@ def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = Fa
         raise TypeError("index_put(): argument 'indices' (position 1) must be tuple of Tensors, not Tensor")
     if values.dtype is not input.dtype:
         raise RuntimeError(
-            f"Index put requires the source and destination dtypes match, got {input.dtype.title} for the destination and "
+            f"Index put requires the source and destination dtypes match, got {input.dtype.title} for the destination "
+            "and "
             f"{values.dtype.title} for the source."
         )
     places = tuple([slice(None) if i is None else i for i in indices])
@@ -235,7 +238,9 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         RuntimeError: for numbers that are negative, too large, or not int64.
     """
     if tensor.dtype is not dtypes.int64:
-        raise RuntimeError(f"one_hot is only applicable to index tensor of type LongTensor but got {tensor.dtype.title}")
+        raise RuntimeError(
+            f"one_hot is only applicable to index tensor of type LongTensor but got {tensor.dtype.title}"
+        )
     if num_classes == -1:
         array = tensor._array()
         if not array.size:

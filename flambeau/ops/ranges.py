@@ -48,12 +48,13 @@ ARANGE = operator(
 )
 
 
-@public(out=True)
+@public()
 def arange(
     start: Any = 0,
     end: Any = None,
     step: Any = 1,
     *,
+    out: Tensor | None = None,
     dtype: dtypes.dtype | None = None,
     layout: Any = None,
     device: Any = None,
@@ -83,16 +84,22 @@ def arange(
     if (end - start) * step < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     integral = all(isinstance(x, int | np.integer) for x in (start, end, step))
+    if out is not None:
+        dtype = out.dtype
     dtype = dtype or (dtypes.int64 if integral else dtypes.get_default_dtype())
     if integral:
         start, end, step = int(start), int(end), int(step)
     elif dtype.category < dtypes.FLOATING:
         start, end, step = math.trunc(start), math.trunc(end), math.trunc(step)
         if not step:
-            raise RuntimeError("step must be nonzero")
+            raise ValueError("step must be nonzero")
         integral = True
     count = -((start - end) // step) if integral else math.ceil((end - start) / step)
     result = ARANGE(start, step, max(count, 0), dtype, devices.resolve(device))
+    if out is not None:
+        from flambeau.tensor.out import write_out
+
+        return write_out("arange", result, out)
     return result.requires_grad_() if requires_grad else result
 
 
@@ -133,7 +140,8 @@ def spaced(start: Any, end: Any, steps: int, dtype: dtypes.dtype) -> np.ndarray:
     """``steps`` values from ``start`` to ``end``, counted from the nearer end, as PyTorch does."""
     if not hasattr(steps, "__index__"):
         raise TypeError(
-            f"linspace() received an invalid combination of arguments - got ({type(start).__name__}, {type(end).__name__}, "
+            f"linspace() received an invalid combination of arguments - got ({type(start).__name__}, "
+            f"{type(end).__name__}, "
             f"{type(steps).__name__})"
         )
     if steps < 0:
@@ -152,7 +160,9 @@ def spaced(start: Any, end: Any, steps: int, dtype: dtypes.dtype) -> np.ndarray:
             step = (end - start) / max(steps - 1, 1)
         # Half from each end; a fused multiply-add is what the wide product stands for.
         wide_step, wide_first, wide_last = (np.asarray(v).astype(wide) for v in (step, first, last))
-        return np.where(places < steps // 2, wide_first + wide_step * places, wide_last - wide_step * (steps - 1 - places))
+        return np.where(
+            places < steps // 2, wide_first + wide_step * places, wide_last - wide_step * (steps - 1 - places)
+        )
 
 
 def kind_of(kind: Any) -> Any:
@@ -163,7 +173,9 @@ def kind_of(kind: Any) -> Any:
 def _spaced_type(start: Any, end: Any, dtype: dtypes.dtype | None) -> dtypes.dtype:
     if dtype is not None:
         if not dtype.is_complex and (isinstance(start, complex) or isinstance(end, complex)):
-            raise RuntimeError("torch.linspace(): inferred dtype ComplexFloat can't be safely cast to passed dtype " + dtype.title)
+            raise RuntimeError(
+                "torch.linspace(): inferred dtype ComplexFloat can't be safely cast to passed dtype " + dtype.title
+            )
         return dtype
     if isinstance(start, complex) or isinstance(end, complex):
         return dtypes.default_complex()
@@ -174,7 +186,8 @@ def _scalar_ends(name: str, start: Any, end: Any) -> tuple[Any, Any]:
     for what, value in (("start", start), ("end", end)):
         if isinstance(value, Tensor) and value.ndim:
             raise RuntimeError(
-                f"{name} only supports 0-dimensional start and end tensors, but got {what} with {value.ndim} dimension(s)."
+                f"{name} only supports 0-dimensional start and end tensors, but got {what} with {value.ndim} "
+                "dimension(s)."
             )
     first, last = _plain(start, end)
     return first, last
@@ -227,7 +240,9 @@ def logspace(
         if dtype.category == dtypes.INTEGER:
             values = np.trunc(np.power(np.float64(base), spaced(start, end, steps, dtypes.float64)))
         else:
-            values = np.power(np.complex128(base) if dtype.is_complex else np.float64(base), spaced(start, end, steps, dtype))
+            values = np.power(
+                np.complex128(base) if dtype.is_complex else np.float64(base), spaced(start, end, steps, dtype)
+            )
         return _finished(values, dtype, device, requires_grad)
 
 

@@ -62,7 +62,11 @@ SUM = operator(
     reduce_rule,
     _sum_kernel,
     _sum_derivative,
-    samples=lambda: [case("sum", T(2, 3)), case("sum", T(2, 3, 4), dim=(0, -1), keepdim=True), case("sum", T(0, 3), dim=0)],
+    samples=lambda: [
+        case("sum", T(2, 3)),
+        case("sum", T(2, 3, 4), dim=(0, -1), keepdim=True),
+        case("sum", T(0, 3), dim=0),
+    ],
 )
 
 
@@ -103,7 +107,11 @@ MEAN = operator(
     reduce_rule,
     _mean_kernel,
     _mean_derivative,
-    samples=lambda: [case("mean", T(2, 3)), case("mean", T(2, 3, 4), dim=1), case("mean", T(2, 3), dim=(0, 1), keepdim=True)],
+    samples=lambda: [
+        case("mean", T(2, 3)),
+        case("mean", T(2, 3, 4), dim=1),
+        case("mean", T(2, 3), dim=(0, 1), keepdim=True),
+    ],
 )
 
 
@@ -235,7 +243,9 @@ def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtyp
 def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """The mean along ``dim`` of the elements that are not NaN."""
     if input.dtype.category < dtypes.FLOATING:
-        raise RuntimeError(f"nanmean(): expected input to have floating point or complex dtype but got {input.dtype.title}")
+        raise RuntimeError(
+            f"nanmean(): expected input to have floating point or complex dtype but got {input.dtype.title}"
+        )
     count = (input == input).sum(dim, keepdim)
     missing = input != input
     return sum(input.masked_fill(missing, 0), dim, keepdim, dtype=dtype) / count

@@ -8,9 +8,10 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.graph.node import Aval
-from flambeau.ops.extrema import check_ordered, written
+from flambeau.ops.extrema import check_ordered
 from flambeau.ops.join import CAT
 from flambeau.ops.operator import Operator, operator, public
+from flambeau.ops.outs import written
 from flambeau.ops.samples import T, case
 from flambeau.ops.slicing import SLICE
 from flambeau.ops.views import wrapped_dim
@@ -159,7 +160,9 @@ def product_of_others(x: Tensor, dim: int) -> Tensor:
 
 
 def _logcumsumexp_numpy(xp: Any, x: Any, *, dim: int) -> Any:
-    return np.logaddexp.accumulate(x, axis=dim, dtype=x.dtype) if x.ndim and x.dtype.kind == "f" else _log_scan(np, x, dim)
+    return (
+        np.logaddexp.accumulate(x, axis=dim, dtype=x.dtype) if x.ndim and x.dtype.kind == "f" else _log_scan(np, x, dim)
+    )
 
 
 def _log_scan(xp: Any, x: Any, dim: int) -> Any:

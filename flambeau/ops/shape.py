@@ -113,7 +113,12 @@ def become(tensor: Tensor, view: Tensor) -> None:
         _give_up_storage(tensor, view)
     if tensor._base is not None:
         tensor._chain = view._chain
-        tensor._node, tensor._grad_fn, tensor._rg, tensor._output_nr = view._node, view._grad_fn, view._rg, view._output_nr
+        tensor._node, tensor._grad_fn, tensor._rg, tensor._output_nr = (
+            view._node,
+            view._grad_fn,
+            view._rg,
+            view._output_nr,
+        )
         tensor._seen = view._seen
         tensor._layout = (strides, offset)
         tensor._base._writes += 1
@@ -130,7 +135,9 @@ def _give_up_storage(tensor: Tensor, view: Tensor) -> None:
 
     # A view refers to its base through its attributes, which Python keeps in the object or in a dictionary.
     attributes = [found.__dict__ if isinstance(found, Tensor) else found for found in gc.get_referrers(tensor)]
-    others = [kept for kept in attributes if type(kept) is dict and kept.get("_base") is tensor and kept is not view.__dict__]
+    others = [
+        kept for kept in attributes if type(kept) is dict and kept.get("_base") is tensor and kept is not view.__dict__
+    ]
     if not others:
         return
     hidden = wrap(tensor._node)
@@ -200,7 +207,8 @@ def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
         if "-1" in str(error) or "inferred" in str(error):
             raise
         raise RuntimeError(
-            f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {dim} ({n}) in the input tensor"
+            f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {dim} ({n}) in the input "
+            "tensor"
         ) from None
     return input.view((*shape[:dim], *found, *shape[dim + 1 :]))
 
@@ -317,7 +325,9 @@ def _view_dtype_lax(xp: Any, x: Any, *, dtype: dtypes.dtype) -> Any:
         x = x.astype(xp.uint8)
     if dtype.is_complex:
         parts = _bits(lax, xp, x, dtype.to_real().numpy)
-        return lax.complex(parts[..., 0::2], parts[..., 1::2]).reshape(_after(x.shape, x.dtype.itemsize, dtype.itemsize))
+        return lax.complex(parts[..., 0::2], parts[..., 1::2]).reshape(
+            _after(x.shape, x.dtype.itemsize, dtype.itemsize)
+        )
     target = xp.uint8 if dtype is dtypes.bool_ else dtype.numpy
     found = _bits(lax, xp, x, target)
     return found != 0 if dtype is dtypes.bool_ else found
@@ -368,7 +378,8 @@ def view_dtype(input: Tensor, dtype: dtypes.dtype) -> Tensor:
     old, new = input.dtype.itemsize, dtype.itemsize
     if old != new and shape and strides[-1] != 1:
         raise RuntimeError(
-            f"self.stride(-1) must be 1 to view {input.dtype.title} as {dtype.title} (different element sizes), but got "
+            f"self.stride(-1) must be 1 to view {input.dtype.title} as {dtype.title} (different element sizes), but "
+            "got "
             f"{strides[-1]}"
         )
     if old < new:
@@ -381,7 +392,8 @@ def view_dtype(input: Tensor, dtype: dtypes.dtype) -> Tensor:
         for d, step in enumerate(strides[:-1]):
             if step % ratio:
                 raise RuntimeError(
-                    f"self.stride({d}) must be divisible by {ratio} to view {input.dtype.title} as {dtype.title} (different "
+                    f"self.stride({d}) must be divisible by {ratio} to view {input.dtype.title} as {dtype.title} "
+                    "(different "
                     f"element sizes), but got {step}"
                 )
     before = mode.grad

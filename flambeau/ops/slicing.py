@@ -363,9 +363,7 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     n = shape[dim]
     start = as_int(start)
     if not -n <= start <= n:
-        raise IndexError(
-            f"start out of range (expected to be in range of [{-n}, {n}], but got {start})"
-        )
+        raise IndexError(f"start out of range (expected to be in range of [{-n}, {n}], but got {start})")
     start += n if start < 0 else 0
     if start > n - length:
         raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({n}).")
@@ -375,7 +373,9 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
 # ---------------------------------------------------------------- cutting into several pieces
 
 
-def views_of_pieces(op: Any, tensor: Tensor, attrs: tuple[Any, ...], pieces: Sequence[tuple[Any, ...]]) -> tuple[Tensor, ...]:
+def views_of_pieces(
+    op: Any, tensor: Tensor, attrs: tuple[Any, ...], pieces: Sequence[tuple[Any, ...]]
+) -> tuple[Tensor, ...]:
     """Applies an operator with several results, each of which is the view that its piece (operator,
     attributes) describes.
 
@@ -476,7 +476,9 @@ def pieces_of(input: Tensor, sizes: tuple[int, ...], dim: int) -> tuple[Tensor, 
 
 
 @public(method=True)
-def split(input: Tensor, split_size: Any = None, dim: int = 0, *, split_size_or_sections: Any = None) -> tuple[Tensor, ...]:
+def split(
+    input: Tensor, split_size: Any = None, dim: int = 0, *, split_size_or_sections: Any = None
+) -> tuple[Tensor, ...]:
     """Pieces of ``split_size`` along a dimension (the last may be smaller), or of the sizes listed.
 
     Raises:
@@ -514,7 +516,9 @@ def split_with_sizes(input: Tensor, split_sizes: Any, dim: int = 0) -> tuple[Ten
     dim = wrapped_dim(dim, len(shape))
     sizes = tuple([as_int(n) for n in split_sizes])
     if builtins.any(n < 0 for n in sizes):
-        raise RuntimeError(f"split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes={list(sizes)}")
+        raise RuntimeError(
+            f"split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes={list(sizes)}"
+        )
     if sum(sizes) != shape[dim]:
         raise RuntimeError(
             f"split_with_sizes expects split_sizes to sum exactly to {shape[dim]} (input tensor's size at dimension "
@@ -553,8 +557,7 @@ def tensor_split(
     if isinstance(given, Tensor):
         if given.device.type != "cpu" or given.dtype.name != "int64":
             raise RuntimeError(
-                "tensor_split expected tensor_indices_or_sections to have dtype of long, "
-                f"but got {given.dtype.title}"
+                f"tensor_split expected tensor_indices_or_sections to have dtype of long, but got {given.dtype.title}"
             )
         if given.ndim > 1:
             raise RuntimeError(

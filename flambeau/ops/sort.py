@@ -8,9 +8,10 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.graph.node import Aval
-from flambeau.ops.extrema import check_not_empty, check_ordered, put_back, written
+from flambeau.ops.extrema import check_not_empty, check_ordered, put_back
 from flambeau.ops.gather import GATHER
 from flambeau.ops.operator import INTEGER_RESULT, operator, public
+from flambeau.ops.outs import written
 from flambeau.ops.reduce import reduced_shape
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import Shape, wrapped_dim
@@ -165,9 +166,7 @@ TOPK = operator(
 
 
 @public(method=True)
-def topk(
-    input: Tensor, k: Any, dim: int = -1, largest: bool = True, sorted: bool = True, *, out: Any = None
-) -> Any:
+def topk(input: Tensor, k: Any, dim: int = -1, largest: bool = True, sorted: bool = True, *, out: Any = None) -> Any:
     """The ``k`` largest (or smallest) elements along ``dim``, in order, and where they are.
 
     Raises:
@@ -241,7 +240,7 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out
     check_not_empty("kthvalue()".rstrip("()"), shape, (dim,) if shape else ())
     if k < 1 or k > (shape[dim] if shape else 1):
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {dim}")
-    return written(named("kthvalue", *KTH(input, dim, bool(keepdim), int(k))), out)
+    return written(named("kthvalue", *KTH(input, dim, bool(keepdim), int(k))), out, input)
 
 
 def _median_kernel(order: Any, skips_nan: bool) -> Any:
@@ -319,7 +318,9 @@ def _mode_kernel(order: Any) -> Any:
         ordered = xp.take_along_axis(xp.moveaxis(x, dim, -1), indices, axis=-1)
         n = ordered.shape[-1]
         places = xp.broadcast_to(xp.arange(n), ordered.shape)
-        fresh = xp.concatenate([xp.ones_like(ordered[..., :1], dtype=bool), ordered[..., 1:] != ordered[..., :-1]], axis=-1)
+        fresh = xp.concatenate(
+            [xp.ones_like(ordered[..., :1], dtype=bool), ordered[..., 1:] != ordered[..., :-1]], axis=-1
+        )
         starts = xp.where(fresh, places, 0)
         starts = np.maximum.accumulate(starts, axis=-1) if xp is np else _running_max(starts)
         best = xp.argmax(places - starts, axis=-1, keepdims=True)
@@ -406,7 +407,11 @@ def _quantile(
     below = ranks.to(dtypes.int64)
     values = GATHER(ordered, below, ordered.ndim - 1)
     if interpolation in ("linear", "midpoint"):
-        weight = ranks.new_full((), 0.5).expand(ranks.shape) if interpolation == "midpoint" else ranks - below.to(ranks.dtype)
+        weight = (
+            ranks.new_full((), 0.5).expand(ranks.shape)
+            if interpolation == "midpoint"
+            else ranks - below.to(ranks.dtype)
+        )
         above = GATHER(ordered, ranks.ceil().to(dtypes.int64), ordered.ndim - 1)
         values = values.lerp(above, weight)
     if not q.ndim:
@@ -416,7 +421,9 @@ def _quantile(
         return values
     values = values.movedim(-1, 0)
     if keepdim:
-        values = values.unsqueeze(dim + 1) if dim is not None else values.reshape((q._node.aval.size, *(1,) * len(shape)))
+        values = (
+            values.unsqueeze(dim + 1) if dim is not None else values.reshape((q._node.aval.size, *(1,) * len(shape)))
+        )
     if dim is not None and not shape:
         values = values.reshape((q._node.aval.size,))
     return values

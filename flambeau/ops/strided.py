@@ -423,8 +423,10 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
     base = input if input._base is None else input._base
     item = input.dtype.itemsize
     raise RuntimeError(
-        f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset}, and itemsize {item} requiring a "
-        f"storage size of {_reach(size, stride, offset) * item} are out of bounds for storage of size {base._node.aval.nbytes}"
+        f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset}, and itemsize {item} "
+        "requiring a "
+        f"storage size of {_reach(size, stride, offset) * item} are out of bounds for storage of size "
+        f"{base._node.aval.nbytes}"
     )
 
 
@@ -438,19 +440,19 @@ def as_strided_(input: Tensor, size: Any, stride: Any, storage_offset: int | Non
 
 
 @public(method=True)
-def as_strided_scatter(
-    input: Tensor, src: Tensor, size: Any, stride: Any, storage_offset: int | None = None
-) -> Tensor:
+def as_strided_scatter(input: Tensor, src: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
     """``input`` with the elements that ``as_strided`` would show replaced by ``src``.  A copy."""
     size, stride, offset = _geometry(input, size, stride, storage_offset)
     if src._node.aval.shape != size:
         raise RuntimeError(
-            f"expected src to have a size equal to the slice of self. src size = {list(src.shape)}, slice size = {list(size)}"
+            f"expected src to have a size equal to the slice of self. src size = {list(src.shape)}, slice size = "
+            f"{list(size)}"
         )
     strides, start = layout(input)
     if _restrided(size, stride, offset, input._node.aval.shape, strides, start) is None:
         raise RuntimeError(
-            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset} are out of bounds for storage"
+            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset} are out of bounds for "
+            "storage"
         )
     return scattered(input, src.to(input.dtype), size, stride, offset, strides, start)
 

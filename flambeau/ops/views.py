@@ -165,7 +165,11 @@ RESHAPE = view_operator(
     _view_derivative,
     scatter=lambda parent, value, shape: RESHAPE(value, parent._node.aval.shape),
     restride=_view_restride,
-    samples=lambda: [case("Tensor.view", T(2, 6), 3, 4), case("Tensor.view", T(2, 6), -1), case("Tensor.view", T(0, 3), 3, 0)],
+    samples=lambda: [
+        case("Tensor.view", T(2, 6), 3, 4),
+        case("Tensor.view", T(2, 6), -1),
+        case("Tensor.view", T(0, 3), 3, 0),
+    ],
 )
 
 
@@ -392,7 +396,8 @@ def expand(input: Tensor, *size: Any, implicit: bool = False) -> Tensor:
     extra = len(wanted) - len(have)
     if extra < 0:
         raise RuntimeError(
-            f"expand(torch.{input.dtype.title}Tensor{{{list(have)}}}, size={list(wanted)}): the number of sizes provided "
+            f"expand(torch.{input.dtype.title}Tensor{{{list(have)}}}, size={list(wanted)}): the number of sizes "
+            "provided "
             f"({len(wanted)}) must be greater or equal to the number of dimensions in the tensor ({len(have)})"
         )
     sizes = []
@@ -406,7 +411,8 @@ def expand(input: Tensor, *size: Any, implicit: bool = False) -> Tensor:
             n = old
         elif old is not None and old not in (1, n):
             raise RuntimeError(
-                f"The expanded size of the tensor ({n}) must match the existing size ({old}) at non-singleton dimension "
+                f"The expanded size of the tensor ({n}) must match the existing size ({old}) at non-singleton "
+                "dimension "
                 f"{i}.  Target sizes: {list(wanted)}.  Tensor sizes: {list(have)}"
             )
         sizes.append(n)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from flambeau.ops.index import fitted
 from flambeau.autograd.grad_mode import mode
 from flambeau.graph.node import Aval
+from flambeau.ops.index import fitted
 from flambeau.ops.operator import operator, public
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import sizes_of
@@ -29,15 +29,14 @@ def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
 def _broadcast(value: Tensor, like: Tensor) -> Tensor:
     have, shape = value._node.aval.shape, like._node.aval.shape
     if len(have) > len(shape):
-        raise RuntimeError(
-            f"output with shape {list(shape)} doesn't match the broadcast shape {list(have)}"
-        )
+        raise RuntimeError(f"output with shape {list(shape)} doesn't match the broadcast shape {list(have)}")
     try:
         return fitted(value, shape)
     except RuntimeError:
         at = next(i for i in range(1, len(have) + 1) if have[-i] not in (1, shape[-i]))
         raise RuntimeError(
-            f"The size of tensor a ({shape[-at]}) must match the size of tensor b ({have[-at]}) at non-singleton dimension "
+            f"The size of tensor a ({shape[-at]}) must match the size of tensor b ({have[-at]}) at non-singleton "
+            "dimension "
             f"{len(shape) - at}"
         ) from None
 
@@ -159,9 +158,7 @@ def set_(input: Tensor, source: Any = None, storage_offset: int = 0, size: Any =
     if not isinstance(source, Tensor):
         source = source._tensor()
     if source.dtype is not input.dtype:
-        raise RuntimeError(
-            f"Could not set tensor of type {source.dtype.name} to a tensor of type {input.dtype.name}"
-        )
+        raise RuntimeError(f"Could not set tensor of type {source.dtype.name} to a tensor of type {input.dtype.name}")
     if size is None:
         shown = view_of(ALIAS, source)
     else:

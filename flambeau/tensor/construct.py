@@ -26,14 +26,20 @@ def legacy_tensor(*args: Any, **kwargs: Any) -> Tensor:
     return legacy(dtypes.get_default_dtype(), *args, **kwargs)
 
 
-def legacy(dtype: dtypes.dtype, *args: Any, device: Any = None, data: Any = None, size: Any = None, **wrong: Any) -> Tensor:
+def legacy(
+    dtype: dtypes.dtype, *args: Any, device: Any = None, data: Any = None, size: Any = None, **wrong: Any
+) -> Tensor:
     """A tensor of a type, from sizes or from data."""
     if wrong:
         raise TypeError(
-            "new() received an invalid combination of arguments - got (" + ", ".join(f"{k}={type(v).__name__}" for k, v in wrong.items()) + ")"
+            "new() received an invalid combination of arguments - got ("
+            + ", ".join(f"{k}={type(v).__name__}" for k, v in wrong.items())
+            + ")"
         )
     if device is not None and devices.resolve(device).type not in ("cpu", "meta"):
-        raise RuntimeError(f"legacy constructor expects device type: cpu but device type: {devices.resolve(device).type} was passed")
+        raise RuntimeError(
+            f"legacy constructor expects device type: cpu but device type: {devices.resolve(device).type} was passed"
+        )
     if data is not None or size is not None:
         args = (data if data is not None else Size(size),)
     if not args:
@@ -43,8 +49,9 @@ def legacy(dtype: dtypes.dtype, *args: Any, device: Any = None, data: Any = None
         for i, n in enumerate(args):
             if not hasattr(n, "__index__") or isinstance(n, bool):
                 raise TypeError(
-                    f"new(): argument 'size' failed to unpack the object at pos {i + 1} with error \"type must be tuple of "
-                    f"ints,but got {type(n).__name__}\""
+                    f"new(): argument 'size' failed to unpack the object at pos {i + 1} with error \"type must be "
+                    "tuple of "
+                    f'ints,but got {type(n).__name__}"'
                 )
         return _sized(tuple(int(n) for n in args), dtype)
     if isinstance(first, Size):
@@ -96,7 +103,9 @@ _TITLED = {
 }  # fmt: skip
 for _name, _dtype in _TITLED.items():
     NAMESPACES["torch"][_name] = _TensorType(
-        _name, (), {"__doc__": f"Tensors of type {_dtype.name}: an old constructor and a name for ``type``.", "dtype": _dtype}
+        _name,
+        (),
+        {"__doc__": f"Tensors of type {_dtype.name}: an old constructor and a name for ``type``.", "dtype": _dtype},
     )
 
 

@@ -22,7 +22,9 @@ def subscripts(draw, shape):
     gap = False
     while dim < len(shape):
         n = shape[dim]
-        kind = draw(st.sampled_from(["int", "slice", "slice", "none", "tensor", "list", "mask", "ellipsis", "stop", "zero"]))
+        kind = draw(
+            st.sampled_from(["int", "slice", "slice", "none", "tensor", "list", "mask", "ellipsis", "stop", "zero"])
+        )
         if kind == "int" and n:
             items.append(("plain", draw(st.integers(-n, n - 1))))
         elif kind == "slice":
