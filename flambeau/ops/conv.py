@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau.graph.node import Aval
-from flambeau.ops import conv_kernels
+from flambeau.ops import conv_kernels, conv_lax
 from flambeau.ops.conv_kernels import Geometry, Ints, Pads
+from flambeau.ops.conv_lax import Steps
 from flambeau.ops.operator import operator, public
 from flambeau.ops.pointwise import conj
 from flambeau.ops.samples import T, case
@@ -154,13 +155,12 @@ def _conv_numpy(
 def _conv_lax(
     jnp: Any, x: Any, weight: Any, bias: Any, *, stride: Ints, padding: Pads, dilation: Ints, groups: int
 ) -> Any:
-    from jax import lax
-
+    out = tuple(map(conv_extent, x.shape[2:], weight.shape[2:], stride, padding, dilation))
     if 0 in weight.shape or 0 in x.shape:
-        out = tuple(map(conv_extent, x.shape[2:], weight.shape[2:], stride, padding, dilation))
         y = jnp.zeros((x.shape[0], weight.shape[0], *out), x.dtype)
     else:
-        y = lax.conv_general_dilated(x, weight, stride, padding, rhs_dilation=dilation, feature_group_count=groups)
+        steps = Steps(x.shape[2:], weight.shape[2:], out, stride, padding, dilation, groups)
+        y = conv_lax.forward(jnp, x, weight, steps)
     return y if bias is None else y + bias.reshape(-1, *(1,) * len(stride))
 
 
@@ -198,6 +198,7 @@ CONV = operator(
         case("nn.functional.conv2d", T(0, 2, 5, 6), T(2, 2, 2, 3), gradgrad=False),
         case("nn.functional.conv1d", T(2, 4, 9), T(6, 2, 3), T(6), stride=2, padding=2, dilation=2, groups=2),
         case("nn.functional.conv1d", T(2, 4, 9), T(6, 4, 3), padding="valid"),
+        case("nn.functional.conv2d", T(2, 3, 6, 5), T(6, 1, 3, 2), T(6), stride=(2, 1), padding=1, groups=3),
         case("nn.functional.conv3d", T(1, 2, 4, 5, 4), T(3, 2, 2, 3, 2), T(3), padding=(1, 0, 1), stride=(1, 2, 1)),
     ],
     grad_name=lambda call: "ConvolutionBackward0",
@@ -267,24 +268,11 @@ def _conv_input_lax(
     dilation: Ints,
     groups: int,
 ) -> Any:
-    from jax import lax
-
-    kernel, out = weight.shape[2:], grad.shape[2:]
-    channels = weight.shape[1] * groups
     if 0 in weight.shape or 0 in grad.shape:
-        y = jnp.zeros((grad.shape[0], channels, *size), grad.dtype)
+        y = jnp.zeros((grad.shape[0], weight.shape[1] * groups, *size), grad.dtype)
     else:
-        axes = tuple(range(2, weight.ndim))
-        w = jnp.flip(weight, axes).reshape(groups, weight.shape[0] // groups, weight.shape[1], *kernel)
-        w = jnp.swapaxes(w, 1, 2).reshape(channels, -1, *kernel)
-        pads = []
-        for n, k, s, (lo, _), d, o in zip(size, kernel, stride, padding, dilation, out, strict=True):
-            before = d * (k - 1) - lo
-            pads.append((before, n + d * (k - 1) - (o - 1) * s - 1 - before))
-        steps = (1,) * len(size)
-        y = lax.conv_general_dilated(
-            grad, w, steps, pads, lhs_dilation=stride, rhs_dilation=dilation, feature_group_count=groups
-        )
+        steps = Steps(size, weight.shape[2:], grad.shape[2:], stride, padding, dilation, groups)
+        y = conv_lax.input_gradient(jnp, grad, weight, steps)
     return y if bias is None else y + bias.reshape(-1, *(1,) * len(size))
 
 
@@ -355,23 +343,10 @@ def _conv_weight_numpy(
 def _conv_weight_lax(
     jnp: Any, x: Any, grad: Any, *, kernel: Ints, stride: Ints, padding: Pads, dilation: Ints, groups: int
 ) -> Any:
-    from jax import lax
-
-    size, out = x.shape[2:], grad.shape[2:]
     if 0 in x.shape or 0 in grad.shape:
         return jnp.zeros((grad.shape[1], x.shape[1] // groups, *kernel), x.dtype)
-    pads = []
-    for n, k, s, (lo, _), d, o in zip(size, kernel, stride, padding, dilation, out, strict=True):
-        pads.append((lo, d * (k - 1) + (o - 1) * s + 1 - n - lo))
-    found = lax.conv_general_dilated(
-        jnp.swapaxes(x, 0, 1),
-        jnp.swapaxes(grad, 0, 1),
-        dilation,
-        pads,
-        rhs_dilation=stride,
-        batch_group_count=groups,
-    )
-    return jnp.swapaxes(found, 0, 1)
+    steps = Steps(x.shape[2:], kernel, grad.shape[2:], stride, padding, dilation, groups)
+    return conv_lax.weight_gradient(jnp, x, grad, steps)
 
 
 def _conv_weight_derivative(
