@@ -27,8 +27,34 @@ TRIALS = 4
 """How often a freshly compiled program is timed before it is judged."""
 WORTHWHILE = 40e-6
 """Seconds: a program that the interpreter runs faster than this has little to gain."""
-PATIENCE = 0.25
+PATIENCE = 0.5
 """Compile once the interpreter has spent this part of what compiling is expected to take."""
+
+
+class _Cost:
+    """What compiling costs, first guessed from the number of operations and then learned.
+
+    Attributes:
+        guessed, measured: seconds of all compilations so far.
+    """
+
+    guessed = 0.0
+    measured = 0.0
+
+    def guess(self, steps: int) -> float:
+        return 0.1 + 0.004 * steps
+
+    def expected(self, steps: int) -> float:
+        """Seconds: programs of one process are of a kind, so the last ones tell of the next."""
+        seconds = self.guess(steps)
+        return seconds * max(1.0, self.measured / self.guessed) if self.guessed else seconds
+
+    def learn(self, steps: int, seconds: float) -> None:
+        self.guessed += self.guess(steps)
+        self.measured += seconds
+
+
+cost = _Cost()
 
 
 class Executable(Protocol):
@@ -110,8 +136,9 @@ class Entry:
     def promises_gain(self) -> bool:
         if self.urgent:
             return True
-        expected = 0.1 + 0.004 * len(self.program.steps)
-        return self.runs > 1 and self.best > WORTHWHILE and self.spent > PATIENCE * expected
+        if self.runs < 2 or self.best < WORTHWHILE:
+            return False
+        return self.spent > PATIENCE * cost.expected(len(self.program.steps))
 
     def try_out(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
         """Times the compiled form; after some runs the faster of the two keeps the key."""
@@ -235,7 +262,9 @@ def _build(entry: Entry, donated: tuple[bool, ...], constants: dict[int, Any]) -
     # Imported here: JAX takes a second or more, and many programs never need it.
     from flambeau.engine import xla
 
+    started = perf_counter()
     executable = xla.Compiled(entry.program, donated, constants)
+    cost.learn(len(entry.program.steps), perf_counter() - started)
     counters.programs_compiled += 1
     return executable
 

@@ -20,7 +20,7 @@ from flambeau.ops.activation import into_input
 from flambeau.ops.activation_kernels import BLOCK
 from flambeau.ops.operator import INTEGER_RESULT, operator, public
 from flambeau.ops.samples import T, case
-from flambeau.tensor.tensor import Tensor, from_array
+from flambeau.tensor.tensor import Tensor, from_draw
 
 # ---------------------------------------------------------------- the generator
 
@@ -41,7 +41,7 @@ def drawn_key() -> Tensor:
     """A fresh key from the default CPU generator, as a leaf of the recorded work."""
     from flambeau.random import default_generator
 
-    return from_array(np.asarray(default_generator.bits.random_words(2), dtype=np.uint32))
+    return from_draw(lambda: np.asarray(default_generator.bits.random_words(2), dtype=np.uint32))
 
 
 def _threshold(p: float) -> Any:

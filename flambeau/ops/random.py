@@ -20,7 +20,7 @@ from flambeau.ops.samples import T, case
 from flambeau.ops.views import sizes_of
 from flambeau.random import generator_for
 from flambeau.tensor.out import write_out
-from flambeau.tensor.tensor import Tensor, from_array
+from flambeau.tensor.tensor import Tensor, from_array, from_draw
 from flambeau.tensor.views import check_writable, contiguous_strides, layout, write
 
 # ---------------------------------------------------------------- what the family shares
@@ -87,7 +87,7 @@ def _made(
     if where.type == "meta":
         result = empty(shape, dtype=dtype, device=where)
     else:
-        result = from_array(draw(bits.bits, shape, dtype.numpy), dtype)
+        result = from_draw(lambda: draw(bits.bits, shape, dtype.numpy))
         if where is not devices.cpu:
             result = result.to(where)
     return result.requires_grad_() if requires_grad else result
@@ -119,12 +119,14 @@ def _refill(tensor: Tensor, draw: Any, generator: Any, name: str) -> Tensor:
     if aval.device.type == "meta":
         return tensor
     order = _memory_order(tensor)
-    if order is None:
-        array = draw(bits.bits, aval.shape, aval.dtype.numpy)
-    else:
+
+    def drawn() -> np.ndarray:
+        if order is None:
+            return draw(bits.bits, aval.shape, aval.dtype.numpy)
         array = draw(bits.bits, tuple(aval.shape[d] for d in order), aval.dtype.numpy)
-        array = np.ascontiguousarray(np.transpose(array, np.argsort(order)))
-    new = from_array(array, aval.dtype)
+        return np.ascontiguousarray(np.transpose(array, np.argsort(order)))
+
+    new = from_draw(drawn)
     if aval.device is not devices.cpu:
         new = new.to(aval.device)
     if tensor._rg and mode.grad:
