@@ -15,7 +15,7 @@ from flambeau.ops.activation import LOG_SIGMOID, activation
 from flambeau.ops.activation_kernels import sigmoid_kernel
 from flambeau.ops.loss_class import checked_reduction, legacy_reduction, reduced
 from flambeau.ops.matmul import LINEAR
-from flambeau.ops.operator import operator, public
+from flambeau.ops.operator import labelled, operator, public
 from flambeau.ops.pointwise import broadcast_rule, broadcast_shapes
 from flambeau.ops.samples import T, case
 from flambeau.tensor.tensor import Tensor
@@ -205,7 +205,8 @@ def smooth_l1_loss(
     if beta < 0:
         raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
     error = input - target
-    return reduced(error.abs() if beta == 0 else SMOOTH_L1(error, (float(beta),)), reduction)
+    loss = reduced(error.abs() if beta == 0 else SMOOTH_L1(error, (float(beta),)), reduction)
+    return labelled(loss, "SmoothL1LossBackward0")
 
 
 @public(into="nn.functional")
@@ -218,7 +219,8 @@ def huber_loss(
     if delta <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
     _check_weight("huber_loss", input, weight)
-    return _weighted(HUBER(input - target, (float(delta),)), weight, reduction)
+    loss = _weighted(HUBER(input - target, (float(delta),)), weight, reduction)
+    return labelled(loss, "HuberLossBackward0") if weight is None else loss
 
 
 @public(into="nn.functional")
@@ -307,7 +309,7 @@ def binary_cross_entropy_with_logits(
         loss = (1 - target) * input - factor * LOG_SIGMOID(input, ())
     if weight is not None:
         loss = loss * weight
-    return reduced(loss, reduction)
+    return labelled(reduced(loss, reduction), "BinaryCrossEntropyWithLogitsBackward0")
 
 
 LEAST_LOG = -100.0
@@ -377,7 +379,7 @@ def binary_cross_entropy(
     loss = BCE(input, target)
     if weight is not None:
         loss = loss * weight.expand(broadcast_shapes(tuple(target.shape), tuple(weight.shape)))
-    return reduced(loss, reduction)
+    return labelled(reduced(loss, reduction), "BinaryCrossEntropyBackward0")
 
 
 # ---------------------------------------------------------------- divergences and likelihoods
