@@ -297,6 +297,6 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     Example:
         >>> import flambeau as torch
         >>> torch.logsumexp(torch.tensor([1000., 1000.]), 0)
-        tensor(1000.6931)
+        tensor(1000.6932)
     """
     return LOGSUMEXP(input, reduced_dims(dim, input.ndim), bool(keepdim))

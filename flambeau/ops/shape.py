@@ -133,18 +133,15 @@ def _give_up_storage(tensor: Tensor, view: Tensor) -> None:
     """Where other tensors look at this one, a box of its own takes its place as their base, and as its own."""
     import gc
 
-    # A view refers to its base through its attributes, which Python keeps in the object or in a dictionary.
-    attributes = [found.__dict__ if isinstance(found, Tensor) else found for found in gc.get_referrers(tensor)]
-    others = [
-        kept for kept in attributes if type(kept) is dict and kept.get("_base") is tensor and kept is not view.__dict__
-    ]
-    if not others:
+    others = [box for box in gc.get_referrers(tensor) if isinstance(box, Tensor) and box._base is tensor]
+    if len(others) == 1:
+        # Nobody but the view that the tensor is about to become.
         return
     hidden = wrap(tensor._node)
     hidden._rg, hidden._grad_fn, hidden._output_nr = tensor._rg, tensor._grad_fn, tensor._output_nr
     hidden._layout, hidden._writes = tensor._layout, tensor._writes
-    for kept in (*others, view.__dict__, tensor.__dict__):
-        kept["_base"] = hidden
+    for box in (*others, tensor):
+        box._base = hidden
 
 
 for _function in (unsqueeze, squeeze):

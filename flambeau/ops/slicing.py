@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Sequence
+from itertools import pairwise
 from operator import index as as_int
 from typing import Any
 
@@ -572,6 +573,6 @@ def tensor_split(
         return pieces_of(input, tuple([small + (i < extra) for i in range(given)]), dim)
     cuts = [0, *[as_int(i) for i in given], n]
     results = []
-    for start, stop in zip(cuts, cuts[1:], strict=False):
+    for start, stop in pairwise(cuts):
         results.append(sliced(input, dim, start, stop))
     return tuple(results)
