@@ -60,12 +60,23 @@ class device:
 
 cpu = device("cpu")
 meta = device("meta")
+_default = cpu
+
+
+def default() -> device:
+    """The device of tensors that are made without saying where."""
+    return _default
+
+
+def replace_default(new: device) -> None:
+    global _default
+    _default = new
 
 
 def resolve(given: Any) -> device:
-    """The device that an argument names (None: the CPU), checked to be there."""
+    """The device that an argument names (None: the default one), checked to be there."""
     if given is None:
-        return cpu
+        return _default
     found = device(given)
     if found.type in ("cpu", "meta"):
         return device(found.type)

@@ -31,6 +31,10 @@ PATIENCE = 0.5
 """Compile once the interpreter has spent this part of what compiling is expected to take."""
 
 
+INTERPRETED_RUNS = 2
+"""Where the choice must not depend on measurement, a program is compiled after this many runs."""
+
+
 class _Cost:
     """What compiling costs, first guessed from the number of operations and then learned.
 
@@ -157,6 +161,7 @@ entries: dict[tuple[Any, ...], Entry] = {}
 _mode = os.environ.get("FLAMBEAU_TIER", "auto")
 if _mode not in MODES:
     raise ValueError(f"FLAMBEAU_TIER must be one of {', '.join(MODES)}, got {_mode!r}")
+_deterministic = False
 _builder: ThreadPoolExecutor | None = None
 
 
@@ -179,6 +184,18 @@ def set_tier(mode: str) -> None:
     if mode not in MODES:
         raise ValueError(f"the tier must be one of {', '.join(MODES)}, got {mode!r}")
     _mode = mode
+    entries.clear()
+
+
+def is_deterministic() -> bool:
+    """Whether the choice of tier must not depend on measurement."""
+    return _deterministic
+
+
+def set_deterministic(wanted: bool) -> None:
+    """Has a program compiled at its third run, whatever it costs, instead of when that promises a gain."""
+    global _deterministic
+    _deterministic = wanted
     entries.clear()
 
 
@@ -223,6 +240,8 @@ def _run_measured(entry: Entry, values: list[Any], donated: tuple[bool, ...]) ->
         return chosen.run(values, donated)
     if entry.compiled is not None:
         return entry.try_out(values, donated)
+    if _deterministic:
+        return _run_by_count(entry, values, donated)
     results = entry.interpret(values, donated)
     if entry.job is not None:
         if entry.job.done():
@@ -230,6 +249,14 @@ def _run_measured(entry: Entry, values: list[Any], donated: tuple[bool, ...]) ->
     elif entry.promises_gain() and _xla_installed():
         entry.job = _background().submit(_build, entry, donated, dict(entry.constants))
     return results
+
+
+def _run_by_count(entry: Entry, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
+    if entry.runs < INTERPRETED_RUNS or not _xla_installed():
+        return entry.interpret(values, donated)
+    entry.chosen = entry.compiled = _build(entry, donated, dict(entry.constants))
+    counters.runs_compiled += 1
+    return entry.compiled.run(values, donated)
 
 
 def _admitted(stretch: Stretch) -> Entry:

@@ -1,0 +1,142 @@
+"""Settings of the whole process: threads, determinism, precision of products, the default device."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+from typing import Any
+
+from flambeau import devices
+from flambeau.engine import tiers
+from flambeau.ops.operator import public
+
+_threads: int | None = None
+_interop_threads = 1
+_warn_only = False
+_precision = "highest"
+
+
+def _openblas() -> Any:
+    """The library that NumPy's products run in, or None where it is another."""
+    import numpy
+
+    folder = Path(numpy.__file__).parent.parent / "numpy.libs"
+    for path in folder.glob("*openblas*"):
+        return ctypes.CDLL(str(path))
+    return None
+
+
+@public()
+def set_num_threads(num: int) -> None:
+    """How many threads the interpreter's matrix products use.
+
+    XLA takes the processors that the process may run on when it starts; limit those to limit it.
+
+    Raises:
+        RuntimeError: unless the number is positive.
+    """
+    global _threads
+    if num <= 0:
+        raise RuntimeError("set_num_threads expects a positive integer")
+    _threads = int(num)
+    library = _openblas()
+    for name in ("scipy_openblas_set_num_threads64_", "openblas_set_num_threads64_", "openblas_set_num_threads"):
+        if hasattr(library, name):
+            getattr(library, name)(ctypes.c_int(_threads))
+            return
+
+
+@public()
+def get_num_threads() -> int:
+    """How many threads matrix products use."""
+    return _threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@public()
+def set_num_interop_threads(num: int) -> None:
+    """Accepted: operations are not run beside each other."""
+    global _interop_threads
+    if num <= 0:
+        raise RuntimeError("set_num_interop_threads expects a positive integer")
+    _interop_threads = int(num)
+
+
+@public()
+def get_num_interop_threads() -> int:
+    """What ``set_num_interop_threads`` was given."""
+    return _interop_threads
+
+
+@public()
+def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
+    """Makes every run take the same way: a program is then compiled at its third run, not when it proves faster.
+
+    All operators are deterministic in themselves; the last bits of a float depend on the tier.
+    """
+    global _warn_only
+    _warn_only = bool(mode and warn_only)
+    tiers.set_deterministic(bool(mode))
+
+
+@public()
+def are_deterministic_algorithms_enabled() -> bool:
+    """Whether the choice of tier is deterministic."""
+    return tiers.is_deterministic()
+
+
+@public()
+def is_deterministic_algorithms_warn_only_enabled() -> bool:
+    """Whether determinism was asked for with ``warn_only``."""
+    return _warn_only
+
+
+@public()
+def set_float32_matmul_precision(precision: str) -> None:
+    """How exact float32 products must be on an accelerator: ``"highest"``, ``"high"`` or ``"medium"``.
+
+    On the CPU they are always exact to float32.
+
+    Raises:
+        RuntimeError: for any other word.
+    """
+    global _precision
+    if precision not in ("highest", "high", "medium"):
+        raise RuntimeError(f"float32_matmul_precision must be one of 'highest', 'high', 'medium', got {precision!r}")
+    _precision = precision
+
+
+@public()
+def get_float32_matmul_precision() -> str:
+    """How exact float32 products must be."""
+    return _precision
+
+
+@public()
+def set_flush_denormal(mode: bool) -> bool:
+    """Not supported: returns False, as PyTorch does on processors without it."""
+    return False
+
+
+@public()
+def get_default_device() -> devices.device:
+    """The device of tensors that are made without saying where."""
+    return devices.default()
+
+
+@public()
+def set_default_device(device: Any) -> None:
+    """Sets the device of tensors that are made without saying where (None: the CPU)."""
+    devices.replace_default(devices.cpu if device is None else devices.resolve(device))
+
+
+@public()
+def typename(obj: Any) -> str:
+    """The name of an object's type; a tensor's tells its dtype, such as ``"torch.FloatTensor"``."""
+    from flambeau.tensor.tensor import Tensor
+
+    if isinstance(obj, Tensor):
+        return f"torch.{obj.dtype.title}Tensor"
+    kind = obj if isinstance(obj, type) else type(obj)
+    module = kind.__module__
+    return kind.__qualname__ if module in ("builtins", None) else f"{module}.{kind.__qualname__}"
