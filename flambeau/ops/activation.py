@@ -391,7 +391,10 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
         RuntimeError: if ``lambd`` is negative.
     """
     if lambd < 0:
-        raise RuntimeError(f"lambda must be greater or equal to 0, but found to be {lambd:g}.")
+        largest = dtypes.finfo(input.dtype).max
+        raise RuntimeError(
+            f"lambda must be in range [0, {largest:g}] for input dtype {input.dtype.title}, but found {lambd:g}"
+        )
     return SOFTSHRINK(input, (float(lambd),))
 
 

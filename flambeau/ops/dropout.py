@@ -128,7 +128,7 @@ def _checked(p: float) -> float:
 def _dropout(input: Tensor, p: float, train: bool) -> Tensor:
     """Elements left out with probability p in training; the others times ``1 / (1 - p)``."""
     if not 0.0 <= p <= 1.0:
-        raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {p}")
+        raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {p:g}")
     if p == 0.0 or not train or not input._node.aval.size:
         return input
     if p == 1.0:
@@ -145,7 +145,7 @@ def _noise_shape(input: Tensor) -> tuple[int, ...]:
 def _feature_dropout(input: Tensor, p: float, train: bool) -> Tensor:
     """Whole channels left out with probability p in training; the others times ``1 / (1 - p)``."""
     if not 0.0 <= p <= 1.0:
-        raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {p}")
+        raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {p:g}")
     if p == 0.0 or not train or not input._node.aval.size:
         return input
     if p == 1.0:
@@ -160,7 +160,7 @@ _SATURATION = -1.7580993408473766
 
 def _alpha(input: Tensor, p: float, train: bool, shape: Callable[[Tensor], tuple[int, ...]]) -> Tensor:
     if not 0.0 <= p <= 1.0:
-        raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {p}")
+        raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {p:g}")
     if p == 0.0 or not train or not input._node.aval.size:
         return input
     if p == 1.0:

@@ -21,8 +21,8 @@ def require_indices(name: str, indices: Aval) -> None:
     if indices.dtype not in (dtypes.int64, dtypes.int32):
         raise RuntimeError(
             "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got "
-            f"torch.{indices.dtype.title}Tensor instead (while checking arguments for {name}; convert the indices with "
-            ".long())"
+            f"torch.{indices.dtype.title}Tensor instead (while checking arguments for {name}) (convert the "
+            "indices with .long())"
         )
 
 
@@ -356,7 +356,7 @@ def _check_offsets(offsets: Tensor, count: int) -> None:
         )
     if value[-1] > count:
         raise RuntimeError(
-            f"offsets[-1] can not be greater than input's length({count}) but got offsets[-1] of {int(value[-1])}"
+            f"offsets[-1] can not be greater than input's length {count} but got offsets[-1] of {int(value[-1])}"
         )
 
 

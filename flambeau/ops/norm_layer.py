@@ -49,8 +49,8 @@ def check_types(name: str, x: Aval, *parameters: Aval | None) -> None:
             continue
         if x.dtype in dtypes.REDUCED and parameter.dtype is dtypes.float32:
             continue
-        one_type = name == "batch_norm" and x.dtype not in dtypes.REDUCED
-        kind = "all inputs must share same datatype." if one_type else "expect parameter to have scalar type of Float"
+        single = parameter.dtype is dtypes.float32
+        kind = "all inputs must share same datatype." if single else "expect parameter to have scalar type of Float"
         raise RuntimeError(
             f"mixed dtype (CPU): {kind} ({name}: the input is {x.dtype.name}, a parameter {parameter.dtype.name}; "
             "convert one of them)"

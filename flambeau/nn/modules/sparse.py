@@ -20,7 +20,7 @@ def _padding(padding_idx: int | None, rows: int) -> int | None:
     if padding_idx is None:
         return None
     if padding_idx >= rows or padding_idx < -rows:
-        raise AssertionError("padding_idx must be within num_embeddings")
+        raise AssertionError("Padding_idx must be within num_embeddings")
     return padding_idx % rows if padding_idx < 0 else padding_idx
 
 
