@@ -94,7 +94,8 @@ def floor(setting: Setting) -> Program:
     batches = setting.arrays(data(sizes))
 
     def layer(weights, name, x):
-        projected = x @ weights[f"{name}.self_attn.in_proj_weight"].T + weights[f"{name}.self_attn.in_proj_bias"]
+        projected = floors.product(x, weights[f"{name}.self_attn.in_proj_weight"])
+        projected += weights[f"{name}.self_attn.in_proj_bias"]
         mixed = floors.attention(*jnp.split(projected, 3, -1), heads=sizes.heads)
         x = floors.layer_norm(weights, f"{name}.norm1", x + floors.linear(weights, f"{name}.self_attn.out_proj", mixed))
         hidden = jax.nn.relu(floors.linear(weights, f"{name}.linear1", x))
