@@ -90,7 +90,7 @@ def windows(np: Any, rows: Any, geo: Geometry) -> Any:
     above, below = geo.padding[0]
     if not geo.overlapping:
         return _copied_windows(np, rows, geo)
-    plain = all(k == 1 for k in inner) and out[1:] == geo.size[1:] and groups == 1 and not above and not below
+    plain = all(k == 1 for k in inner) and out[1:] == geo.size[1:] and geo.groups == 1 and not above and not below
     if plain and all(s == 1 for s in geo.stride[1:]) and not any(p for pair in geo.padding[1:] for p in pair):
         patches = rows
     else:
@@ -148,14 +148,25 @@ def is_depthwise(geo: Geometry, weight_shape: Ints) -> bool:
     return geo.groups > 1 and weight_shape[1] == 1 and weight_shape[0] == geo.groups
 
 
+PORTION = 1 << 19
+"""Elements of patches that are made at a time where groups allow it: they are used again while in the cache."""
+
+
+def portions(geo: Geometry, channels: int, batch: int) -> list[slice]:
+    """Groups that are worked on together."""
+    each = geo.size[0] * channels * prod(geo.kernel[1:]) * prod(geo.out[1:]) * batch
+    count = max(1, PORTION // max(each, 1))
+    return [slice(g, min(g + count, geo.groups)) for g in range(0, geo.groups, count)]
+
+
 def forward(np: Any, x: Any, weight: Any, bias: Any, geo: Geometry) -> Any:
     """The convolution."""
     rows = rows_first(np, x, geo.groups)
     batch, channels = x.shape[0], weight.shape[0]
     matrix = weight_matrix(weight, geo)[:, None]
-    view = windows(np, rows, geo)
-    out = np.empty((geo.out[0], geo.groups, channels // geo.groups, view.shape[-1]), x.dtype)
-    np.matmul(matrix, view, out=out.swapaxes(0, 1))
+    out = np.empty((geo.out[0], geo.groups, channels // geo.groups, prod(geo.out[1:]) * batch), x.dtype)
+    for part in portions(geo, rows.shape[2], batch):
+        np.matmul(matrix[part], windows(np, rows[:, part], geo), out=out[:, part].swapaxes(0, 1))
     if bias is not None:
         out += bias.reshape(geo.groups, -1, 1)
     return usual_order(out.reshape(geo.out[0], channels, *geo.out[1:], batch), x.ndim)
@@ -164,12 +175,13 @@ def forward(np: Any, x: Any, weight: Any, bias: Any, geo: Geometry) -> Any:
 def weight_gradient(np: Any, x: Any, grad: Any, geo: Geometry) -> Any:
     """The gradient of the weight, (O, C/G, spatial...)."""
     groups = geo.groups
-    view = windows(np, rows_first(np, x, groups), geo)
+    rows = rows_first(np, x, groups)
     g = rows_first(np, grad, groups)
     g = g.reshape(g.shape[0], groups, g.shape[2], -1).swapaxes(0, 1)
-    partial = np.matmul(g, view.swapaxes(2, 3))
-    total = partial[:, 0] if partial.shape[1] == 1 else partial.sum(1, dtype=x.dtype)
     channels = x.shape[1] // groups
+    total = np.empty((groups, g.shape[2], channels * prod(geo.kernel)), x.dtype)
+    for part in portions(geo, channels, x.shape[0]):
+        np.matmul(g[part], windows(np, rows[:, part], geo).swapaxes(2, 3)).sum(1, dtype=x.dtype, out=total[part])
     total = total.reshape(-1, geo.kernel[0], channels, prod(geo.kernel[1:])).swapaxes(1, 2)
     kernel = geo.kernel[1:] if x.ndim == 3 else geo.kernel
     return np.ascontiguousarray(total).reshape(-1, channels, *kernel)
@@ -182,23 +194,39 @@ def input_gradient(np: Any, grad: Any, weight: Any, geo: Geometry) -> Any:
     g = rows_first(np, grad, groups)
     g = g.reshape(g.shape[0], groups, g.shape[2], -1)
     inner = prod(kernel[1:])
-    result = np.empty
     w = weight.reshape(groups, -1, channels, kernel[0], inner)
-    if geo.overlapping and geo.stride[0] == 1:
+    stepwise = geo.overlapping and geo.stride[0] == 1
+    if stepwise:
         # Input row r gets, from output row r + above - i, kernel row i: windows over the output rows.
         matrix = w[..., ::-1, :].transpose(0, 2, 4, 3, 1).reshape(groups, channels * inner, -1)
-        parts = _row_products(np, g, matrix, geo)
-        return usual_order(_fold_inner(np, parts, geo, channels, batch), grad.ndim)
-    matrix = w.transpose(0, 3, 2, 4, 1).reshape(groups, 1, -1, w.shape[1])
-    parts = np.matmul(matrix, g.swapaxes(0, 1))
-    parts = parts.reshape(groups, geo.out[0], kernel[0], channels, *kernel[1:], *geo.out[1:], batch)
-    result = np.zeros((geo.size[0], groups, channels, *geo.size[1:], batch), grad.dtype)
-    target = result.swapaxes(0, 1)
-    for i in range(kernel[0]):
-        given, wanted = geo.valid(0, i)
-        _add_patches(target[:, wanted], parts[:, given, i], geo)
+    else:
+        matrix = w.transpose(0, 3, 2, 4, 1).reshape(groups, 1, -1, w.shape[1])
+    parts = portions(geo, channels, batch)
+    result = None
+    for part in parts:
+        if stepwise:
+            found = _fold_inner(np, _row_products(np, g[:, part], matrix[part], geo), geo, channels, batch)
+        else:
+            found = _fold(np, np.matmul(matrix[part], g[:, part].swapaxes(0, 1)), geo, channels, batch)
+        if len(parts) == 1:
+            result = found
+        else:
+            if result is None:
+                result = np.empty((geo.size[0], groups, *found.shape[2:]), grad.dtype)
+            result[:, part] = found
     result = result.reshape(geo.size[0], groups * channels, *geo.size[1:], batch)
     return usual_order(result, grad.ndim)
+
+
+def _fold(np: Any, parts: Any, geo: Geometry, channels: int, batch: int) -> Any:
+    """Adds what each output sends to each place of the kernel up, into (H, G, C/G, W..., N)."""
+    parts = parts.reshape(-1, geo.out[0], geo.kernel[0], channels, *geo.kernel[1:], *geo.out[1:], batch)
+    result = np.zeros((geo.size[0], len(parts), channels, *geo.size[1:], batch), parts.dtype)
+    target = result.swapaxes(0, 1)
+    for i in range(geo.kernel[0]):
+        given, wanted = geo.valid(0, i)
+        _add_patches(target[:, wanted], parts[:, given, i], geo)
+    return result
 
 
 def _row_products(np: Any, g: Any, matrix: Any, geo: Geometry) -> Any:
@@ -244,15 +272,15 @@ def _row_products(np: Any, g: Any, matrix: Any, geo: Geometry) -> Any:
 
 
 def _fold_inner(np: Any, parts: Any, geo: Geometry, channels: int, batch: int) -> Any:
-    """Adds the contributions of the kernel columns up, into (H, C, W..., N)."""
+    """Adds the contributions of the kernel columns up, into (H, G, C/G, W..., N)."""
     height, groups = parts.shape[:2]
-    whole = (height, groups * channels, *geo.size[1:], batch)
-    if all(k == 1 for k in geo.kernel[1:]) and geo.out[1:] == geo.size[1:] and not any(map(sum, geo.padding[1:])):
-        return parts.reshape(whole)
+    padded = any(p for pair in geo.padding[1:] for p in pair)
+    if all(k == 1 for k in geo.kernel[1:]) and geo.out[1:] == geo.size[1:] and not padded:
+        return parts.reshape(height, groups, channels, *geo.size[1:], batch)
     parts = parts.reshape(height, groups, channels, *geo.kernel[1:], *geo.out[1:], batch)
     result = np.zeros((height, groups, channels, *geo.size[1:], batch), parts.dtype)
     _add_patches(result, parts, geo)
-    return result.reshape(whole)
+    return result
 
 
 def _add_patches(target: Any, parts: Any, geo: Geometry) -> None:
