@@ -8,7 +8,7 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.graph.node import Aval
-from flambeau.ops.index import INDEX, INDEX_PUT, MASKED_FILL, add_at, checked_bounds, known_value
+from flambeau.ops.index import INDEX, INDEX_PUT, MASKED_FILL, add_at, added, checked_bounds, known_value
 from flambeau.ops.operator import Operator, operator, public
 from flambeau.ops.outs import written_apart
 from flambeau.ops.samples import T, case
@@ -194,6 +194,8 @@ def _placed_lax(method: str) -> Any:
         src = xp.asarray(_converted(src, x.dtype, xp))
         x, index, src = _flat(xp, x, index, src)
         place = x.at[grid(xp, index, dim)]
+        if method == "add":
+            return added(place, _part(src, index)).reshape(shape)
         return getattr(place, method)(_part(src, index)).reshape(shape)
 
     return kernel

@@ -126,7 +126,7 @@ def _unindex_numpy(xp: Any, value: Any, *indices: Any, shape: Shape) -> Any:
 
 
 def _unindex_lax(xp: Any, value: Any, *indices: Any, shape: Shape) -> Any:
-    return xp.zeros(shape, value.dtype).at[_key(indices)].add(value)
+    return added(xp.zeros(shape, value.dtype).at[_key(indices)], value)
 
 
 def _unindex_derivative(grad: Tensor, inputs: list[Any]) -> list[Any]:
@@ -177,8 +177,13 @@ def _index_put_numpy(xp: Any, x: Any, value: Any, *indices: Any, accumulate: boo
 
 def _index_put_lax(xp: Any, x: Any, value: Any, *indices: Any, accumulate: bool) -> Any:
     place = x.at[_key(indices)]
-    value = value.astype(x.dtype)
-    return place.add(value) if accumulate else place.set(value)
+    value = xp.asarray(value).astype(x.dtype)
+    return added(place, value) if accumulate else place.set(value)
+
+
+def added(place: Any, value: Any) -> Any:
+    """Adds values at places of a JAX array; of truth values the sum is whether one is true."""
+    return place.max(value) if value.dtype == bool else place.add(value)
 
 
 def _index_put_derivative(grad: Tensor, inputs: list[Any], avals: tuple[Any, ...], accumulate: bool) -> list[Any]:
