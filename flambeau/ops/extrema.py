@@ -193,7 +193,7 @@ def _public_extreme(name: str, whole: Operator, along: Operator) -> Any:
         return written(named(name, *along(input, at, bool(keepdim))), out)
 
     extreme.__name__ = extreme.__qualname__ = name
-    extreme.__doc__ = f"""The {word} element of all; or along ``dim``, with its index; or the elementwise {pairwise} of two tensors.
+    extreme.__doc__ = f"""The {word} element of all; or along ``dim``, with its index; or elementwise of two tensors.
 
     Forms: ``{name}(input)``, ``{name}(input, dim, keepdim=False) -> (values, indices)``, ``{name}(input, other)``.
 
