@@ -7,6 +7,7 @@ from typing import Any
 
 from flambeau.nn import functional as F
 from flambeau.nn import init as initial
+from flambeau.nn.modules.attention import MultiheadAttention
 from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import Parameter
 from flambeau.ops.create import empty
@@ -25,6 +26,7 @@ __all__ = [
     "LogSigmoid",
     "LogSoftmax",
     "Mish",
+    "MultiheadAttention",
     "PReLU",
     "RReLU",
     "ReLU",
