@@ -20,10 +20,12 @@ from flambeau.tensor import methods
 from flambeau.tensor.printing import get_printoptions, printoptions, set_printoptions
 from flambeau.tensor.tensor import Size, Tensor
 from flambeau.ops.operator import NAMESPACES
+from flambeau import settings  # noqa: E402
 
 methods.attach()
 for _n in ("attention","bitwise","cast","compare","complex","conv","create","distance","dropout","embedding","fft","index","inplace","join","linalg","loss","math","matmul","norm","padding","pointwise","pool","random","reduce","resample","rnn","scan","shape","slicing","softmax","sort","special","trigonometry","views","activation","arrange","counting","extrema","gather","moments","strided","products","einsum","windows","pick","writing","combine","data","ranges","copies","inquire","cholesky","factor","spectral","norms","stft","ldl","lobpcg"):
     globals().pop(_n, None)
 globals().update(NAMESPACES["torch"])
-from flambeau import fft, linalg, nn, optim, signal, special  # noqa: E402
+from flambeau import backends, cuda, fft, linalg, nn, optim, signal, special  # noqa: E402
 from flambeau.capture.compiled import compile  # noqa: E402
+from flambeau import random  # noqa: E402

@@ -53,10 +53,14 @@ class Plan:
         self.structure, fresh = _with_slots(result, known)
         # Results that were differentiated inside: going back again is refused, as it is without capturing.
         self.spent = {fresh[id(t)]: t._grad_fn for t in tensors_in(result) if id(t) in fresh and t._grad_fn is not None}
+        # What a returned view looks at is held by it alone, and a replay returns no view.
+        behind = {id(t._base) for t in tensors_in(result) if t._base is not None and id(t._base) not in known}
         self.homes: list[list[tuple[str, Any]]] = []
         for tensors in taken.homes:
             homes = []
             for tensor in tensors:
+                if id(tensor) in behind and id(tensor) not in fresh:
+                    continue
                 if id(tensor) in fresh:
                     homes.append(("result", fresh[id(tensor)]))
                 elif id(tensor) in owners:

@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 from flambeau.engine import tiers
+from flambeau.engine.compare import TiersDisagree
 from flambeau.engine.interpreter import as_array, run_step
 from flambeau.engine.statistics import counters
 from flambeau.graph.node import Node
@@ -47,6 +48,8 @@ def flush() -> None:
         try:
             values = tiers.run(stretch)
         except Exception as error:
+            if isinstance(error, TiersDisagree):
+                raise
             _run_singly(nodes)
             if not any(isinstance(node.value, Failed) for node in nodes):
                 # Each step ran by itself, so the fault is the engine's: hide nothing.

@@ -21,7 +21,7 @@ from flambeau.engine.interpreter import Interpreted
 from flambeau.engine.statistics import counters
 from flambeau.graph.program import Stretch, program_of
 
-MODES = ("auto", "interpreter", "compiled")
+MODES = ("auto", "interpreter", "compiled", "both")
 ENTRIES_KEPT = 1024
 TRIALS = 4
 """How often a freshly compiled program is timed before it is judged."""
@@ -166,7 +166,7 @@ _builder: ThreadPoolExecutor | None = None
 
 
 def get_tier() -> str:
-    """The tier in force: ``"auto"``, ``"interpreter"`` or ``"compiled"``."""
+    """The tier in force, as :func:`set_tier` takes it."""
     return _mode
 
 
@@ -175,7 +175,8 @@ def set_tier(mode: str) -> None:
 
     Args:
         mode: ``"interpreter"``: everything in NumPy.  ``"compiled"``: everything in XLA, compiled when
-            first met.  ``"auto"``: measured choice.
+            first met.  ``"auto"``: measured choice.  ``"both"``: for debugging, each operation on both;
+            raises :class:`~flambeau.engine.compare.TiersDisagree` at the first that disagrees.
 
     Raises:
         ValueError: for any other word.
@@ -224,6 +225,10 @@ def execute(entry: Entry, values: list[Any], donated: tuple[bool, ...]) -> list[
         return _run_measured(entry, values, donated)
     if _mode == "interpreter":
         return entry.interpret(values, donated)
+    if _mode == "both":
+        from flambeau.engine import compare
+
+        return compare.run(entry.program, values)
     if entry.compiled is None:
         entry.compiled = _build(entry, donated, dict(entry.constants))
     counters.runs_compiled += 1

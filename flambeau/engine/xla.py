@@ -153,3 +153,12 @@ def _donatable(program: Program, donated: tuple[bool, ...]) -> set[int]:
             room[aval.shape, aval.dtype] -= 1
             usable.add(i)
     return usable
+
+
+def run_step(call: Any, values: list[Any]) -> list[Any]:
+    """One operation by itself, for the debug mode."""
+    with jax.enable_x64(True):
+        kernel = prepared(call, call.op.lax, jnp)
+        given = [jnp.asarray(v) if isinstance(v, np.ndarray | np.generic) else v for v in values]
+        results = jax.jit(kernel)(*given)
+    return list(results) if isinstance(results, tuple | list) else [results]

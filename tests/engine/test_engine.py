@@ -148,7 +148,7 @@ def test_unread_running_total_holds_memory_steady():
     assert torch.isfinite(total).item()
 
 
-@pytest.mark.parametrize("tier", engine.tiers.MODES if hasattr(engine, "tiers") else tiers.MODES)
+@pytest.mark.parametrize("tier", ("auto", "interpreter", "compiled"))
 def test_an_error_in_a_kernel_reaches_who_asks_and_nobody_else(tier):
     engine.set_tier(tier)
     good = torch.ones(2) + 1
@@ -160,7 +160,7 @@ def test_an_error_in_a_kernel_reaches_who_asks_and_nobody_else(tier):
 
 
 def test_setting_an_unknown_tier_raises():
-    with pytest.raises(ValueError, match="the tier must be one of auto, interpreter, compiled, got 'fast'"):
+    with pytest.raises(ValueError, match="the tier must be one of auto, interpreter, compiled, both, got 'fast'"):
         engine.set_tier("fast")
 
 
@@ -170,3 +170,28 @@ def test_import_needs_no_jax():
 
     code = "import sys, flambeau; assert 'jax' not in sys.modules and 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_debug_mode_names_the_operation_that_disagrees(monkeypatch):
+    from flambeau.engine.compare import TiersDisagree
+    from flambeau.ops.operator import OPERATORS
+
+    engine.set_tier("both")
+    x = torch.ones(3)
+    assert (x * 2).exp().sum().item() == pytest.approx(3 * np.exp(2.0))
+    monkeypatch.setattr(OPERATORS["neg"], "lax", lambda xp, x: x)
+    with pytest.raises(TiersDisagree, match=r"neg: result 0 differs between the interpreter and XLA: neg\(float32\[3\]\)"):
+        (-x).tolist()
+
+
+def test_determinism_fixes_when_a_program_is_compiled():
+    engine.set_tier("auto")
+    torch.use_deterministic_algorithms(True)
+    try:
+        engine.reset_statistics()
+        for _ in range(5):
+            (torch.ones(7) * 3).sum().item()
+        assert counted("runs_interpreted") == 2
+        assert counted("runs_compiled") == 3
+    finally:
+        torch.use_deterministic_algorithms(False)
