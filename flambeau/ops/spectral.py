@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy
+
 from flambeau.dtypes import FLOATING, finfo, int32, int64
 from flambeau.graph.node import Aval
 from flambeau.ops.linalg import adjoint, batch_of, floating, identity, matrices, raise_where, square
@@ -474,7 +476,9 @@ def _pinv_kernel(xp: Any, A: Any, atol: Any, rtol: Any, *, hermitian: bool) -> A
     if A.size == 0:
         return xp.zeros((*A.shape[:-2], n, m), A.dtype)
     if hermitian:
-        values, vectors = xp.linalg.eigh(A)
+        # JAX would average the triangles, of which only the lower is to be read.
+        options = {} if xp is numpy else {"symmetrize_input": False}
+        values, vectors = xp.linalg.eigh(A, **options)
         sizes = xp.abs(values)
         back = _inverted(xp, values, sizes, _threshold(xp, sizes, atol, rtol))
         return ((vectors * back[..., None, :]) @ xp.conj(xp.swapaxes(vectors, -2, -1))).astype(A.dtype)
@@ -513,6 +517,7 @@ PINV = operator(
         case("linalg.pinv", T(3, 2, dtype="complex64")),
         case("pinverse", T(3, 3)),
         case("linalg.pinv", T(0, 3)),
+        case("linalg.pinv", T(3, 3), hermitian=True, grad=False),
     ],
 )
 
