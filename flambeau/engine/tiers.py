@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections import deque
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter
 from typing import Any, Protocol
@@ -23,8 +25,8 @@ from flambeau.graph.program import Stretch, program_of
 
 MODES = ("auto", "interpreter", "compiled", "both")
 ENTRIES_KEPT = 1024
-TRIALS = 4
-"""How often a freshly compiled program is timed before it is judged."""
+TRIALS = 8
+"""How often a freshly compiled program is timed before it is judged, against as many runs of the interpreter."""
 WORTHWHILE = 40e-6
 """Seconds: a program that the interpreter runs faster than this has little to gain."""
 PATIENCE = 0.5
@@ -78,20 +80,20 @@ class Entry:
         program: the work.
         constants: Python numbers among the leaves, by position, that were never seen to change.
         interpreted, compiled: its executables, as far as they are made.
-        runs, spent, best: of the interpreter, in all and the fastest, in seconds.
+        runs, spent, recent: of the interpreter, in all and the last few, in seconds.
         trials: seconds of the compiled form's first runs.
         chosen: the executable that keeps the key, once judged.
         urgent: whether somebody asked for compilation: then it is not waited for a second run.
     """
 
     __slots__ = (
-        "best",
         "chosen",
         "compiled",
         "constants",
         "interpreted",
         "job",
         "program",
+        "recent",
         "runs",
         "spent",
         "trials",
@@ -109,7 +111,7 @@ class Entry:
         self.job: Future[Executable] | None = None
         self.runs = 0
         self.spent = 0.0
-        self.best = float("inf")
+        self.recent: deque[float] = deque(maxlen=TRIALS)
         self.trials: list[float] = []
         self.urgent = any(step.call.op.urgent for step in self.program.steps)
 
@@ -132,15 +134,14 @@ class Entry:
         seconds = perf_counter() - started
         self.runs += 1
         self.spent += seconds
-        if seconds < self.best:
-            self.best = seconds
+        self.recent.append(seconds)
         counters.runs_interpreted += 1
         return results
 
     def promises_gain(self) -> bool:
         if self.urgent:
             return True
-        if self.runs < 2 or self.best < WORTHWHILE:
+        if self.runs < 2 or min(self.recent) < WORTHWHILE:
             return False
         return self.spent > PATIENCE * cost.expected(len(self.program.steps))
 
@@ -153,8 +154,14 @@ class Entry:
         self.trials.append(perf_counter() - started)
         counters.runs_compiled += 1
         if len(self.trials) >= TRIALS:
-            self.chosen = self.compiled if min(self.trials) < self.best else self.interpreted
+            self.chosen = self.compiled if _typical(self.trials) < _typical(self.recent) else self.interpreted
         return results
+
+
+def _typical(seconds: Iterable[float]) -> float:
+    """A lower quartile: what a run costs when nothing else gets in its way, but not by luck."""
+    ordered = sorted(seconds)
+    return ordered[len(ordered) // 4]
 
 
 entries: dict[tuple[Any, ...], Entry] = {}

@@ -205,7 +205,7 @@ def _restored(node: Node | None, edge: Any) -> Tensor | None:
     if node is None or node is NONE:
         return None
     tensor = wrap(node)
-    if edge is not None:
+    if edge is not None and node.aval.dtype.category >= FLOATING:
         source, tensor._output_nr = edge
         tensor._rg = True
         if isinstance(source, Tensor):

@@ -23,7 +23,7 @@ def write_out(name: str, results: Any, out: Any) -> Any:
     for result, target in zip(results, out, strict=True):
         _write_one(name, result, target)
     # Named results stay named.
-    return type(results)(*out) if hasattr(results, "_fields") else tuple(out)
+    return type(results)(tuple(out)) if type(results) not in (tuple, list) else tuple(out)
 
 
 def _write_one(name: str, result: Tensor, out: Tensor) -> None:
