@@ -14,6 +14,9 @@ from typing import Any
 
 from flambeau.ops.conv_kernels import Ints, Pads
 
+FUSED = 9
+"""Places of a kernel that XLA may merge into one loop; with many more it takes very long to compile."""
+
 
 class Steps:
     """The static parameters of a convolution, with the extents of its input and output."""
@@ -112,7 +115,9 @@ def _put_back(jnp: Any, parts: Iterator[Any], steps: Steps, dtype: Any) -> Any:
 
     zero = jnp.zeros((), dtype)
     total = None
-    for place, part in zip(product(*map(range, steps.kernel)), parts, strict=True):
+    for count, (place, part) in enumerate(zip(product(*map(range, steps.kernel)), parts, strict=True)):
+        if count and count % FUSED == 0:
+            total = lax.optimization_barrier(total)
         config = [(0, 0, 0), (0, 0, 0)]
         rows = zip(place, steps.dilation, steps.padding, steps.stride, steps.out, steps.size, strict=True)
         for k, d, (lo, _), s, o, n in rows:

@@ -23,6 +23,9 @@ from flambeau.ops.pool_windows import (
 from flambeau.ops.samples import T, case
 from flambeau.tensor.tensor import Tensor
 
+FUSED = 9
+"""Places of a window that XLA may merge into one loop."""
+
 # ---------------------------------------------------------------- the maximum
 
 
@@ -142,7 +145,10 @@ def _max_input_lax(jnp: Any, grad: Any, x: Any, y: Any, *, windows: Windows) -> 
     places = list(product(*map(range, windows.kernel)))
 
     def spread(result: Any, order: Any, free: Any, is_hit: Any) -> Any:
-        for place in order:
+        for count, place in enumerate(order):
+            if count and count % FUSED == 0:
+                # Each place needs what the one before left: fused in one piece, they would be computed over and over.
+                result, free = lax.optimization_barrier((result, free))
             starts = [0] * lead + [k * d for k, d in zip(place, windows.dilation, strict=True)]
             steps = [1] * lead + list(windows.stride)
             stops = [b + (n - 1) * s + 1 for b, n, s in zip(starts, y.shape, steps, strict=True)]
