@@ -65,7 +65,8 @@ def _written_out_derivative(
 
     # Aliases, so that one tensor given twice still has a gradient for each place.
     aliases = [t.view(t.shape) if need else t for t, need in zip(inputs, needs, strict=True)]
-    out, _ = written_out(*aliases, scale, is_causal, p)
+    q, k, v, mask, key = aliases
+    out, _ = written_out(q, k, v, mask, key, scale, is_causal, p)
     wanted = [alias for alias, need in zip(aliases, needs, strict=True) if need]
     found = iter(grad(out, wanted, grad_out, create_graph=True, allow_unused=True))
     return [next(found) if need else None for need in needs]
@@ -243,10 +244,10 @@ def scaled_dot_product_attention(
             lead[-1] = 1
         batch = list(broadcast_shapes(tuple(batch), tuple(lead)))
     if attn_mask is not None:
-        if attn_mask.dtype is not dtypes.bool_ and attn_mask.dtype is not query.dtype:
-            attn_mask = attn_mask.to(query.dtype)
         if attn_mask.ndim > 2:
             batch = list(broadcast_shapes(tuple(batch), tuple(attn_mask.shape[:-2])))
+        if attn_mask.dtype is not dtypes.bool_ and attn_mask.dtype is not query.dtype:
+            attn_mask = attn_mask.to(query.dtype)
     if tuple(batch) != tuple(query.shape[:-2]):
         query = query.expand(*batch, *query.shape[-2:])
     if scale is None:

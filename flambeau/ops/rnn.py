@@ -130,7 +130,9 @@ def _written_out_derivative(
 
     # Aliases, so that one tensor given twice still has a gradient for each place.
     aliases = [t if not need else t.view(t.shape) for t, need in zip(inputs, needs, strict=True)]
-    outputs = written_out(*aliases, kind, reverse, batch_sizes)
+    x, h0, c0, *weights = aliases
+    w_ih, w_hh, b_ih, b_hh, w_hr = weights
+    outputs = written_out(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, kind, reverse, batch_sizes)
     used = [(out, g) for out, g in zip(outputs, grads, strict=False) if out.requires_grad]
     wanted = [alias for alias, need in zip(aliases, needs, strict=True) if need]
     found = iter(grad([out for out, _ in used], wanted, [g for _, g in used], create_graph=True, allow_unused=True))
@@ -395,7 +397,7 @@ def _arguments(args: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
     names = ("data", "batch_sizes", "hx", *common) if packed else ("input", "hx", *common, "batch_first")
     if len(args) > len(names):
         raise TypeError(f"expected at most {len(names)} arguments {names}, got {len(args)}")
-    given = dict(zip(names, args, strict=False))
+    given: dict[str, Any] = dict(zip(names, args, strict=False))
     given.update(named)
     missing = [name for name in names if name not in given]
     unknown = [name for name in given if name not in names]
@@ -416,7 +418,7 @@ def _called(kind: str, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Te
         hx = (hx, None)
     elif len(hx) != 2:
         raise RuntimeError("lstm expects two hidden states")
-    return run(kind, given.pop("input"), given.pop("batch_sizes"), tuple(hx), **given)
+    return run(kind, given.pop("input"), given.pop("batch_sizes"), (hx[0], hx[1]), **given)
 
 
 @public()

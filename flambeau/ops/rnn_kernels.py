@@ -160,7 +160,7 @@ def _lstm_forward(
     one = np.ones((), dtype)
     scratch = np.zeros((plan.batch, 4 * width), dtype)
     product = np.empty((plan.batch, width), dtype)
-    hidden = np.empty((plan.batch, width), dtype) if w_hr is not None else None
+    hidden: Any = np.empty((plan.batch, width), dtype) if w_hr is not None else None
     weight = w_hh.T
     known = h0 is not None
     count = -1
@@ -197,7 +197,7 @@ def _lstm_forward(
         else:
             m = hidden[:count]
             np.multiply(o, squashed, m)
-            np.dot(m, w_hr.T, h)
+            np.dot(m, w_hr.T, h)  # type: ignore[union-attr]
         c = c_new
     return y, reserve[4], reserve
 
@@ -359,8 +359,8 @@ def _lstm_backward(
     d_gates = _by_gate(d, 4)
     one = np.ones((), dtype)
     product = np.empty((plan.batch, width), dtype)
-    through = None if w_hr is None else np.empty((plan.rows, dh.shape[1]), dtype)
-    hidden = None if w_hr is None else np.empty((plan.batch, width), dtype)
+    through: Any = None if w_hr is None else np.empty((plan.rows, dh.shape[1]), dtype)
+    hidden: Any = None if w_hr is None else np.empty((plan.batch, width), dtype)
     first = plan.spans[0]
     for start, end, spans in plan.blocks(width):
         i, _, o, g = reserve[:4, start:end]
@@ -389,7 +389,7 @@ def _lstm_backward(
             if through is not None:
                 through[low:high] = dh_now
                 dm = hidden[:count]
-                np.dot(dh_now, w_hr, dm)
+                np.dot(dh_now, w_hr, dm)  # type: ignore[arg-type]
             a = factors[:, low - start : high - start]
             gates = d_gates[:, low:high]
             np.multiply(dm, into_cell[low - start : high - start], t)

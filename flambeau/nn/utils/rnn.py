@@ -61,7 +61,7 @@ class PackedSequence(PackedSequence_):
                 "They should be instantiated by functions like pack_sequence and pack_padded_sequences in "
                 "nn.utils.rnn. https://pytorch.org/docs/stable/nn.html#torch.nn.utils.rnn.pack_sequence"
             )
-        return super().__new__(cls, data, batch_sizes, sorted_indices, unsorted_indices)
+        return super().__new__(cls, data, batch_sizes, sorted_indices, unsorted_indices)  # type: ignore[arg-type]
 
     def _with(self, data: Tensor, move: Callable[[Tensor], Tensor]) -> PackedSequence:
         indices = [None if t is None else move(t) for t in (self.sorted_indices, self.unsorted_indices)]
@@ -146,8 +146,7 @@ def _lengths_of(lengths: Any) -> np.ndarray:
         return np.asarray([int(n) for n in lengths], dtype=np.int64)
     if lengths.ndim != 1 or lengths.device.type != "cpu":
         raise RuntimeError(
-            f"'lengths' argument should be a 1D CPU int64 tensor, but got {lengths.ndim}D {lengths.device} "
-            "Long tensor"
+            f"'lengths' argument should be a 1D CPU int64 tensor, but got {lengths.ndim}D {lengths.device} Long tensor"
         )
     return lengths._array().astype(np.int64)
 
