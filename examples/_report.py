@@ -42,8 +42,7 @@ class Stopwatch:
         """One line: examples, seconds, examples per second, and the programs run on each tier."""
         seconds = time.perf_counter() - self.started
         tiers = ", ".join(
-            f"{count - self.before[tier]:,} on the {tier} tier"
-            for tier, count in _programs_run().items()
+            f"{count - self.before[tier]:,} on the {tier} tier" for tier, count in _programs_run().items()
         )
         return (
             f"{self.examples:,} examples in {seconds:.1f} s: {self.examples / seconds:,.0f} "

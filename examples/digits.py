@@ -87,9 +87,7 @@ def picture(losses: list[float], images, labels, predicted) -> Figure:
     order = np.argsort(labels == predicted, kind="stable")
     for axes, i in zip(right.subplots(4, 8).flat, order, strict=False):
         axes.imshow(images[i, 0], cmap="gray")
-        axes.set_title(
-            str(predicted[i]), color="green" if labels[i] == predicted[i] else "red", fontsize=10
-        )
+        axes.set_title(str(predicted[i]), color="green" if labels[i] == predicted[i] else "red", fontsize=10)
         axes.axis("off")
     return figure
 

@@ -158,19 +158,14 @@ def test_words():
     raw = torch.randint(0, 2**16, (3,)).numpy()
     np.testing.assert_array_equal(generator.random_words(3) % 2**16, raw)
     assert generator.random_word() % 1000 == int(torch.randint(0, 1000, ()))
-    assert generator.random_double_word() % 2**63 == int(
-        torch.empty((), dtype=torch.int64).random_()
-    )
+    assert generator.random_double_word() % 2**63 == int(torch.empty((), dtype=torch.int64).random_())
     assert_in_step(generator)
 
 
 def test_threads_share_the_words_without_loss():
     generator = CPUGenerator(0)
     parts = []
-    threads = [
-        threading.Thread(target=lambda: parts.append(generator.random_words(1000)))
-        for _ in range(8)
-    ]
+    threads = [threading.Thread(target=lambda: parts.append(generator.random_words(1000))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -243,9 +238,7 @@ def test_complex(torch_type, size):
     actual = generator.uniform(size, dtype)
     np.testing.assert_array_equal(actual, torch.rand(size, dtype=torch_type).numpy())
     actual = generator.normal(size, dtype)
-    np.testing.assert_allclose(
-        actual, torch.randn(size, dtype=torch_type).numpy(), rtol=0 if LIBM else 1e-15
-    )
+    np.testing.assert_allclose(actual, torch.randn(size, dtype=torch_type).numpy(), rtol=0 if LIBM else 1e-15)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -333,9 +326,7 @@ def test_random_over_all_64_bits():
 
 @pytest.mark.filterwarnings("ignore:.*Due to precision limitations")
 @pytest.mark.parametrize(("torch_type", "dtype"), FLOAT_PAIRS)
-@pytest.mark.parametrize(
-    ("low", "high"), [(0, 65504), (-4099, 4099), (-60001, 3), (2049, 6003), (-257, 513)]
-)
+@pytest.mark.parametrize(("low", "high"), [(0, 65504), (-4099, 4099), (-60001, 3), (2049, 6003), (-257, 513)])
 def test_integers_between_ends_that_a_float_type_lacks(torch_type, dtype, low, high):
     generator = both(6)
     expected = torch.empty(1000, dtype=torch_type).random_(low, high)
@@ -393,9 +384,7 @@ def test_bernoulli_of_a_number(p):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize(
-    ("torch_type", "dtype"), [*FLOAT_PAIRS, (torch.int32, np.int32), (torch.int64, np.int64)]
-)
+@pytest.mark.parametrize(("torch_type", "dtype"), [*FLOAT_PAIRS, (torch.int32, np.int32), (torch.int64, np.int64)])
 @pytest.mark.parametrize("p", [0.01, 0.5, 0.99])
 def test_geometric(seed, torch_type, dtype, p):
     generator = both(seed)

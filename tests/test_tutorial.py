@@ -46,9 +46,7 @@ def same(ours: Any, theirs: Any, tolerance=TOLERANCE, where: str = "result") -> 
         assert str(ours.dtype).split(".")[-1] == str(theirs.dtype).split(".")[-1], where
         assert ours.requires_grad == theirs.requires_grad, where
         rtol, atol = tolerance.get(str(theirs.dtype).split(".")[-1], (0, 0))
-        np.testing.assert_allclose(
-            ours.detach().numpy(), theirs.detach().numpy(), rtol=rtol, atol=atol, err_msg=where
-        )
+        np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), rtol=rtol, atol=atol, err_msg=where)
     elif isinstance(theirs, dict):
         assert list(ours) == list(theirs), where
         for key in theirs:
@@ -413,9 +411,7 @@ def test_bert_shaped_encoder():
                 layer = torch.nn.TransformerEncoderLayer(
                     width, heads, 4 * width, 0.0, activation="gelu", batch_first=True
                 )
-                self.encoder = torch.nn.TransformerEncoder(
-                    layer, layers, enable_nested_tensor=False
-                )
+                self.encoder = torch.nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
                 self.pooler = torch.nn.Linear(width, width)
 
             def forward(self, tokens, segments):

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from flambeau import dtypes
 from flambeau.autograd.grad_mode import mode
 from flambeau.autograd.node import GradNode, edge_of
 from flambeau.graph.node import Aval
@@ -84,10 +83,14 @@ def grad(
         from flambeau.func import vmap
 
         return vmap(
-            lambda factor: grad(outputs, inputs, factor, True, create_graph, True, allow_unused, False, materialize_grads)
+            lambda factor: grad(
+                outputs, inputs, factor, True, create_graph, True, allow_unused, False, materialize_grads
+            )
         )(grad_outputs)
     if materialize_grads and allow_unused is False:
-        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
+        raise ValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
+        )
     roots = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
     wanted = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     for i, tensor in enumerate(wanted):
@@ -97,7 +100,9 @@ def grad(
     retain = create_graph if retain_graph is None else retain_graph
     found = _run(roots, factors, retain, create_graph, wanted)
     if materialize_grads:
-        return tuple(tensor.new_zeros(tensor.shape) if g is None else g for tensor, g in zip(wanted, found, strict=True))
+        return tuple(
+            tensor.new_zeros(tensor.shape) if g is None else g for tensor, g in zip(wanted, found, strict=True)
+        )
     if not allow_unused and None in (unused := [None if g is None else 0 for g in found]):
         raise RuntimeError(
             f"The differentiated Tensor at index {unused.index(None)} appears to not have been used in the graph. "
@@ -124,9 +129,7 @@ def _factors(roots: tuple[Tensor, ...], given: Any, create_graph: bool) -> list[
                     "by .sum() or .mean(), or pass gradient=)"
                 )
             if aval.dtype.is_complex:
-                raise RuntimeError(
-                    f"grad can be implicitly created only for real scalar outputs but got {root.dtype}"
-                )
+                raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {root.dtype}")
             factor = root.detach().new_ones(aval.shape)
         elif tuple(factor.shape) != aval.shape:
             raise RuntimeError(

@@ -32,7 +32,9 @@ class FunctionCtx:
         """Keeps inputs or outputs for the backward pass."""
         for tensor in tensors:
             if tensor is not None and not isinstance(tensor, Tensor):
-                raise TypeError(f"save_for_backward can only save variables, but argument 0 is of type {type(tensor).__name__}")
+                raise TypeError(
+                    f"save_for_backward can only save variables, but argument 0 is of type {type(tensor).__name__}"
+                )
         self._to_save = tensors
 
     save_for_forward = save_for_backward
@@ -119,21 +121,24 @@ class FunctionNode(GradNode):
             from flambeau.ops.create import zeros
 
             grads = [
-                zeros(aval.shape, dtype=aval.dtype, device=aval.device) if g is None and aval.dtype.category >= dtypes.FLOATING else g
+                zeros(aval.shape, dtype=aval.dtype, device=aval.device)
+                if g is None and aval.dtype.category >= dtypes.FLOATING
+                else g
                 for g, aval in zip(grads, self._avals, strict=True)
             ]
         if self._function.vjp is not Function.vjp and self._function.backward is not Function.backward:
-            raise RuntimeError("Implementing both 'backward' and 'vjp' for a custom Function is not allowed. Choose one")
+            raise RuntimeError(
+                "Implementing both 'backward' and 'vjp' for a custom Function is not allowed. Choose one"
+            )
         method = self._function.vjp if self._function.vjp is not Function.vjp else self._function.backward
         found = method(self._ctx, *grads)
         found = found if isinstance(found, tuple) else (found,)
         count = len(self._ctx.needs_input_grad)
-        if len(found) > count and any(g is not None for g in found[count:]) or len(found) < count:
+        if (len(found) > count and any(g is not None for g in found[count:])) or len(found) < count:
             raise RuntimeError(
                 f"function {self.name()} returned an incorrect number of gradients (expected {count}, got {len(found)})"
             )
         return tuple(found[i] for i in self._places)
-
 
 
 class Function:
@@ -175,7 +180,9 @@ class Function:
 
     @staticmethod
     def jvp(ctx: Any, *grad_inputs: Any) -> Any:
-        raise NotImplementedError("You must implement the jvp function for custom autograd.Function to use it with forward mode AD.")
+        raise NotImplementedError(
+            "You must implement the jvp function for custom autograd.Function to use it with forward mode AD."
+        )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         raise RuntimeError(

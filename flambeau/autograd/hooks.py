@@ -17,7 +17,9 @@ class RemovableHandle:
 
     def __init__(self, hooks: Any, extra_dict: Any = None) -> None:
         self.hooks = hooks
-        self.extra = extra_dict if isinstance(extra_dict, list | tuple) else [extra_dict] if extra_dict is not None else []
+        self.extra = (
+            extra_dict if isinstance(extra_dict, list | tuple) else [extra_dict] if extra_dict is not None else []
+        )
         self.id = next(_ids)
         self.entry: Any = None
 

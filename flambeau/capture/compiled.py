@@ -142,7 +142,13 @@ def _difference(first: Any, second: Any) -> str:
     if first.plan.key != second.plan.key:
         return "the operations differ"
     for a, b in zip(first.plan.origins, second.plan.origins, strict=True):
-        if a is not b and isinstance(a, tuple) and isinstance(b, tuple) and a[0] == b[0] == "constant" and a[1] is not b[1]:
+        if (
+            a is not b
+            and isinstance(a, tuple)
+            and isinstance(b, tuple)
+            and a[0] == b[0] == "constant"
+            and a[1] is not b[1]
+        ):
             return (
                 f"it computes with a Python number or array of its own that changed from {a[1]!r} to {b[1]!r}; pass it as a "
                 "tensor argument"
@@ -228,7 +234,9 @@ class CapturedProgram:
     @property
     def bytes(self) -> int:
         outs = {step.slot: step.call.out for step in self._program.steps}
-        return sum(a.nbytes for a in self._program.leaf_avals if not a.weak) + sum(outs[s].nbytes for s in self._program.outputs)
+        return sum(a.nbytes for a in self._program.leaf_avals if not a.weak) + sum(
+            outs[s].nbytes for s in self._program.outputs
+        )
 
     @property
     def xla(self) -> str:
@@ -239,7 +247,9 @@ class CapturedProgram:
                 of its own: it is part of the program around it.
         """
         if isinstance(self._replay, Joint):
-            raise RuntimeError("this function's program becomes part of the one around it, and is not compiled by itself")
+            raise RuntimeError(
+                "this function's program becomes part of the one around it, and is not compiled by itself"
+            )
         entry = self._replay.entry
         tiers.finish(entry)
         return entry.compiled.text()

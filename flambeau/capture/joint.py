@@ -206,7 +206,9 @@ class CapturedBackward(GradNode):
 
     def backward(self, grads: list[Tensor | None]) -> Any:
         if mode.grad:
-            raise RuntimeError("torch.compile does not support double backward: the derivative of a compiled function is not recorded")
+            raise RuntimeError(
+                "torch.compile does not support double backward: the derivative of a compiled function is not recorded"
+            )
         if self._nodes is None:
             self.saved = None
             return super().backward(grads)

@@ -254,7 +254,6 @@ class Replay:
                 made[where] = self._returned(node, where)
         return _filled(self.plan.structure, made)
 
-
     def _returned(self, node: Node, place: int) -> Tensor:
         tensor = wrap(node)
         grad_fn = self.plan.spent.get(place)
@@ -272,4 +271,3 @@ def replay_of(plan: Plan, taken: Taken) -> Replay:
     replay = Replay(plan, entry, taken.stretch.donated, slots)
     replay._avals = [node.aval for node in taken.stretch.outputs]
     return replay
-

@@ -22,8 +22,7 @@ class Interpreted:
 
     def __init__(self, program: Program) -> None:
         self._steps = [
-            (prepared(step.call, step.call.op.numpy, np), step.inputs, step.slot, step.last)
-            for step in program.steps
+            (prepared(step.call, step.call.op.numpy, np), step.inputs, step.slot, step.last) for step in program.steps
         ]
         self._leaves = program.leaves
         self._outputs = program.outputs
@@ -57,4 +56,3 @@ def run_step(step_call: Any, values: list[Any]) -> Any:
     arrays = [v if v is None or isinstance(v, (*_HOST, tuple)) else np.asarray(v) for v in values]
     with np.errstate(all="ignore"):
         return kernel(*arrays)
-

@@ -51,9 +51,7 @@ def _rounded(function: Callable[..., Any], out: Any, xp: Any) -> Callable[..., A
         types = [aval.dtype.numpy for aval in out]
 
         def round_all(*arrays: Any) -> Any:
-            return tuple(
-                xp.asarray(result).astype(t) for result, t in zip(function(*arrays), types, strict=True)
-            )
+            return tuple(xp.asarray(result).astype(t) for result, t in zip(function(*arrays), types, strict=True))
 
         return round_all
 
@@ -72,9 +70,7 @@ def _cast_one(function: Callable[..., Any], target: Any, xp: Any) -> Callable[..
 
 def _cast_all(function: Callable[..., Any], targets: list[Any], xp: Any) -> Callable[..., Any]:
     def run(*arrays: Any) -> Any:
-        return function(
-            *[a if t is None else converted(a, t, xp) for a, t in zip(arrays, targets, strict=True)]
-        )
+        return function(*[a if t is None else converted(a, t, xp) for a, t in zip(arrays, targets, strict=True)])
 
     return run
 

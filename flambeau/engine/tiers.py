@@ -102,9 +102,7 @@ class Entry:
 
     def __init__(self, stretch: Stretch) -> None:
         self.program = program_of(stretch)
-        self.constants: dict[int, Any] = {
-            i: node.value for i, node in enumerate(stretch.leaves) if node.aval.weak
-        }
+        self.constants: dict[int, Any] = {i: node.value for i, node in enumerate(stretch.leaves) if node.aval.weak}
         self.interpreted: Interpreted | None = None
         self.compiled: Executable | None = None
         self.chosen: Executable | None = None

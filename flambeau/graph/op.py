@@ -114,7 +114,9 @@ class Op:
         common = dtypes.result_dtype(aval for aval in inputs if aval is not None)
         if self.promote == "float" and common.category < dtypes.FLOATING:
             common = dtypes.get_default_dtype()
-        checked = tuple(aval and (aval.of(dtype=common) if aval.dtype is not common or aval.weak else aval) for aval in inputs)
+        checked = tuple(
+            aval and (aval.of(dtype=common) if aval.dtype is not common or aval.weak else aval) for aval in inputs
+        )
         casts = tuple(
             common if aval is not None and (aval.weak or aval.dtype is not common) else None for aval in inputs
         )

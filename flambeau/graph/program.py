@@ -90,7 +90,12 @@ class Stretch:
     __slots__ = ("donated", "key", "leaves", "nodes", "outputs")
 
     def __init__(
-        self, key: tuple[Any, ...], nodes: list[Node], leaves: list[Node], outputs: list[Node], donated: tuple[bool, ...]
+        self,
+        key: tuple[Any, ...],
+        nodes: list[Node],
+        leaves: list[Node],
+        outputs: list[Node],
+        donated: tuple[bool, ...],
     ) -> None:
         self.key = key
         self.nodes = nodes

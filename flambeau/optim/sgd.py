@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from flambeau.ops.samples import case
 from flambeau.optim.optimizer import Optimizer, updatable
 from flambeau.optim.update import Update
-from flambeau.ops.samples import case
 from flambeau.tensor.tensor import Tensor, wrap
 
 

@@ -207,9 +207,7 @@ def _iter(self: Tensor) -> Any:
 def _contains(self: Tensor, element: Any) -> bool:
     if isinstance(element, Tensor | int | float | complex | bool):
         return bool((element == self).any().item())
-    raise RuntimeError(
-        f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}."
-    )
+    raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
 
 
 def size(self: Tensor, dim: int | None = None) -> Any:

@@ -225,9 +225,7 @@ def _shortened(array: np.ndarray, edgeitems: int) -> tuple[np.ndarray, list[bool
     return array[np.ix_(*kept)], cut
 
 
-def _layout_row(
-    row: list[Any], number: _NumberFormat | _ComplexFormat, is_cut: bool, indent: int
-) -> str:
+def _layout_row(row: list[Any], number: _NumberFormat | _ComplexFormat, is_cut: bool, indent: int) -> str:
     """The innermost dimension: elements side by side, wrapped at the line width."""
     cells = [number.padded(value) for value in row]
     if is_cut:
@@ -238,9 +236,7 @@ def _layout_row(
     return "[" + (",\n" + " " * (indent + 1)).join(lines) + "]"
 
 
-def _layout(
-    nested: Any, number: _NumberFormat | _ComplexFormat, cut: list[bool], indent: int
-) -> str:
+def _layout(nested: Any, number: _NumberFormat | _ComplexFormat, cut: list[bool], indent: int) -> str:
     """Brackets around nested lists. The deeper the block, the more blank lines around it."""
     if not cut:
         return number.padded(nested)

@@ -180,7 +180,9 @@ def test_the_debug_mode_names_the_operation_that_disagrees(monkeypatch):
     x = torch.ones(3)
     assert (x * 2).exp().sum().item() == pytest.approx(3 * np.exp(2.0))
     monkeypatch.setattr(OPERATORS["neg"], "lax", lambda xp, x: x)
-    with pytest.raises(TiersDisagree, match=r"neg: result 0 differs between the interpreter and XLA: neg\(float32\[3\]\)"):
+    with pytest.raises(
+        TiersDisagree, match=r"neg: result 0 differs between the interpreter and XLA: neg\(float32\[3\]\)"
+    ):
         (-x).tolist()
 
 

@@ -72,7 +72,9 @@ class Maker:
         else:
             array = self.random.uniform(spec.low, spec.high, spec.shape)
         if self.wide:
-            kind = {"float32": "float64", "float16": "float64", "bfloat16": "float64", "complex64": "complex128"}.get(kind, kind)
+            kind = {"float32": "float64", "float16": "float64", "bfloat16": "float64", "complex64": "complex128"}.get(
+                kind, kind
+            )
         made = self.library.tensor(np.asarray(array), dtype=getattr(self.library, kind))
         if kind.startswith(("float", "bfloat", "complex")):
             made.requires_grad_(True)

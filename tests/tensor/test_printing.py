@@ -142,9 +142,7 @@ REAL_CASES = [
 
 
 @needs_torch
-@pytest.mark.parametrize(
-    ("values", "dtype"), [case[1:] for case in REAL_CASES], ids=[case[0] for case in REAL_CASES]
-)
+@pytest.mark.parametrize(("values", "dtype"), [case[1:] for case in REAL_CASES], ids=[case[0] for case in REAL_CASES])
 def test_floats(values, dtype):
     tensor = torch.tensor(values, dtype=torch.float64).to(getattr(torch, dtype))
     assert ours(tensor) == repr(tensor)
@@ -186,9 +184,7 @@ def test_integers(dtype, shape):
 
 
 @needs_torch
-@pytest.mark.parametrize(
-    "values", [True, False, [True], [False], [True, False], [[True] * 30, [False] * 30], []]
-)
+@pytest.mark.parametrize("values", [True, False, [True], [False], [True, False], [[True] * 30, [False] * 30], []])
 def test_booleans(values):
     tensor = torch.tensor(values, dtype=torch.bool)
     assert ours(tensor) == repr(tensor)
@@ -223,9 +219,7 @@ def test_complex(dtype, values):
 
 @needs_torch
 @pytest.mark.parametrize("default", ["float16", "bfloat16", "float32", "float64"])
-@pytest.mark.parametrize(
-    "dtype", ["bool", "uint8", "int32", "int64", *FLOATS, "complex64", "complex128"]
-)
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "int64", *FLOATS, "complex64", "complex128"])
 def test_dtype_is_shown_unless_implied(default, dtype):
     torch.set_default_dtype(getattr(torch, default))
     try:
@@ -398,9 +392,7 @@ def test_random_tensors(data):
     generator = np.random.default_rng(seed)
     with np.errstate(all="ignore"):
         scale = 10.0 ** (exponent if data.draw(st.booleans()) else exponent // 50)
-        array = (
-            generator.normal(size=shape) * scale * 10 ** generator.uniform(-spread, spread, shape)
-        )
+        array = generator.normal(size=shape) * scale * 10 ** generator.uniform(-spread, spread, shape)
         if data.draw(st.booleans()):
             array = np.round(array)
         array = np.asarray(array)

@@ -1,10 +1,24 @@
 """Helpers around modules."""
 
-from flambeau.nn.utils import clip_grad, convert_parameters, fusion, init, memory_format, parametrizations
-from flambeau.nn.utils import parametrize, prune, rnn, stateless
+from flambeau.nn.utils import (
+    clip_grad,
+    convert_parameters,
+    fusion,
+    init,
+    memory_format,
+    parametrizations,
+    parametrize,
+    prune,
+    rnn,
+    stateless,
+)
 from flambeau.nn.utils.clip_grad import (
     _clip_grads_with_norm_ as clip_grads_with_norm_,
+)
+from flambeau.nn.utils.clip_grad import (
     _get_total_norm as get_total_norm,
+)
+from flambeau.nn.utils.clip_grad import (
     clip_grad_norm,
     clip_grad_norm_,
     clip_grad_value_,
