@@ -15,13 +15,15 @@ import os
 import warnings
 from collections import deque
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flambeau.engine.interpreter import Interpreted
 from flambeau.engine.statistics import counters
 from flambeau.graph.program import Stretch, program_of
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 MODES = ("auto", "interpreter", "compiled", "both")
 ENTRIES_KEPT = 1024
@@ -321,6 +323,8 @@ _installed: bool | None = None
 def _background() -> ThreadPoolExecutor:
     global _builder
     if _builder is None:
+        from concurrent.futures import ThreadPoolExecutor
+
         _builder = ThreadPoolExecutor(1, "flambeau-xla")
     return _builder
 
