@@ -15,6 +15,7 @@ import pytest
 import torch as oracle
 
 import flambeau
+import flambeau.optim._examples
 from flambeau import engine
 from flambeau.ops.operator import OPERATORS
 from flambeau.ops.samples import T, case
