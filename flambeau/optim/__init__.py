@@ -1,8 +1,35 @@
 """Optimizers, one per file."""
 
+from flambeau.optim.adadelta import Adadelta
+from flambeau.optim.adafactor import Adafactor
+from flambeau.optim.adagrad import Adagrad
 from flambeau.optim.adam import Adam
+from flambeau.optim.adamax import Adamax
 from flambeau.optim.adamw import AdamW
+from flambeau.optim.asgd import ASGD
+from flambeau.optim.muon import Muon
+from flambeau.optim.nadam import NAdam
 from flambeau.optim.optimizer import Optimizer
+from flambeau.optim.radam import RAdam
+from flambeau.optim.rmsprop import RMSprop
+from flambeau.optim.rprop import Rprop
 from flambeau.optim.sgd import SGD
+from flambeau.optim.sparse_adam import SparseAdam
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer"]
+__all__ = [
+    "ASGD",
+    "SGD",
+    "Adadelta",
+    "Adafactor",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Muon",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "SparseAdam",
+]

@@ -30,3 +30,67 @@ def adam() -> list[Tensor]:
     from flambeau.optim.adam import Adam
 
     return run(Adam, amsgrad=True, weight_decay=0.1)
+
+
+def adamax() -> list[Tensor]:
+    from flambeau.optim.adamax import Adamax
+
+    return run(Adamax, weight_decay=0.1)
+
+
+def nadam() -> list[Tensor]:
+    from flambeau.optim.nadam import NAdam
+
+    return run(NAdam, weight_decay=0.1, decoupled_weight_decay=True)
+
+
+def radam() -> list[Tensor]:
+    from flambeau.optim.radam import RAdam
+
+    return run(RAdam, weight_decay=0.1)
+
+
+def adagrad() -> list[Tensor]:
+    from flambeau.optim.adagrad import Adagrad
+
+    return run(Adagrad, lr_decay=0.1, initial_accumulator_value=0.5)
+
+
+def adadelta() -> list[Tensor]:
+    from flambeau.optim.adadelta import Adadelta
+
+    return run(Adadelta, weight_decay=0.1)
+
+
+def rmsprop() -> list[Tensor]:
+    from flambeau.optim.rmsprop import RMSprop
+
+    return run(RMSprop, momentum=0.9, centered=True)
+
+
+def rprop() -> list[Tensor]:
+    from flambeau.optim.rprop import Rprop
+
+    return run(Rprop, maximize=True)
+
+
+def asgd() -> list[Tensor]:
+    from flambeau.optim.asgd import ASGD
+
+    return run(ASGD, t0=1, weight_decay=0.1)
+
+
+def adafactor() -> list[Tensor]:
+    from flambeau.optim.adafactor import Adafactor
+
+    return run(Adafactor, weight_decay=0.1)
+
+
+def muon() -> list[Tensor]:
+    from flambeau.optim.muon import Muon
+
+    params = [ones(2, 3, requires_grad=True)]
+    optimizer = Muon(params)
+    (params[0] * params[0]).sum().backward()
+    optimizer.step()
+    return [p.detach() for p in params]

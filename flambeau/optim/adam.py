@@ -20,7 +20,7 @@ def _rule(xp: Any, param: Any, grad: Any, states: Any, numbers: Any, flags: Any)
     elif decays:
         grad = grad + weight_decay * param
     mean = states[0] + (1 - beta1) * (grad - states[0])
-    square = beta2 * states[1] + (1 - beta2) * (grad * xp.conj(grad))
+    square = beta2 * states[1] + (1 - beta2) * (grad * grad)
     if amsgrad:
         spread = xp.maximum(states[2], square)
         states = (mean, square, spread)

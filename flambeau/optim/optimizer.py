@@ -303,8 +303,12 @@ def _like_param(param: Tensor, value: Any, name: str) -> Any:
     if isinstance(value, Tensor):
         if name == "step":
             return value.detach().clone()
-        wanted = param.dtype if param.dtype.category >= dtypes.FLOATING else value.dtype
+        wanted = param.dtype if param.dtype.category == dtypes.FLOATING else value.dtype
         return value.detach().to(dtype=wanted, device=param.device).clone()
+    if isinstance(value, dict):
+        return {key: _like_param(param, item, key) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)([_like_param(param, item, name) for item in value])
     return deepcopy(value)
 
 
@@ -319,12 +323,18 @@ def updatable(group: dict[str, Any], name: str) -> tuple[list[Tensor], list[Tens
 
 def moments_like(state: dict[str, Any], param: Tensor, names: Sequence[str]) -> None:
     """Makes sure that a parameter's state has its count of steps and these moments, zero at first."""
-    if "step" not in state:
-        state["step"] = counted(0.0)
+    if not isinstance(state.get("step"), Tensor):
+        state["step"] = counted(float(state.get("step", 0.0)))
     for name in names:
         if name not in state:
-            aval = param._node.aval
-            state[name] = wrap(leaf(np.zeros(aval.shape, aval.dtype.numpy), aval.dtype, aval.device))
+            state[name] = filled(param, 0)
+
+
+def filled(param: Tensor, value: complex, shape: Sequence[int] | None = None) -> Tensor:
+    """A state of a parameter's type, and of its shape unless another is given, full of one value."""
+    aval = param._node.aval
+    shape = tuple(aval.shape if shape is None else shape)
+    return wrap(leaf(np.full(shape, value, aval.dtype.numpy), aval.dtype, aval.device))
 
 
 def counted(number: float) -> Tensor:
@@ -332,16 +342,61 @@ def counted(number: float) -> Tensor:
     return wrap(leaf(np.asarray(number, np.float32), dtypes.float32))
 
 
-def by_step(state: Any, params: Iterable[Tensor], grads: Iterable[Tensor]) -> Iterator[tuple[list[Tensor], ...]]:
-    """Parameters that have taken equally many steps: these, their gradients, their counts."""
-    gathered: dict[float, tuple[list[Tensor], ...]] = {}
+def count_of(value: Any) -> float:
+    """What a count, or a number that may be given as a tensor, stands at."""
+    if not isinstance(value, Tensor):
+        return value
+    known = value._node.value if value._base is None else None
+    return value.item() if known is None else np.asarray(known).item()
+
+
+def recount(boxes: Iterable[Tensor], number: float) -> float:
+    """Sets counts of one type to a number; the number as it was rounded."""
+    node: Any = None
+    for box in boxes:
+        if node is None or node.aval.dtype is not box.dtype:
+            node = leaf(np.asarray(number, box.dtype.numpy), box.dtype)
+        box._node = node
+    return number if node is None else float(node.value)
+
+
+def by_step(
+    state: Any, params: Iterable[Tensor], grads: Iterable[Tensor], also: Sequence[str] = ()
+) -> Iterator[tuple[list[Tensor], ...]]:
+    """Parameters that have taken equally many steps: these, their gradients, their counts.
+
+    Args:
+        state: the optimizer's.
+        params, grads: one each per parameter.
+        also: names of other counts that must be equal too.
+    """
+    gathered: dict[tuple[float, ...], tuple[list[Tensor], ...]] = {}
     for p, g in zip(params, grads, strict=True):
-        count = state[p]["step"]
-        these, those, counts = gathered.setdefault(float(count._node.value), ([], [], []))
+        mine = state[p]
+        for name in ("step", *also):
+            if mine[name]._node.value is None:
+                recount([mine[name]], mine[name].item())
+        key = tuple([count_of(mine[name]) for name in ("step", *also)])
+        these, those, counts = gathered.setdefault(key, ([], [], []))
         these.append(p)
         those.append(g)
-        counts.append(count)
+        counts.append(mine["step"])
     yield from gathered.values()
+
+
+def check_lr(lr: Any) -> None:
+    """Raises unless it is one number that is not negative."""
+    if isinstance(lr, Tensor) and lr.numel() != 1:
+        raise ValueError("Tensor lr must be 1-element")
+    if not lr >= 0.0:
+        raise ValueError(f"Invalid learning rate: {lr}")
+
+
+def check_positive(**numbers: Any) -> None:
+    """Raises for a negative number, naming it."""
+    for name, value in numbers.items():
+        if not value >= 0.0:
+            raise ValueError(f"Invalid {name} value: {value}")
 
 
 def check_betas(betas: Sequence[Any]) -> None:

@@ -28,8 +28,8 @@ class Update:
     Args:
         name: the operator's name.
         rule: ``rule(xp, param, grad, states, numbers, flags) -> (param, states)`` on arrays, where
-            ``states`` is a tuple of arrays like the parameter, ``numbers`` the changing numbers and
-            ``flags`` the static choices.
+            ``states`` is a tuple of arrays, ``numbers`` the changing numbers and ``flags`` the static
+            choices.  Complex arrays arrive as real ones with a last dimension of two.
         samples: examples for the generic operator tests.
     """
 
@@ -119,10 +119,35 @@ def _kernel_of(rule: Callable[..., Any]) -> Callable[..., Any]:
         states: list[list[Any]] = [[] for _ in range(kinds)]
         for i in range(count):
             state = tuple(tensors[(2 + k) * count + i] for k in range(kinds))
-            param, state = rule(xp, tensors[i], tensors[count + i], state, given, flags)
+            param, state = _applied(rule, xp, tensors[i], tensors[count + i], state, given, flags)
             params.append(param)
             for kind, new in zip(states, state, strict=True):
                 kind.append(new)
         return (*params, *(new for kind in states for new in kind))
 
     return kernel
+
+
+def _applied(rule: Any, xp: Any, param: Any, grad: Any, state: Any, numbers: Any, flags: Any) -> Any:
+    """One parameter's update; a complex one is a pair of real ones to every rule."""
+    if param.dtype.kind != "c":
+        return rule(xp, param, grad, state, _like(numbers, param), flags)
+    pairs = [_pairs(xp, array) for array in (param, grad, *state)]
+    new, states = rule(xp, pairs[0], pairs[1], tuple(pairs[2:]), _like(numbers, pairs[0]), flags)
+    return _complex(new), tuple([_complex(array) for array in states])
+
+
+def _like(numbers: Any, param: Any) -> list[Any]:
+    """Numbers given as tensors, in the parameter's type, so that they do not promote it."""
+    return [x.astype(param.dtype).reshape(()) if hasattr(x, "dtype") else x for x in numbers]
+
+
+def _pairs(xp: Any, array: Any) -> Any:
+    return xp.stack([array.real, array.imag], axis=-1)
+
+
+def _complex(pairs: Any) -> Any:
+    return (pairs[..., 0] + 1j * pairs[..., 1]).astype(_COMPLEX[pairs.dtype.name])
+
+
+_COMPLEX = {"float32": np.complex64, "float64": np.complex128}
