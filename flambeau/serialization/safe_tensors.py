@@ -1,0 +1,93 @@
+"""Checkpoints in the safetensors format, by the package of that name."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from flambeau import devices, dtypes
+from flambeau.serialization.archive import replacing
+from flambeau.tensor.tensor import Tensor, from_array
+
+_NAMES = {
+    **{dtypes.float64: "float64", dtypes.float32: "float32", dtypes.float16: "float16", dtypes.bfloat16: "bfloat16"},
+    **{dtypes.float8_e4m3fn: "float8_e4m3fn", dtypes.float8_e5m2: "float8_e5m2"},
+    **{dtypes.int64: "int64", dtypes.int32: "int32", dtypes.int16: "int16", dtypes.int8: "int8"},
+    **{dtypes.uint64: "uint64", dtypes.uint32: "uint32", dtypes.uint16: "uint16", dtypes.uint8: "uint8"},
+    **{dtypes.bool_: "bool", dtypes.complex64: "complex64"},
+}
+_CODES = {
+    **{"F64": dtypes.float64, "F32": dtypes.float32, "F16": dtypes.float16, "BF16": dtypes.bfloat16},
+    **{"F8_E4M3": dtypes.float8_e4m3fn, "F8_E5M2": dtypes.float8_e5m2},
+    **{"I64": dtypes.int64, "I32": dtypes.int32, "I16": dtypes.int16, "I8": dtypes.int8},
+    **{"U64": dtypes.uint64, "U32": dtypes.uint32, "U16": dtypes.uint16, "U8": dtypes.uint8},
+    **{"BOOL": dtypes.bool_, "C64": dtypes.complex64},
+}
+
+
+def _package() -> Any:
+    try:
+        import safetensors
+    except ImportError as error:
+        raise ImportError("reading and writing safetensors files needs the package 'safetensors'") from error
+    return safetensors
+
+
+def save_safetensors(tensors: dict[str, Tensor], filename: Any, metadata: dict[str, str] | None = None) -> None:
+    """Writes tensors by name in the safetensors format, as atomically as ``save`` does.
+
+    Args:
+        tensors: the tensors; what they share is written once for each.
+        filename: the path.
+        metadata: text by name, kept in the file.
+
+    Raises:
+        ImportError: if the package safetensors is not installed.
+        ValueError: if the format has no such type.
+    """
+    package = _package()
+    described = {}
+    for name, tensor in tensors.items():
+        if tensor.dtype not in _NAMES:
+            raise ValueError(f"the safetensors format has no {tensor.dtype} (tensor {name!r})")
+        array = np.ascontiguousarray(tensor._array())
+        described[name] = {
+            "dtype": _NAMES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data": array.reshape(-1).view(np.uint8).tobytes(),
+        }
+    data = package.serialize(described, metadata=metadata)
+    with replacing(os.fsdecode(filename)) as file:
+        file.write(data)
+
+
+def load_safetensors(filename: Any, device: Any = "cpu") -> dict[str, Tensor]:
+    """The tensors of a safetensors file by name.
+
+    Args:
+        filename: the path.
+        device: where they go.
+
+    Raises:
+        ImportError: if the package safetensors is not installed.
+        RuntimeError: if the file is damaged.
+    """
+    package = _package()
+    with open(filename, "rb") as file:
+        data = file.read()
+    try:
+        entries = package.deserialize(data)
+    except Exception as error:
+        raise RuntimeError(f"the safetensors file {os.fsdecode(filename)!r} is damaged: {error}") from error
+    where = devices.resolve(device)
+    found = {}
+    for name, entry in entries:
+        dtype = _CODES.get(entry["dtype"])
+        if dtype is None:
+            raise RuntimeError(f"the tensor {name!r} has the type {entry['dtype']}, which flambeau does not have")
+        array = np.frombuffer(bytes(entry["data"]), np.uint8).view(dtype.numpy).reshape(entry["shape"])
+        tensor = from_array(array, dtype)
+        found[name] = tensor if where is devices.cpu else tensor.to(where)
+    return found
