@@ -11,6 +11,7 @@ from flambeau.optim.optimizer import (
     by_step,
     check_lr,
     check_positive,
+    check_ways,
     filled,
     moments_like,
     updatable,
@@ -88,10 +89,7 @@ class Adagrad(Optimizer):
             "fused": fused,
         }
         super().__init__(params, defaults)
-        if fused and differentiable:
-            raise RuntimeError("`fused` does not support `differentiable`")
-        if fused and foreach:
-            raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+        check_ways(fused, foreach, differentiable)
         for group in self.param_groups:
             for p in group["params"]:
                 self._begin(p)

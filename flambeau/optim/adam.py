@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau.ops.samples import case
-from flambeau.optim.optimizer import Optimizer, by_step, check_betas, moments_like, updatable
+from flambeau.optim.optimizer import (
+    Optimizer,
+    by_step,
+    check_betas,
+    check_lr,
+    check_positive,
+    check_ways,
+    count_of,
+    moments_like,
+    updatable,
+)
 from flambeau.optim.update import Update
 from flambeau.tensor.tensor import Tensor
 
@@ -74,15 +84,13 @@ class Adam(Optimizer):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
-        if isinstance(lr, Tensor) and lr.numel() != 1:
-            raise ValueError("Tensor lr must be 1-element")
-        if not lr >= 0.0:
-            raise ValueError(f"Invalid learning rate: {lr}")
-        if not eps >= 0.0:
-            raise ValueError(f"Invalid epsilon value: {eps}")
+        if isinstance(lr, Tensor) and foreach and not capturable:
+            raise ValueError("lr as a Tensor is not supported for capturable=False and foreach=True")
+        check_lr(lr)
+        check_positive(epsilon=eps)
         check_betas(betas)
-        if not weight_decay >= 0.0:
-            raise ValueError(f"Invalid weight_decay value: {weight_decay}")
+        check_positive(weight_decay=weight_decay)
+        betas = _plain_betas(betas, bool(foreach and not capturable))
         defaults = {
             "lr": lr,
             "betas": betas,
@@ -97,6 +105,7 @@ class Adam(Optimizer):
             "decoupled_weight_decay": decoupled_weight_decay,
         }
         super().__init__(params, defaults)
+        check_ways(fused, foreach, differentiable)
 
     def _update(self, group: dict[str, Any]) -> None:
         params, grads = updatable(group, type(self).__name__)
@@ -113,3 +122,18 @@ class Adam(Optimizer):
         for these, those, counts in by_step(self.state, params, grads):
             states = [[self.state[p][name] for p in these] for name in names]
             _ADAM(these, those, states, numbers, flags, counts)
+
+
+def _plain_betas(betas: Any, listed: bool) -> tuple[float, float]:
+    """Both coefficients as numbers; ``listed``: the way of computing that takes no tensors in PyTorch."""
+    kinds = [Tensor if isinstance(beta, Tensor) else float for beta in betas]
+    if kinds[0] is not kinds[1] or not all(isinstance(beta, kinds[0]) for beta in betas):
+        raise ValueError("betas must be either both floats or both Tensors")
+    for i, beta in enumerate(betas):
+        if not isinstance(beta, Tensor):
+            continue
+        if listed:
+            raise ValueError(f"betas[{i}] as a Tensor is not supported for capturable=False and foreach=True")
+        if beta.numel() != 1:
+            raise ValueError(f"Tensor betas[{i}] must be 1-element")
+    return count_of(betas[0]), count_of(betas[1])

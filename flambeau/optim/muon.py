@@ -66,7 +66,8 @@ class Muon(Optimizer):
         ns_coefficients: a, b and c.
         eps: the least norm to divide by.
         ns_steps: how many times X is improved.
-        adjust_lr_fn: ``"original"`` or None: ``r = √max(1, rows/columns)``; ``"match_rms_adamw"``: ``r = 0.2 √max(rows, columns)``.
+        adjust_lr_fn: ``"original"`` or None: ``r = √max(1, rows/columns)``; ``"match_rms_adamw"``:
+            ``r = 0.2 √max(rows, columns)``.
 
     Raises:
         ValueError: for a number out of range or a parameter that is no matrix.

@@ -101,6 +101,7 @@ class NAdam(Optimizer):
         names = ("exp_avg", "exp_avg_sq")
         for p in params:
             state = self.state[p]
+            moments_like(state, p, ())
             if not isinstance(state.get("mu_product"), Tensor):
                 state["mu_product"] = counted(float(state.get("mu_product", 1.0)))
             moments_like(state, p, names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
@@ -46,6 +47,8 @@ class Optimizer:
 
     A subclass gives ``_update(group)``, which records the update of one group.
     """
+
+    _repeats = False
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):
@@ -108,7 +111,11 @@ class Optimizer:
         mode.grad = False
         try:
             for group in self.param_groups:
-                self._update(group)
+                if self._repeats:
+                    for part in _without_repeats(group):
+                        self._update(part)
+                else:
+                    self._update(group)
         finally:
             mode.grad = before
         return loss
@@ -159,7 +166,18 @@ class Optimizer:
             param_group.setdefault(name, default)
         params = param_group["params"]
         if len(params) != len(set(params)):
-            raise ValueError("some parameters appear more than once in a parameter group")
+            self._repeats = True
+            warnings.warn(
+                "optimizer contains a parameter group with duplicate parameters: each of its appearances is updated "
+                "at every step; in future, this will cause an error",
+                stacklevel=3,
+            )
+        named = "param_names" in param_group
+        if any(("param_names" in group) is not named for group in self.param_groups):
+            raise ValueError(
+                "all optimizer param groups should be with/without names. cannot add param group "
+                f"{'with' if named else 'without'} names to the optimizer"
+            )
         known = set(chain.from_iterable(group["params"] for group in self.param_groups))
         if not known.isdisjoint(params):
             raise ValueError("some parameters appear in more than one parameter group")
@@ -182,6 +200,10 @@ class Optimizer:
         if not hasattr(self, "_optimizer_step_pre_hooks"):
             self._init_hooks()
         self.defaults.setdefault("differentiable", False)
+        for group in self.param_groups:
+            for name, default in self.defaults.items():
+                group.setdefault(name, default)
+        self._repeats = any(len(group["params"]) != len(set(group["params"])) for group in self.param_groups)
 
     # ------------------------------------------------------------ saving
 
@@ -222,16 +244,20 @@ class Optimizer:
             raise ValueError("loaded state dict has a different number of parameter groups")
         for mine, theirs in zip(groups, saved_groups, strict=True):
             if len(mine["params"]) != len(theirs["params"]):
-                raise ValueError("loaded state dict contains a parameter group that doesn't match the size of optimizer's group")
+                raise ValueError(
+                    "loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
+                )
         numbers = chain.from_iterable(g["params"] for g in saved_groups)
         params = chain.from_iterable(g["params"] for g in groups)
         by_number = dict(zip(numbers, params, strict=True))
         state: defaultdict[Any, Any] = defaultdict(dict)
         for key, value in state_dict["state"].items():
             if key in by_number:
-                state[by_number[key]] = {
-                    name: _like_param(by_number[key], item, name) for name, item in value.items()
-                } if isinstance(value, dict) else value
+                state[by_number[key]] = (
+                    {name: _like_param(by_number[key], item, name) for name, item in value.items()}
+                    if isinstance(value, dict)
+                    else value
+                )
             else:
                 state[key] = value
         for mine, theirs in zip(groups, saved_groups, strict=True):
@@ -285,6 +311,21 @@ def register_optimizer_step_pre_hook(hook: Callable[..., Any]) -> RemovableHandl
 def register_optimizer_step_post_hook(hook: Callable[..., Any]) -> RemovableHandle:
     """Calls ``hook(optimizer, args, kwargs)`` after each step of any optimizer."""
     return _registered(_global_post_hooks, hook)
+
+
+def _without_repeats(group: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Groups that together hold every appearance of every parameter, and no parameter twice."""
+    left = group["params"]
+    while left:
+        first = dict.fromkeys(left)
+        yield {**group, "params": list(first)}
+        later = []
+        for p in left:
+            if p in first:
+                del first[p]
+            else:
+                later.append(p)
+        left = later
 
 
 def _split_names(group: dict[str, Any]) -> None:
@@ -390,6 +431,14 @@ def check_lr(lr: Any) -> None:
         raise ValueError("Tensor lr must be 1-element")
     if not lr >= 0.0:
         raise ValueError(f"Invalid learning rate: {lr}")
+
+
+def check_ways(fused: Any, foreach: Any, differentiable: Any) -> None:
+    """Raises for ways of computing that exclude each other."""
+    if fused and differentiable:
+        raise RuntimeError("`fused` does not support `differentiable`")
+    if fused and foreach:
+        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
 
 
 def check_positive(**numbers: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau.ops.samples import case
-from flambeau.optim.optimizer import Optimizer, updatable
+from flambeau.optim.optimizer import Optimizer, check_ways, updatable
 from flambeau.optim.update import Update
 from flambeau.tensor.tensor import Tensor, wrap
 
@@ -83,6 +83,7 @@ class SGD(Optimizer):
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
         super().__init__(params, defaults)
+        check_ways(fused, foreach, differentiable)
 
     def _update(self, group: dict[str, Any]) -> None:
         params, grads = updatable(group, "SGD")

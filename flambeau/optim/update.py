@@ -34,9 +34,7 @@ class Update:
     """
 
     def __init__(self, name: str, rule: Callable[..., Any], samples: Callable[[], list[Any]]) -> None:
-        self._operator: Operator = operator(
-            name, _shapes, _kernel_of(rule), _NO_DERIVATIVE, samples=samples
-        )
+        self._operator: Operator = operator(name, _shapes, _kernel_of(rule), _NO_DERIVATIVE, samples=samples)
 
     def __call__(
         self,
