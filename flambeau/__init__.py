@@ -71,11 +71,14 @@ from flambeau import (  # noqa: E402
     optim,
     random,
     return_types,
+    serialization,
     signal,
     special,
+    utils,
 )
 from flambeau.capture.compiled import compile  # noqa: E402
 from flambeau.random import Generator, default_generator  # noqa: E402
+from flambeau.serialization import load, save  # noqa: E402
 
 if TYPE_CHECKING:
 

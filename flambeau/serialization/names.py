@@ -157,7 +157,9 @@ def found(module: str, name: str) -> Any:
     if module.startswith("torch.nn.modules."):
         from flambeau import nn
 
-        place: Any = getattr(nn.modules, name, None) or getattr(nn, name, None)
+        # PyTorch tells the projection of attention from other Linears by a class of its own.
+        wanted = "Linear" if name == "NonDynamicallyQuantizableLinear" else name
+        place: Any = getattr(nn.modules, wanted, None) or getattr(nn, wanted, None)
         if place is None and name == "_WrappedHook":
             from flambeau.nn.modules._hooks import _WrappedHook as place
     else:

@@ -26,6 +26,7 @@ _REBUILD_META = Name("torch._utils", "_rebuild_meta_tensor_no_storage")
 _REBUILD_PARAMETER = Name("torch._utils", "_rebuild_parameter")
 _REBUILD_PARAMETER_WITH_STATE = Name("torch._utils", "_rebuild_parameter_with_state")
 _REBUILD_FROM_TYPE = Name("torch._tensor", "_rebuild_from_type_v2")
+_GENERATOR = Name("torch._C", "Generator")
 
 
 class _Storage:
@@ -77,7 +78,25 @@ def _extra(tensor: Tensor) -> dict[str, Any]:
     return kept
 
 
+def _expected(module: Any) -> dict[str, Any]:
+    """What PyTorch's module of the same name keeps besides, and ours works out anew."""
+    from flambeau.nn import RNNBase, functional
+
+    if isinstance(module, RNNBase):
+        found = [name for name in module._parameters if name.startswith(("weight_", "bias_"))]
+        count = 4 if module.bias else 2
+        count += bool(module.proj_size)
+        groups = [found[at : at + count] for at in range(0, len(found), count)]
+        weights = [module._parameters[name] for name in found]
+        return {"_flat_weights_names": found, "_all_weights": groups, "_flat_weights": weights}
+    kinds = {functional.relu: 1, functional.gelu: 2}
+    return {"activation_relu_or_gelu": kinds.get(module.activation, 0)}
+
+
 def _pickler(pickle_module: Any, file: Any, protocol: int, storages: dict[int, _Storage]) -> Any:
+    from flambeau.nn import RNNBase, TransformerEncoderLayer
+    from flambeau.random import Generator
+
     base = getattr(pickle_module, "_Pickler", None) or pickle_module.Pickler
     if not hasattr(base, "save_global"):
         raise ValueError(
@@ -100,6 +119,12 @@ def _pickler(pickle_module: Any, file: Any, protocol: int, storages: dict[int, _
                 return obj.name
             if type(obj).__module__ == "flambeau.devices":
                 return (type(obj), (obj.type,) if obj.index is None else (obj.type, obj.index))
+            if isinstance(obj, Generator):
+                state = (obj.initial_seed(), None, obj.get_state())
+                return (_GENERATOR, (obj.device,), state)
+            if isinstance(obj, TransformerEncoderLayer | RNNBase) and type(obj).__reduce_ex__ is object.__reduce_ex__:
+                made, args, state, *rest = obj.__reduce_ex__(2)
+                return (made, args, {**_expected(obj), **state}, *rest)
             if isinstance(obj, layouts.layout):
                 return (names.named_layout, (f"torch.{obj.name}",))
             return NotImplemented
