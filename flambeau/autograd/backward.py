@@ -68,6 +68,7 @@ def grad(
         grad_outputs: for each output a factor of its shape.
         retain_graph, create_graph: as of :func:`backward`.
         allow_unused: give None for an input that no output depends on, instead of raising.
+        is_grads_batched: the first dimension of each factor counts factors; the gradients get it too, by one pass each.
         materialize_grads: give zeros for it.
 
     Raises:
@@ -80,13 +81,9 @@ def grad(
         (tensor(6.),)
     """
     if is_grads_batched:
-        from flambeau.func import vmap
-
-        return vmap(
-            lambda factor: grad(
-                outputs, inputs, factor, True, create_graph, True, allow_unused, False, materialize_grads
-            )
-        )(grad_outputs)
+        return _grad_of_batch(
+            outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads
+        )
     if materialize_grads and allow_unused is False:
         raise ValueError(
             "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
@@ -108,6 +105,58 @@ def grad(
             f"The differentiated Tensor at index {unused.index(None)} appears to not have been used in the graph. "
             "Set allow_unused=True if this is the desired behavior."
         )
+    return tuple(found)
+
+
+def _grad_of_batch(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any,
+    retain_graph: bool | None,
+    create_graph: bool,
+    allow_unused: bool | None,
+    materialize_grads: bool,
+) -> tuple[Any, ...]:
+    """The gradients for each row of the factors, stacked; None, or zeros of its shape, for an unused input."""
+    from flambeau.ops.join import stack
+
+    batches = (grad_outputs,) if grad_outputs is None or isinstance(grad_outputs, Tensor) else tuple(grad_outputs)
+    given = [batch for batch in batches if batch is not None]
+    if not given:
+        raise RuntimeError("grad with is_grads_batched=True needs grad_outputs: their first dimension is the batch's")
+    if any(batch.ndim == 0 for batch in given):
+        raise ValueError(
+            "grad with is_grads_batched=True takes the first dimension of each of grad_outputs as the batch's, but got "
+            "a tensor of dimensionality 0"
+        )
+    sizes = [batch.shape[0] for batch in given]
+    count = sizes[0]
+    if sizes != [count] * len(sizes):
+        raise ValueError(
+            f"vmap: Expected all tensors to have the same size in the mapped dimension, got sizes {sizes} for the "
+            "mapped dimension"
+        )
+    if count == 0:
+        raise IndexError("grad with is_grads_batched=True needs at least one factor, but grad_outputs have size 0")
+    if materialize_grads:
+        if allow_unused is False:
+            raise ValueError(
+                "Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
+                "allow_unused=False."
+            )
+        allow_unused = True
+    rows = []
+    for k in range(count):
+        factors = [None if batch is None else batch[k] for batch in batches]
+        retain = retain_graph if k == count - 1 else True
+        rows.append(grad(outputs, inputs, factors, retain, create_graph, True, allow_unused))
+    wanted = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    found = []
+    for tensor, column in zip(wanted, zip(*rows, strict=True), strict=True):
+        if column[0] is not None:
+            found.append(stack(column))
+        else:
+            found.append(tensor.new_zeros(tensor.shape) if materialize_grads else None)
     return tuple(found)
 
 

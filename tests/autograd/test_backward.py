@@ -221,3 +221,45 @@ def test_no_grad_as_decorator_and_context():
         return [function(x).requires_grad, inner, outer, flagged, t.is_grad_enabled()]
 
     both(program)
+
+
+def test_grad_of_a_batch_of_factors():
+    def program(t):
+        x, unused = leaf(t, 3), leaf(t, 2)
+        y = x * x * x
+        total = (y * 2).sum()
+        factors = [t.eye(3), t.tensor([1.0, 2.0, 3.0])]
+        found = t.autograd.grad(
+            [y, total], [x, unused], factors, create_graph=True, allow_unused=True, is_grads_batched=True
+        )
+        assert found[1] is None
+        (second,) = t.autograd.grad(found[0].sum(), x, retain_graph=True)
+        first, zeros = t.autograd.grad(y, [x, unused], t.eye(3), is_grads_batched=True, materialize_grads=True)
+        return [found[0], second, first, zeros]
+
+    both(program)
+
+
+@pytest.mark.parametrize(
+    ("factors", "error", "text"),
+    [
+        (lambda t: [t.ones(3, 3), t.ones(2, 3)], ValueError, r"got sizes \[3, 2\] for the mapped dimension"),
+        (lambda t: [t.ones(0, 3), t.ones(0, 3)], IndexError, "size 0"),
+        (lambda t: [t.ones(2, 4), t.ones(2, 3)], RuntimeError, "shape"),
+        (lambda t: None, RuntimeError, "grad"),
+    ],
+)
+def test_grad_of_a_batch_that_does_not_fit(factors, error, text):
+    for t in LIBRARIES:
+        x = leaf(t, 3)
+        with pytest.raises(error, match=text):
+            t.autograd.grad([x * x, x * 2], x, factors(t), is_grads_batched=True)
+
+
+def test_grad_of_a_batch_releases_what_was_saved():
+    for t in LIBRARIES:
+        x = leaf(t, 3)
+        y = x * x
+        t.autograd.grad(y, x, t.eye(3), is_grads_batched=True)
+        with pytest.raises(RuntimeError, match="second time"):
+            t.autograd.grad(y, x, t.eye(3), is_grads_batched=True)
