@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax._src.lib import xla_client
+from jax._src.lib import xla_client  # type: ignore[reportPrivateImportUsage]  (device_put itself is slow)
 from jax.core import ShapedArray
 from jax.sharding import SingleDeviceSharding
 
@@ -66,7 +66,9 @@ class Compiled:
         with jax.enable_x64(True):
             jitted = jax.jit(self._trace, donate_argnums=positions, keep_unused=True)
             compiled = jitted.lower(*[_struct(aval) for aval in avals]).compile()
-        self._execute = compiled.runtime_executable().execute_sharded
+        executable = compiled.runtime_executable()
+        assert executable is not None
+        self._execute = executable.execute_sharded
         self.text = compiled.as_text
 
     def _trace(self, *arrays: Any) -> list[Any]:

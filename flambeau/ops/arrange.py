@@ -413,8 +413,10 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
         indexing = "ij"
     if indexing not in ("ij", "xy"):
         raise RuntimeError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
-    swap = indexing == "xy" and len(tensors) > 1
-    order = [tensors[1], tensors[0], *tensors[2:]] if swap else list(tensors)
+    order = list(tensors)
+    swap = indexing == "xy" and len(order) > 1
+    if swap:
+        order[0], order[1] = order[1], order[0]
     shape = tuple([t._node.aval.size for t in order])
     grids = []
     for i, t in enumerate(order):

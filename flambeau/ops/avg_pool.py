@@ -22,10 +22,11 @@ def _divided(np: Any, x: Any, windows: Windows) -> Any:
     """Divides by how many elements each window counts."""
     if windows.divisor:
         return x / np.asarray(windows.divisor, x.dtype) if x.dtype.kind in "fc" else _truncated(np, x, windows.divisor)
-    counts = None
+    counts: Any = None
     for a in range(len(windows.size)):
         column = windows.counts(a).reshape(-1, *(1,) * (len(windows.size) - 1 - a))
         counts = column if counts is None else counts * column
+    assert counts is not None
     first = int(counts.reshape(-1)[0]) if counts.size else 1
     divisor = first if (counts == first).all() else counts
     if x.dtype.kind not in "fc":
@@ -116,7 +117,7 @@ def _avg_input_numpy(np: Any, grad: Any, *, windows: Windows) -> Any:
 def _avg_input_lax(jnp: Any, grad: Any, *, windows: Windows) -> Any:
     from jax import lax
 
-    x = _divided(jnp, grad, windows)
+    x: Any = _divided(jnp, grad, windows)
     zero = jnp.zeros((), x.dtype)
     for a, axis in enumerate(axes_of(windows, x.ndim)):
         total = None
@@ -127,6 +128,7 @@ def _avg_input_lax(jnp: Any, grad: Any, *, windows: Windows) -> Any:
             config[axis] = (k - before, windows.size[a] - span - (k - before), step - 1)
             part = lax.pad(x, zero, config)
             total = part if total is None else total + part
+        assert total is not None
         x = total
     return x
 

@@ -95,7 +95,8 @@ def _check_groups(weight: Aval, groups: int) -> None:
 
 
 def _check_channels(x: Aval, weight: Aval, expected: int, groups: int) -> None:
-    if x.shape[1] == expected:
+    channels = x.shape[1]
+    if channels == expected:
         return
     hint = ""
     if len(x.shape) > 2 and x.shape[-1] == expected:
@@ -106,7 +107,7 @@ def _check_channels(x: Aval, weight: Aval, expected: int, groups: int) -> None:
         )
     raise RuntimeError(
         f"Given groups={groups}, weight of size {list(weight.shape)}, expected input{list(x.shape)} to have {expected} "
-        f"channels, but got {x.shape[1]} channels instead{hint}"
+        f"channels, but got {channels} channels instead{hint}"
     )
 
 

@@ -214,6 +214,7 @@ def input_gradient(np: Any, grad: Any, weight: Any, geo: Geometry) -> Any:
             if result is None:
                 result = np.empty((geo.size[0], groups, *found.shape[2:]), grad.dtype)
             result[:, part] = found
+    assert result is not None
     result = result.reshape(geo.size[0], groups * channels, *geo.size[1:], batch)
     return usual_order(result, grad.ndim)
 

@@ -65,6 +65,7 @@ def _fractional_kernel(xp: Any, x: Any, samples: Any, *, kernel: Ints, out: Ints
         better = (here > best) | (here != here)
         best = xp.where(better, here, best)
         place_of_best = xp.where(better, at, place_of_best)
+    assert best is not None and place_of_best is not None
     shape = (*x.shape[: x.ndim - axes], *out)
     return best.reshape(shape), place_of_best.reshape(shape)
 

@@ -268,6 +268,7 @@ def _sample(
         for (at, _, within), n in zip(combination, size, strict=True):
             index = at if index is None else index * n + at
             inside = within if inside is None else inside & within
+        assert inside is not None
         part = PICK_PIXELS(input, index)
         values.append(part if padding_mode != "zeros" else part.where(inside.unsqueeze(1), part.new_zeros(())))
     # The last axis varies fastest: it is summed over first.

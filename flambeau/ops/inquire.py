@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from flambeau import dtypes
 from flambeau.graph.node import forget_weak_types
@@ -12,7 +12,7 @@ from flambeau.ops.operator import METHODS, NAMESPACES, public
 from flambeau.tensor import construct  # noqa: F401  (registers the tensor types)
 from flambeau.tensor.tensor import Tensor
 
-NAMESPACES["torch"].update(NAMES)
+NAMESPACES["torch"].update(cast(Any, NAMES))
 METHODS["layout"] = property(lambda self: strided, doc="How it is stored: always dense.")  # type: ignore[assignment]
 
 

@@ -302,7 +302,7 @@ def _ldl_solve_lax(jnp: Any, LD: Any, pivots: Any, B: Any, *, hermitian: bool) -
     LD = jnp.broadcast_to(LD, (*batch, *LD.shape[-2:])).reshape(-1, *LD.shape[-2:])
     pivots = jnp.broadcast_to(pivots, (*batch, pivots.shape[-1])).reshape(-1, pivots.shape[-1])
     flat = jnp.broadcast_to(B, shape).reshape(-1, *B.shape[-2:])
-    return jax.vmap(lambda *one: _solve_one_lax(*one, hermitian))(LD, pivots, flat).reshape(shape)
+    return jax.vmap(lambda ld, at, b: _solve_one_lax(ld, at, b, hermitian))(LD, pivots, flat).reshape(shape)
 
 
 LDL_SOLVE = operator(

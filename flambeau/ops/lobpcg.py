@@ -111,7 +111,8 @@ def lobpcg(
         from flambeau.ops.random import randn
 
         X = randn(*A.shape[:-2], m, n, dtype=A.dtype)
-    tol = finfo(A.dtype).eps ** 0.5 if tol is None else tol
+    if tol is None:
+        tol = float(finfo(A.dtype).eps ** 0.5)
     arrays = [None if t is None else t.detach()._array() for t in (A, B, X, iK)]
     values, vectors = _each(arrays, A, k, 1000 if niter is None or niter < 0 else niter, tol, largest is not False)
     if not (A.requires_grad or (B is not None and B.requires_grad)):

@@ -244,7 +244,8 @@ def _summed_by_label(xp: Any, values: Any, labels: Any, classes: int) -> Any:
     rows = xp.broadcast_to(xp.arange(labels.shape[0])[:, None], labels.shape)
     if xp is np:
         result = np.zeros((*values.shape[:2], classes), values.dtype)
-        np.add.at(result, (slice(None), rows, labels), values)
+        places: Any = (slice(None), rows, labels)
+        np.add.at(result, places, values)
         return result
     return xp.zeros((*values.shape[:2], classes), values.dtype).at[:, rows, labels].add(values)
 

@@ -38,20 +38,20 @@ def _word(x: Aval) -> str:
 def _matmul_rule(x: Aval, y: Aval) -> Aval:
     a, b = x.shape, y.shape
     if not a or not b:
-        raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D")
+        raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {x.ndim}D and {y.ndim}D")
     if x.dtype is not y.dtype:
-        if len(a) == len(b) == 1:
+        if x.ndim == y.ndim == 1:
             raise RuntimeError(
                 f"dot : expected both vectors to have same dtype, but found {x.dtype.title} and {y.dtype.title}"
             )
         same_types("matmul", x, y)
     if x.dtype.category == BOOL:
         raise NotImplementedError(
-            f"\"{_cpu_name(len(a), len(b))}\" not implemented for 'Bool' (convert the operands, with .to(torch.int))"
+            f"\"{_cpu_name(x.ndim, y.ndim)}\" not implemented for 'Bool' (convert the operands, with .to(torch.int))"
         )
     rows = a[:-1][-1:]
-    columns = b[-1:] if len(b) > 1 else ()
-    inner = b[-2] if len(b) > 1 else b[0]
+    columns = b[-1:] if y.ndim > 1 else ()
+    inner = b[-2] if y.ndim > 1 else b[0]
     if a[-1] != inner:
         raise RuntimeError(_mismatch(a, b))
     batch = broadcast_shapes(a[:-2], b[:-2])
@@ -65,15 +65,16 @@ def _cpu_name(a: int, b: int) -> str:
 
 
 def _mismatch(a: tuple[int, ...], b: tuple[int, ...]) -> str:
-    if len(a) == 1 and len(b) == 1:
+    dims, others = len(a), len(b)
+    if dims == 1 and others == 1:
         return (
             f"inconsistent tensor size, expected tensor [{a[0]}] and src [{b[0]}] to have the same number of elements, "
             f"but got {a[0]} and {b[0]} elements respectively"
         )
-    if len(b) == 1:
+    if others == 1:
         return f"size mismatch, got input ({a[-2]}), mat ({a[-2]}x{a[-1]}), vec ({b[0]})"
-    left = (1, a[0]) if len(a) == 1 else (_product(a[:-1]) if len(b) == 2 else a[-2], a[-1])
-    if len(a) > 2 and len(b) > 2:
+    left = (1, a[0]) if dims == 1 else (_product(a[:-1]) if others == 2 else a[-2], a[-1])
+    if dims > 2 and others > 2:
         return (
             f"Expected size for first two dimensions of batch2 tensor to be: [{_product(a[:-2])}, {a[-1]}] but got: "
             f"[{_product(b[:-2])}, {b[-2]}]."

@@ -381,6 +381,7 @@ def _rms_norm_backward_kernel(
         along = normal * mean_product(xp, scaled, normal, (1,))
         found.append(((scaled - along) * inverse).reshape(x.shape).astype(x.dtype))
     if wanted[1]:
+        assert weight is not None
         found.append(sum_product(xp, g_rows, normal, (0,)).reshape(weight.shape).astype(weight.dtype))
     return tuple(found)
 

@@ -147,7 +147,7 @@ def matrix_norm(
     A = _in_type("linalg.matrix_norm", A, dtype)
     if ord == "fro":
         return NORM(A, 2.0, (first, second), bool(keepdim))
-    if ord == "nuc" or abs(ord) == 2:
+    if isinstance(ord, str) or abs(ord) == 2:
         return _singular(A, first, second, keepdim, ord)
     summed, over = (first, second) if abs(ord) == 1 else (second, first)
     sums = NORM(A, 1.0, (summed,), True)

@@ -197,7 +197,7 @@ class Operator(Op):
             else:
                 given.append(_materialized(grads, call.out))
         found = self.derivative(*given)
-        return found if isinstance(found, tuple | list) else (found,)
+        return tuple(found) if isinstance(found, tuple | list) else (found,)
 
 
 def _restored(node: Node | None, edge: Any) -> Tensor | None:

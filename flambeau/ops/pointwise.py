@@ -133,7 +133,7 @@ def binary(
 
     def examples() -> list[Any]:
         called = fn or name
-        bounds = {"low": low, "high": high}
+        bounds: dict[str, Any] = {"low": low, "high": high}
         pairs = [((3, 4), (3, 4)), ((3, 1), (4,)), ((), (2,)), ((0, 2), (2,))]
         found = [case(called, T(*a, **bounds), T(*b, **bounds)) for a, b in pairs]
         return [*found, case(called, T(3, 4, **bounds), 1.5)] if numbers else found

@@ -571,6 +571,8 @@ def tensor_split(
             raise RuntimeError(f"number of sections must be larger than 0, got {given}")
         small, extra = divmod(n, given)
         return pieces_of(input, tuple([small + (i < extra) for i in range(given)]), dim)
+    if given is None:
+        raise TypeError("tensor_split() received no indices and no number of sections; pass indices_or_sections")
     cuts = [0, *[as_int(i) for i in given], n]
     results = []
     for start, stop in pairwise(cuts):

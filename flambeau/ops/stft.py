@@ -92,8 +92,8 @@ def _window(function: str, window: Tensor | None, win_length: int, n_fft: int, l
     if not 0 < win_length <= n_fft:
         raise RuntimeError(f"{function}: expected 0 < win_length <= n_fft, but got win_length={win_length}")
     if window is None:
-        real = like.dtype.to_real()
-        window = like.new_ones((win_length,), dtype=real)
+        ones: Tensor = like.new_ones((win_length,), dtype=like.dtype.to_real())
+        window = ones
     elif tuple(window.shape) != (win_length,):
         raise RuntimeError(
             f"{function}: expected a 1D window tensor of size equal to win_length={win_length}, but got window with "
