@@ -1,6 +1,6 @@
 """Flambeau: PyTorch's model-building API on a tiered engine.
 
-    import flambeau as torch
+Programs written for PyTorch use it as ``import flambeau as torch``.
 """
 
 from typing import TYPE_CHECKING, Any

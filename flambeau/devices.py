@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 _TYPES = ("cpu", "cuda", "tpu", "meta")
 
@@ -18,7 +18,7 @@ class device:
     """
 
     __slots__ = ("index", "type")
-    _known: dict[tuple[str, int | None], device] = {}
+    _known: ClassVar[dict[tuple[str, int | None], device]] = {}
     type: str
     index: int | None
 
@@ -29,15 +29,15 @@ class device:
             type, index = "cuda", type
         if isinstance(type, str) and ":" in type:
             if index is not None:
-                raise RuntimeError(f"type (string) must not include an index because index was passed explicitly: {type}")
+                raise RuntimeError(
+                    f"type (string) must not include an index because index was passed explicitly: {type}"
+                )
             type, _, number = type.partition(":")
             if not number.isdigit():
                 raise RuntimeError(f"Invalid device string: '{type}:{number}'")
             index = int(number)
         if type not in _TYPES:
-            raise RuntimeError(
-                f"Expected one of {', '.join(_TYPES)} device type at start of device string: {type}"
-            )
+            raise RuntimeError(f"Expected one of {', '.join(_TYPES)} device type at start of device string: {type}")
         found = cls._known.get((type, index))
         if found is None:
             found = object.__new__(cls)

@@ -136,9 +136,7 @@ def promote_types(type1: dtype, type2: dtype) -> dtype:
     if type1 in _WIDE_UNSIGNED or type2 in _WIDE_UNSIGNED:
         return _promote_wide_unsigned(type1, type2)
     if type1 not in _WIDTHS or type2 not in _WIDTHS:
-        raise RuntimeError(
-            f"Promotion for Float8 Types is not supported, attempted to promote {type1} and {type2}"
-        )
+        raise RuntimeError(f"Promotion for Float8 Types is not supported, attempted to promote {type1} and {type2}")
     low, high = sorted((type1, type2), key=_WIDTHS.__getitem__)
     if {low, high} == {uint8, int8}:
         return int16
@@ -157,7 +155,9 @@ def _promote_wide_unsigned(type1: dtype, type2: dtype) -> dtype:
         return wide
     if not other.is_signed:
         return wide if wide.itemsize >= other.itemsize else other
-    raise RuntimeError(f"Promotion for uint16, uint32, uint64 types is not supported, attempted to promote {type1} and {type2}")
+    raise RuntimeError(
+        f"Promotion for uint16, uint32, uint64 types is not supported, attempted to promote {type1} and {type2}"
+    )
 
 
 _default = float32
@@ -252,9 +252,7 @@ class finfo:
     def __init__(self, type: dtype | None = None) -> None:
         type = _default if type is None else type
         if not isinstance(type, dtype) or type.category < FLOATING:
-            raise TypeError(
-                f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{type}'"
-            )
+            raise TypeError(f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{type}'")
         info = ml_dtypes.finfo(type.to_real().numpy)
         self.bits = int(info.bits)
         self.eps = float(info.eps)

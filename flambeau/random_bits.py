@@ -82,9 +82,7 @@ def _shape(shape: Shape) -> tuple[int, ...]:
     result = (int(shape),) if isinstance(shape, (int, np.integer)) else tuple(map(int, shape))
     for size in result:
         if size < 0:
-            raise RuntimeError(
-                f"Trying to create tensor with negative dimension {size}: {list(result)}"
-            )
+            raise RuntimeError(f"Trying to create tensor with negative dimension {size}: {list(result)}")
     return result
 
 
@@ -260,9 +258,7 @@ class CPUGenerator:
             }
             self._untouched = left == 1 and position == 0
             self._next_normal = float(record["normal_y"]) if record["normal_valid"] else None
-            self._next_float_normal = (
-                float(record["float_normal"]) if record["float_normal_valid"] else None
-            )
+            self._next_float_normal = float(record["float_normal"]) if record["float_normal_valid"] else None
         return self
 
     def clone_state(self) -> CPUGenerator:
@@ -331,9 +327,7 @@ class CPUGenerator:
 
     # Continuous distributions
 
-    def uniform(
-        self, shape: Shape, dtype: Any = np.float32, low: float = 0.0, high: float = 1.0
-    ) -> np.ndarray:
+    def uniform(self, shape: Shape, dtype: Any = np.float32, low: float = 0.0, high: float = 1.0) -> np.ndarray:
         """Uniform numbers in [low, high): ``u*(high - low) + low`` with a single rounding.
 
         float64 takes a double word, every other type one word, in float32 arithmetic; a value
@@ -347,10 +341,7 @@ class CPUGenerator:
             return parts.view(dtype)[..., 0]
         digits = _real_digits(dtype, "check_uniform_bounds")
         if not low <= high:
-            raise RuntimeError(
-                "uniform_ expects to return a [from, to) range, but found "
-                f"from={low:g} > to={high:g}"
-            )
+            raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={low:g} > to={high:g}")
         count = math.prod(shape)
         if digits == 53:
             low, high = float(low), float(high)
@@ -364,8 +355,7 @@ class CPUGenerator:
             span = high_single - low_single
         if not np.isfinite(span):
             raise RuntimeError(
-                f"uniform_ expects to-from to be finite in {dtype.name}, but found to={high:g} "
-                f"and from={low:g}"
+                f"uniform_ expects to-from to be finite in {dtype.name}, but found to={high:g} and from={low:g}"
             )
         values = self._singles(count)
         if (low, high) != (0.0, 1.0):
@@ -377,9 +367,7 @@ class CPUGenerator:
             values[values == high_end] = low_end
         return values.reshape(shape)
 
-    def normal(
-        self, shape: Shape, dtype: Any = np.float32, mean: float = 0.0, std: float = 1.0
-    ) -> np.ndarray:
+    def normal(self, shape: Shape, dtype: Any = np.float32, mean: float = 0.0, std: float = 1.0) -> np.ndarray:
         """Normal numbers by Box and Muller (Ann. Math. Stat. 29, 1958): ``r*cos t*std + mean``.
 
         Under 16 values: float64 pairs (u1, u2), r = sqrt(-2 log1p(-u2)), t = 2 pi u1; the sine of
@@ -410,9 +398,7 @@ class CPUGenerator:
             values = self._normal_blocks(self._doubles, count, box_muller_double, mean, std)
         else:
             # The 16-bit types draw block by block, and so never draw the uniforms of a ragged tail.
-            values = self._normal_blocks(
-                self._singles, count, box_muller_single, mean, std, fill_tail=digits == 24
-            )
+            values = self._normal_blocks(self._singles, count, box_muller_single, mean, std, fill_tail=digits == 24)
         return cast(values, dtype).reshape(shape)
 
     def _normal_pairs(self, count: int, mean: float, std: float) -> np.ndarray:
@@ -478,9 +464,7 @@ class CPUGenerator:
         values = (-1.0 / rate) * libm(math.log1p, np.log1p, -self._doubles(math.prod(shape)))
         return cast(values, dtype).reshape(shape)
 
-    def cauchy(
-        self, shape: Shape, dtype: Any = np.float32, median: float = 0.0, sigma: float = 1.0
-    ) -> np.ndarray:
+    def cauchy(self, shape: Shape, dtype: Any = np.float32, median: float = 0.0, sigma: float = 1.0) -> np.ndarray:
         """Cauchy numbers by inversion: ``median + sigma * tan(pi * (u - 1/2))``, in float64.
 
         As ``Tensor.cauchy_``; bit for bit where NumPy's tan is the C library's.
@@ -495,9 +479,7 @@ class CPUGenerator:
         values = fma64(libm(math.tan, np.tan, angle), sigma, median)
         return cast(values, dtype).reshape(shape)
 
-    def log_normal(
-        self, shape: Shape, dtype: Any = np.float32, mean: float = 1.0, std: float = 2.0
-    ) -> np.ndarray:
+    def log_normal(self, shape: Shape, dtype: Any = np.float32, mean: float = 1.0, std: float = 2.0) -> np.ndarray:
         """Log-normal numbers: ``exp(mean + std*z)``, z from float64 Box-Muller pairs at any size.
 
         The kept second value of a pair is shared with :meth:`normal`. As ``Tensor.log_normal_``;
@@ -554,9 +536,7 @@ class CPUGenerator:
         dtype = np.dtype(dtype)
         low, high = int(low), int(high)
         if not low < high:
-            raise RuntimeError(
-                f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
-            )
+            raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
         if digits_of(dtype) is not None:
             low, high = inner_low(low, dtype), inner_high(high, dtype)
             if not low < high:
@@ -597,15 +577,12 @@ class CPUGenerator:
             low = inner_low(low, dtype)
         if not low <= top:
             raise RuntimeError(
-                f"random_ expects 'from' to be less than the largest {dtype.name}, but got "
-                f"from={low} > {top}"
+                f"random_ expects 'from' to be less than the largest {dtype.name}, but got from={low} > {top}"
             )
         _check_bounds(low, top, dtype)
         return self._integers(shape, dtype, low, top - low + 1)
 
-    def _integers(
-        self, shape: tuple[int, ...], dtype: np.dtype, base: int, span: int
-    ) -> np.ndarray:
+    def _integers(self, shape: tuple[int, ...], dtype: np.dtype, base: int, span: int) -> np.ndarray:
         count = math.prod(shape)
         if span >= _WIDE_RANGE:
             values = self._double_words(count)
@@ -692,17 +669,12 @@ class CPUGenerator:
         if weights.ndim not in (1, 2):
             raise RuntimeError("prob_dist must be 1 or 2 dim")
         if digits_of(weights.dtype) is None:
-            raise RuntimeError(
-                "multinomial only supports floating-point dtypes for input, got: "
-                f"{weights.dtype.name}"
-            )
+            raise RuntimeError(f"multinomial only supports floating-point dtypes for input, got: {weights.dtype.name}")
         if count <= 0:
             raise RuntimeError("cannot sample n_sample <= 0 samples")
         categories = weights.shape[-1]
         if not replacement and count > categories:
-            raise RuntimeError(
-                "cannot sample n_sample > prob_dist.size(-1) samples without replacement"
-            )
+            raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
         if categories > 1 << 24:
             raise RuntimeError("number of categories cannot exceed 2^24")
         if weights.size == 0:
@@ -717,23 +689,15 @@ class CPUGenerator:
                 return np.argmax(keys, axis=-1, keepdims=True)
             return np.argsort(-keys, axis=-1, kind="stable")[..., :count]
         if not bool(np.all(wide >= 0.0)):
-            raise RuntimeError(
-                "invalid multinomial distribution (encountering probability entry < 0)"
-            )
+            raise RuntimeError("invalid multinomial distribution (encountering probability entry < 0)")
         if not bool(np.all(np.isfinite(wide))):
-            raise RuntimeError(
-                "invalid multinomial distribution (encountering probability entry = infinity or "
-                "NaN)"
-            )
+            raise RuntimeError("invalid multinomial distribution (encountering probability entry = infinity or NaN)")
         _check_positive_sums(wide)
         rows = np.cumsum(wide.reshape(-1, categories), axis=-1, dtype=wide.dtype)
         rows /= rows[:, -1:].copy()
         rows[:, -1] = 1.0
         uniforms = self._doubles(rows.shape[0] * count).reshape(-1, count)
-        picks = [
-            np.searchsorted(row.astype(np.float64), u)
-            for row, u in zip(rows, uniforms, strict=True)
-        ]
+        picks = [np.searchsorted(row.astype(np.float64), u) for row, u in zip(rows, uniforms, strict=True)]
         return np.stack(picks).astype(np.int64).reshape(*weights.shape[:-1], count)
 
     def _race(self, wide: np.ndarray, dtype: np.dtype) -> np.ndarray:

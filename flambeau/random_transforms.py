@@ -70,9 +70,7 @@ def fma32(a: np.ndarray, b: float, c: float) -> np.ndarray:
             exact_part = total[where]
             virtual = exact_part - product[where]
             error = (product[where] - (exact_part - virtual)) + (c - virtual)
-            total[where] = np.where(
-                error == 0.0, exact_part, np.nextafter(exact_part, np.copysign(np.inf, error))
-            )
+            total[where] = np.where(error == 0.0, exact_part, np.nextafter(exact_part, np.copysign(np.inf, error)))
         result[start : start + _BLOCK] = total
     return result
 
@@ -91,9 +89,7 @@ def fma64(a: np.ndarray, b: float, c: float) -> np.ndarray:
     product = a * b
     a_high, a_low = _split(a)
     b_high, b_low = _split(b)
-    product_error = a_low * b_low - (
-        ((product - a_high * b_high) - a_low * b_high) - a_high * b_low
-    )
+    product_error = a_low * b_low - (((product - a_high * b_high) - a_low * b_high) - a_high * b_low)
     total = product + c
     virtual = total - product
     total_error = (product - (total - virtual)) + (c - virtual)
@@ -449,7 +445,7 @@ class Binomial:
             self.fixed = 0.0
         elif prob >= 1.0:
             self.fixed = self.count
-        elif not prob == prob:
+        elif prob != prob:
             self.fixed = math.nan
         if self.fixed is not None:
             return

@@ -80,8 +80,8 @@ class Compiled:
         if not getattr(self, "_warned", False):
             self._warned = True
             warnings.warn(
-                f"flambeau.compile: {self._function.__qualname__} was called with more than {SIGNATURES} kinds of arguments; "
-                "further kinds run without being captured",
+                f"flambeau.compile: {self._function.__qualname__} was called with more than {SIGNATURES} kinds of "
+                "arguments; further kinds run without being captured",
                 RuntimeWarning,
                 stacklevel=3,
             )
@@ -150,12 +150,12 @@ def _difference(first: Any, second: Any) -> str:
             and a[1] is not b[1]
         ):
             return (
-                f"it computes with a Python number or array of its own that changed from {a[1]!r} to {b[1]!r}; pass it as a "
-                "tensor argument"
+                f"it computes with a Python number or array of its own that changed from {a[1]!r} to {b[1]!r}; pass it "
+                "as a tensor argument"
             )
     return (
-        "it keeps a result in a tensor that is new with each call (an attribute or a global that is assigned); write into an "
-        "existing tensor instead, or return the result and pass it in again"
+        "it keeps a result in a tensor that is new with each call (an attribute or a global that is assigned); write "
+        "into an existing tensor instead, or return the result and pass it in again"
     )
 
 

@@ -203,10 +203,7 @@ class Replay:
         for tensor, requires_grad, aval in self._guards:
             if tensor._rg is not requires_grad or tensor._node.aval is not aval:
                 return False
-        for tensor, none in zip(self._grads, self._had_grads, strict=True):
-            if (tensor._grad is None) is not none:
-                return False
-        return True
+        return all((tensor._grad is None) is none for tensor, none in zip(self._grads, self._had_grads, strict=True))
 
     def remember_grads(self, before: dict[int, bool]) -> None:
         """Takes over which gradients were absent when the captured call began."""

@@ -59,8 +59,9 @@ class Watch:
 
     def value_wanted(self, node: Node) -> None:
         raise CaptureError(
-            f"the value of a tensor is wanted while the function is being captured, at {callers_line()}. A captured function "
-            "runs as one program, whose values are known when it has ended: return the tensor, and look at it outside"
+            f"the value of a tensor is wanted while the function is being captured, at {callers_line()}. A "
+            "captured function runs as one program, whose values are known when it has ended: return the tensor, and "
+            "look at it outside"
         )
 
     def made(self, node: Node) -> None:
@@ -173,8 +174,8 @@ class Taken:
                 self.origins.append(("constant", leaf.value))
             else:
                 raise CaptureError(
-                    f"the captured function reads a value of shape {list(leaf.aval.shape)} that no tensor shows: one that "
-                    "autograd saved for work recorded outside of the function. Capture that work as well"
+                    f"the captured function reads a value of shape {list(leaf.aval.shape)} that no tensor shows: one "
+                    "that autograd saved for work recorded outside of the function. Capture that work as well"
                 )
         self.homes = homes_of(self.stretch.outputs)
 

@@ -19,8 +19,8 @@ def check(device: devices.device) -> devices.device:
         return devices.device(device.type, index)
     if not found:
         raise RuntimeError(
-            f"no {device.type} device is available: JAX finds none (for an NVIDIA GPU install flambeau[cuda], for a TPU "
-            "flambeau[tpu]); use device 'cpu'"
+            f"no {device.type} device is available: JAX finds none (for an NVIDIA GPU install flambeau[cuda], for a "
+            "TPU flambeau[tpu]); use device 'cpu'"
         )
     raise RuntimeError(f"{device} does not exist: there are {len(found)} {device.type} devices")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakValueDictionary
 
 from flambeau import devices, dtypes
@@ -24,7 +24,7 @@ class Aval:
     """
 
     __slots__ = ("__weakref__", "device", "dtype", "shape", "weak")
-    _known: WeakValueDictionary[tuple[Any, ...], Aval] = WeakValueDictionary()
+    _known: ClassVar[WeakValueDictionary[tuple[Any, ...], Aval]] = WeakValueDictionary()
     shape: tuple[int, ...]
     dtype: dtypes.dtype
     device: devices.device
