@@ -163,6 +163,8 @@ def found(module: str, name: str) -> Any:
         if place is None and name == "_WrappedHook":
             from flambeau.nn.modules._hooks import _WrappedHook as place
     else:
+        # PyTorch names its built-in functions by the binary that they are in.
+        module = {"torch._C._nn": "torch.nn.functional", "torch._C._VariableFunctions": "torch"}.get(module, module)
         ours = "flambeau" + module.removeprefix("torch")
         try:
             place = importlib.import_module(ours)

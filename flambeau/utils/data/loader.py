@@ -1,0 +1,305 @@
+"""The loader: batches of a dataset, fetched here or by worker processes."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
+
+from flambeau.utils.data import worker
+from flambeau.utils.data.collate import default_collate, default_convert
+from flambeau.utils.data.dataset import IterableDataset
+from flambeau.utils.data.fetch import IterableFetcher, MapFetcher
+from flambeau.utils.data.pool import Pool, context_for
+from flambeau.utils.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler, draw_seed
+
+T = TypeVar("T", covariant=True)
+
+
+class _Endless(Sampler[None]):
+    """None without end: an iterable dataset has no indices."""
+
+    def __iter__(self) -> Iterator[None]:
+        return itertools.repeat(None)
+
+
+class DataLoader(Generic[T]):
+    """Batches of a dataset, in PyTorch's order for the same seed.
+
+    Args:
+        dataset: samples by index, or an :class:`IterableDataset`.
+        batch_size: samples per batch; None gives samples themselves.
+        shuffle: whether to go through at random, anew each time.
+        sampler: gives the indices.
+        batch_sampler: gives lists of indices.
+        num_workers: processes that fetch; 0 fetches here.  They start anew, not as copies, so what they are given must
+            be picklable, and a program's main part must stand under ``if __name__ == "__main__":``.
+        collate_fn: makes a batch of samples.
+        pin_memory: accepted; the engine moves batches by itself.
+        drop_last: whether to leave out a smaller last batch.
+        timeout: seconds to wait for a worker's batch; 0 waits for ever.
+        worker_init_fn: called with its number in each worker, once seeded.
+        multiprocessing_context: what starts workers, by name or itself.
+        generator: draws the order and the workers' seed; the default one if None.
+        prefetch_factor: batches that each worker has under way; 2 if None.
+        persistent_workers: whether workers outlive an epoch.
+        pin_memory_device: accepted.
+        in_order: whether workers' batches come in the sampler's order, or as they are ready.
+
+    Raises:
+        ValueError: for arguments that exclude each other.
+
+    Example:
+        >>> import flambeau as torch
+        >>> [batch.tolist() for batch in torch.utils.data.DataLoader(range(5), batch_size=2)]
+        [[0, 1], [2, 3], [4]]
+    """
+
+    _iterator: Any = None
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int | None = 1,
+        shuffle: bool | None = None,
+        sampler: Any = None,
+        batch_sampler: Any = None,
+        num_workers: int = 0,
+        collate_fn: Callable[[Any], Any] | None = None,
+        pin_memory: bool = False,
+        drop_last: bool = False,
+        timeout: float = 0,
+        worker_init_fn: Callable[[int], None] | None = None,
+        multiprocessing_context: Any = None,
+        generator: Any = None,
+        *,
+        prefetch_factor: int | None = None,
+        persistent_workers: bool = False,
+        pin_memory_device: str = "",
+        in_order: bool = True,
+    ) -> None:
+        if num_workers < 0:
+            raise ValueError(
+                "num_workers option should be non-negative; use num_workers=0 to disable multiprocessing."
+            )
+        if timeout < 0:
+            raise ValueError("timeout option should be non-negative")
+        if num_workers == 0 and prefetch_factor is not None:
+            raise ValueError(
+                "prefetch_factor option could only be specified in multiprocessing."
+                "let num_workers > 0 to enable multiprocessing, otherwise set prefetch_factor to None."
+            )
+        if prefetch_factor is not None and prefetch_factor < 0:
+            raise ValueError("prefetch_factor option should be non-negative")
+        if persistent_workers and num_workers == 0:
+            raise ValueError("persistent_workers option needs num_workers > 0")
+        if multiprocessing_context is not None and num_workers == 0:
+            raise ValueError(
+                "multiprocessing_context can only be used with multi-process loading (num_workers > 0), but got "
+                f"num_workers={num_workers}"
+            )
+        self.dataset = dataset
+        self.num_workers = num_workers
+        self.prefetch_factor = 2 if num_workers > 0 and prefetch_factor is None else prefetch_factor
+        self.pin_memory = pin_memory
+        self.pin_memory_device = pin_memory_device
+        self.timeout = timeout
+        self.worker_init_fn = worker_init_fn
+        self.in_order = in_order
+        self.multiprocessing_context = multiprocessing_context
+        self.generator = generator
+        self.persistent_workers = persistent_workers
+        self._iterable = isinstance(dataset, IterableDataset)
+        if self._iterable:
+            for name, given in (("shuffle", shuffle or None), ("sampler", sampler), ("batch_sampler", batch_sampler)):
+                if given is not None:
+                    raise ValueError(
+                        f"DataLoader with IterableDataset: expected unspecified {name} option, but got {name}={given}"
+                    )
+        if sampler is not None and shuffle:
+            raise ValueError("sampler option is mutually exclusive with shuffle")
+        if batch_sampler is not None:
+            if batch_size != 1 or shuffle or sampler is not None or drop_last:
+                raise ValueError(
+                    "batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last"
+                )
+            batch_size = None
+        elif batch_size is None and drop_last:
+            raise ValueError("batch_size=None option disables auto-batching and is mutually exclusive with drop_last")
+        if sampler is None:
+            if self._iterable:
+                sampler = _Endless()
+            elif shuffle:
+                sampler = RandomSampler(dataset, generator=generator)
+            else:
+                sampler = SequentialSampler(dataset)
+        if batch_size is not None and batch_sampler is None:
+            batch_sampler = BatchSampler(sampler, batch_size, drop_last)
+        self.batch_size = batch_size
+        self.drop_last = drop_last
+        self.sampler = sampler
+        self.batch_sampler = batch_sampler
+        self.collate_fn = collate_fn or (default_convert if batch_sampler is None else default_collate)
+
+    @property
+    def _indices(self) -> Any:
+        return self.sampler if self.batch_sampler is None else self.batch_sampler
+
+    @property
+    def _fetching(self) -> tuple[Any, ...]:
+        return (self.dataset, self.batch_sampler is not None, self.collate_fn, self.drop_last)
+
+    @property
+    def _fetcher(self) -> Any:
+        return IterableFetcher if self._iterable else MapFetcher
+
+    def __iter__(self) -> Any:
+        if self.num_workers == 0:
+            return _Here(self)
+        if not self.persistent_workers:
+            return _ByWorkers(self)
+        if self._iterator is None or not self._iterator.usable:
+            self._iterator = _ByWorkers(self)
+        else:
+            self._iterator.restart()
+        return self._iterator
+
+    def __len__(self) -> int:
+        if not self._iterable:
+            return len(self._indices)
+        count = len(self.dataset)
+        if self.batch_size is None:
+            return count
+        return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_iterator": None}
+
+
+class _Batches:
+    """What is common to both ways through an epoch."""
+
+    def __init__(self, loader: DataLoader[Any]) -> None:
+        self._loader = loader
+        self._indices = iter(loader._indices)
+        # Drawn even where nobody needs it, since what the generator gives next depends on it.
+        self._base_seed = draw_seed(loader.generator)
+        self._given = 0
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __len__(self) -> int:
+        return len(self._loader._indices)
+
+    def _count(self) -> None:
+        self._given += 1
+        loader = self._loader
+        if not loader._iterable or not hasattr(loader.dataset, "__len__"):
+            return
+        expected = len(loader)
+        if self._given == expected + 1:
+            warnings.warn(
+                f"Length of IterableDataset {loader.dataset} was reported to be {expected} (when accessing "
+                f"len(dataloader)), but {self._given} samples have been fetched. With workers, each goes through the "
+                "whole dataset unless it takes its share by get_worker_info().",
+                stacklevel=3,
+            )
+
+
+class _Here(_Batches):
+    """An epoch fetched by this process."""
+
+    def __init__(self, loader: DataLoader[Any]) -> None:
+        if loader.timeout:
+            raise AssertionError("timeout needs num_workers > 0: what is fetched here cannot be interrupted")
+        super().__init__(loader)
+        self._fetcher = loader._fetcher(*loader._fetching)
+
+    def __next__(self) -> Any:
+        batch = self._fetcher.fetch(next(self._indices))
+        self._count()
+        return batch
+
+
+class _ByWorkers(_Batches):
+    """An epoch fetched by worker processes.
+
+    Tasks are numbered in the sampler's order and dealt out in turn.
+    """
+
+    def __init__(self, loader: DataLoader[Any]) -> None:
+        super().__init__(loader)
+        settings = {
+            "dataset": loader.dataset,
+            "base_seed": self._base_seed,
+            "init": loader.worker_init_fn,
+            "fetcher": loader._fetcher,
+            "fetching": loader._fetching,
+            "iterable": loader._iterable,
+        }
+        self._pool = Pool(context_for(loader.multiprocessing_context), loader.num_workers, settings)
+        self._sent = 0
+        self.usable = True
+        self._begin()
+
+    def _begin(self) -> None:
+        self._worker_of: dict[int, int] = {}
+        self._active = [True] * self._loader.num_workers
+        self._turns = itertools.cycle(range(self._loader.num_workers))
+        for _ in range(self._loader.num_workers * (self._loader.prefetch_factor or 1)):
+            self._deal()
+
+    def restart(self) -> None:
+        """Begins the next epoch with the same workers."""
+        for task in list(self._worker_of):
+            # An epoch that was left early: its batches are let go.
+            self._pool.take([task], self._loader.timeout)
+        self._indices = iter(self._loader._indices)
+        self._given = 0
+        for number in range(self._loader.num_workers):
+            self._pool.give(number, worker.AGAIN, None)
+        self._begin()
+
+    def _deal(self) -> None:
+        if not any(self._active):
+            return
+        number = next(turn for turn in self._turns if self._active[turn])
+        try:
+            indices = next(self._indices)
+        except StopIteration:
+            return
+        self._worker_of[self._sent] = number
+        self._pool.give(number, self._sent, indices)
+        self._sent += 1
+
+    def __next__(self) -> Any:
+        while True:
+            if not self._worker_of:
+                if not self._loader.persistent_workers:
+                    self._end()
+                raise StopIteration
+            waited = sorted(self._worker_of)
+            try:
+                task, batch = self._pool.take(waited[:1] if self._loader.in_order else waited, self._loader.timeout)
+            except BaseException:
+                self._end()
+                raise
+            number = self._worker_of.pop(task)
+            if isinstance(batch, worker.Exhausted):
+                self._active[number] = False
+                self._deal()
+                continue
+            self._deal()
+            if isinstance(batch, worker.Failure):
+                if not self._loader.persistent_workers:
+                    self._end()
+                batch.reraise()
+            self._count()
+            return batch
+
+    def _end(self) -> None:
+        self.usable = False
+        self._worker_of.clear()
+        self._pool.close()
