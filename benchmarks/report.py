@@ -144,7 +144,7 @@ def write(lines: list[Line], options: Options, directory: Path, name: str) -> li
     picture = directory / f"{name}.png"
     shown = [line for line in lines if line.best_peer()]
     if shown:
-        chart(shown, options, Figure(figsize=(9, 1.4 + 0.62 * len(shown)), layout="constrained")).savefig(
+        chart(shown, options, Figure(figsize=(10, 1.4 + 0.5 * len(shown)), layout="constrained")).savefig(
             picture, dpi=150
         )
         told.append(f"wrote {picture}")
@@ -161,13 +161,14 @@ def chart(lines: list[Line], options: Options, figure: Any) -> Any:
         places = [i + (k - (len(names) - 1) / 2) * height for i in range(len(lines))]
         axes.barh(places, speeds, height * 0.92, label=CONTENDERS[name])
     axes.axvline(1.0, color="black", linewidth=0.8)
-    axes.set_xscale("log")
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(lambda speed, _: f"{speed:g}")
     axes.set_yticks(range(len(lines)), [f"{line.number}. {line.title}" for line in lines], fontsize=8)
-    axes.invert_yaxis()
-    axes.set_xlabel("speed, relative to the better of PyTorch eager and compiled")
-    axes.grid(axis="x", which="both", alpha=0.25)
+    axes.set_ylim(len(lines) - 0.4, -0.6)
+    axes.set_xlabel("speed, relative to the better of PyTorch eager and compiled (1 is as fast, 2 takes half as long)")
+    axes.grid(axis="x", alpha=0.25)
     axes.set_axisbelow(True)
     facts = about(options)
-    axes.set_title(f"{facts['device']}, {facts['dtype']}, {facts['threads']} threads", fontsize=9)
-    axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.3, 1.0), ncols=len(names), frameon=False)
+    title = f"{facts['device']}, {facts['dtype']}, {facts['threads']} threads"
+    figure.legend(fontsize=8, loc="outside upper center", ncols=len(names), frameon=False, title=title)
     return figure

@@ -10,8 +10,8 @@ import numpy as np
 from benchmarks.setting import Program, Setting, integers, normal, weight
 from benchmarks.workloads import Workload
 
-# Small: after a few larger steps, differences in the last bits would show in the losses.
-LEARNING_RATE = 1e-3
+# Small: with larger steps PyTorch's float32 losses soon leave its own float64 losses by some tenths of a per cent.
+LEARNING_RATE = 2e-4
 MOMENTUM = 0.9
 EPSILON = 1e-5
 BATCHES = 2
