@@ -8,6 +8,7 @@ from flambeau.optim.adam import Adam
 from flambeau.optim.adamax import Adamax
 from flambeau.optim.adamw import AdamW
 from flambeau.optim.asgd import ASGD
+from flambeau.optim.lbfgs import LBFGS
 from flambeau.optim.muon import Muon
 from flambeau.optim.nadam import NAdam
 from flambeau.optim.optimizer import Optimizer
@@ -19,6 +20,7 @@ from flambeau.optim.sparse_adam import SparseAdam
 
 __all__ = [
     "ASGD",
+    "LBFGS",
     "SGD",
     "Adadelta",
     "Adafactor",

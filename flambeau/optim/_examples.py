@@ -94,3 +94,19 @@ def muon() -> list[Tensor]:
     (params[0] * params[0]).sum().backward()
     optimizer.step()
     return [p.detach() for p in params]
+
+
+def lbfgs() -> list[Tensor]:
+    from flambeau.optim.lbfgs import LBFGS
+
+    x = ones(3, requires_grad=True)
+    optimizer = LBFGS([x], lr=0.1, max_iter=4)
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = (x * x * x * x).sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return [x.detach()]
