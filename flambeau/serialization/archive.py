@@ -11,12 +11,13 @@ import io
 import os
 import stat
 import struct
-import tempfile
-import zipfile
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import zipfile
 
 ALIGNMENT = 64
 FOLDER = "archive"
@@ -33,12 +34,15 @@ class Writer:
     """
 
     def __init__(self, file: Any) -> None:
+        import zipfile
+
+        self._info = zipfile.ZipInfo
         self._zip = zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True)
 
     def put(self, name: str, data: Any) -> None:
         """Writes a record of bytes (anything with the buffer protocol)."""
         view = memoryview(data).cast("B") if memoryview(data).nbytes else memoryview(b"")
-        info = zipfile.ZipInfo(f"{FOLDER}/{name}")
+        info = self._info(f"{FOLDER}/{name}")
         wide = view.nbytes >= _WIDE
         start = self._zip.fp.tell() + 30 + len(info.filename.encode()) + (20 if wide else 0)  # type: ignore[union-attr]
         filler = -(start + 4) % ALIGNMENT
@@ -59,6 +63,8 @@ def replacing(path: str) -> Iterator[Any]:
     Written beside it, flushed to the disk and renamed, so that whoever reads, or dies in the middle, finds the old
     file or the new one.  A pipe or a device is written to directly.
     """
+    import tempfile
+
     path = os.path.realpath(path)
     try:
         mode = os.stat(path).st_mode
@@ -117,6 +123,8 @@ class Reader:
     """
 
     def __init__(self, file: Any, path: str | None = None, mmap: bool = False) -> None:
+        import zipfile
+
         try:
             self._zip = zipfile.ZipFile(file)
             names = self._zip.namelist()
@@ -142,6 +150,8 @@ class Reader:
         Raises:
             RuntimeError: if there is none, or it is damaged.
         """
+        import zipfile
+
         full = f"{self.folder}/{name}"
         if full not in self._names:
             raise RuntimeError(f"PytorchStreamReader failed locating file {name}: file not found")
@@ -165,6 +175,8 @@ class Reader:
         return data
 
     def _slice(self, info: zipfile.ZipInfo) -> np.ndarray:
+        import zipfile
+
         mapped = self._mapped
         assert mapped is not None
         head = bytes(mapped[info.header_offset : info.header_offset + 30])

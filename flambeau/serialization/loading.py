@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import pickle
-import pickletools
 import struct
 from typing import Any
 
@@ -14,7 +13,6 @@ from flambeau.ops.operator import public
 from flambeau.serialization import names
 from flambeau.serialization.archive import Reader, is_zip, whole
 from flambeau.serialization.rebuilding import Rebuilder, Storage
-from flambeau.serialization.unpickler import Unpickler
 
 _DAMAGE = (
     *(EOFError, IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError),
@@ -124,6 +122,8 @@ def _opened(file: Any, path: str | None, mmap: bool) -> Reader:
 
 
 def _read_data(structure: Any, rebuilder: Rebuilder, options: dict[str, Any]) -> Any:
+    from flambeau.serialization.unpickler import Unpickler
+
     encoding = options.get("encoding", "utf-8")
     unpickler = Unpickler(structure, rebuilder.functions, rebuilder.persistent_load, encoding)
     try:
@@ -175,7 +175,7 @@ def _generator_class() -> Any:
     return Loaded
 
 
-def _Generator(*args: Any) -> Any:  # noqa: N802 - stands for a class
+def _Generator(*args: Any) -> Any:
     return _generator_class()(*args)
 
 
@@ -223,6 +223,10 @@ def get_unsafe_globals_in_checkpoint(f: Any) -> list[str]:
     if isinstance(f, str | os.PathLike):
         with open(f, "rb") as file:
             return get_unsafe_globals_in_checkpoint(file)
+    import pickletools
+
+    from flambeau.serialization.unpickler import Unpickler
+
     structure = bytes(_opened(f, None, False).read("data.pkl"))
     rebuilder = Rebuilder(lambda key: b"", _put)
     probe = Unpickler(io.BytesIO(), rebuilder.functions, rebuilder.persistent_load)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from types import FunctionType
-from typing import Any
+from typing import Any, ClassVar
 
 from flambeau import dtypes, layouts
 from flambeau.devices import device
@@ -78,7 +78,7 @@ class Name:
     """
 
     __slots__ = ("dtype", "module", "name")
-    _known: dict[tuple[str, str], Name] = {}
+    _known: ClassVar[dict[tuple[str, str], Name]] = {}
 
     module: str
     name: str
@@ -181,8 +181,6 @@ def found(module: str, name: str) -> Any:
     return place
 
 
-
-
 _KNOWN: dict[Any, tuple[str, str]] = {
     Tensor: ("torch", "Tensor"),
     Size: ("torch", "Size"),
@@ -191,5 +189,3 @@ _KNOWN: dict[Any, tuple[str, str]] = {
     named_layout: ("torch.serialization", "_get_layout"),
 }
 _BACK = {name: ours for ours, name in _KNOWN.items()}
-
-

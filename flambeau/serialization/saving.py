@@ -8,7 +8,7 @@ import pickle
 import sys
 from collections import OrderedDict
 from types import FunctionType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -144,7 +144,7 @@ def _pickler(pickle_module: Any, file: Any, protocol: int, storages: dict[int, _
             self.memoize(obj)
 
         # Functions find their way by this table, which knows the method of the base only.
-        dispatch = {**base.dispatch, FunctionType: save_global}
+        dispatch: ClassVar[dict[Any, Any]] = {**base.dispatch, FunctionType: save_global}
 
     return Pickler(file, protocol=protocol)
 

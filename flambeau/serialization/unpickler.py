@@ -37,7 +37,9 @@ def _by_name(safe_globals: list[Any]) -> dict[str, Any]:
     for entry in safe_globals:
         if isinstance(entry, tuple):
             if len(entry) != 2:
-                raise ValueError(f"Expected tuple of length 2 (global, str of callable full path), but got {len(entry)}")
+                raise ValueError(
+                    f"Expected tuple of length 2 (global, str of callable full path), but got {len(entry)}"
+                )
             if type(entry[1]) is not str:
                 raise TypeError(f"Expected second item in tuple to be str of callable full path, but got {entry[1]!r}")
             found[entry[1]] = entry[0]
@@ -271,5 +273,3 @@ class Unpickler(pickle._Unpickler):
         pickle.SETITEMS[0]: _setitems,
         pickle.ADDITEMS[0]: _additems,
     }
-
-

@@ -110,9 +110,7 @@ def _items(dataset: Any, indices: list[int]) -> list[Any]:
         return [dataset[index] for index in indices]
     items = many(indices)
     if len(items) != len(indices):
-        raise ValueError(
-            f"Nested dataset's output size mismatch. Expected {len(indices)}, got {len(items)}"
-        )
+        raise ValueError(f"Nested dataset's output size mismatch. Expected {len(indices)}, got {len(items)}")
     return items
 
 

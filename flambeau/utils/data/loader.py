@@ -11,7 +11,6 @@ from flambeau.utils.data import worker
 from flambeau.utils.data.collate import default_collate, default_convert
 from flambeau.utils.data.dataset import IterableDataset
 from flambeau.utils.data.fetch import IterableFetcher, MapFetcher
-from flambeau.utils.data.pool import Pool, context_for
 from flambeau.utils.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler, draw_seed
 
 T = TypeVar("T", covariant=True)
@@ -80,9 +79,7 @@ class DataLoader(Generic[T]):
         in_order: bool = True,
     ) -> None:
         if num_workers < 0:
-            raise ValueError(
-                "num_workers option should be non-negative; use num_workers=0 to disable multiprocessing."
-            )
+            raise ValueError("num_workers option should be non-negative; use num_workers=0 to disable multiprocessing.")
         if timeout < 0:
             raise ValueError("timeout option should be non-negative")
         if num_workers == 0 and prefetch_factor is not None:
@@ -230,6 +227,8 @@ class _ByWorkers(_Batches):
     """
 
     def __init__(self, loader: DataLoader[Any]) -> None:
+        from flambeau.utils.data.pool import Pool, context_for
+
         super().__init__(loader)
         settings = {
             "dataset": loader.dataset,

@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import pickle
 import random
-import traceback
-from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 
 class WorkerInfo:
@@ -52,6 +53,8 @@ class Failure:
     """
 
     def __init__(self, error: BaseException, where: str) -> None:
+        import traceback
+
         self.kind = type(error)
         self.text = "".join(traceback.format_exception(error))
         self.where = where
@@ -140,6 +143,7 @@ def run(
     """
     global _info
     from multiprocessing import parent_process
+    from multiprocessing.connection import wait
 
     # Whatever the main process runs on: here is no XLA.
     os.environ["FLAMBEAU_TIER"] = "interpreter"
