@@ -112,6 +112,8 @@ class JAX(Library):
         # thread runs it, and float32 means float32.
         self.torch.config.update("jax_cpu_enable_async_dispatch", False)
         self.torch.config.update("jax_default_matmul_precision", "highest")
+        if self.setting.device == "cuda" and self.torch.default_backend() != "gpu":
+            raise Absent("this JAX finds no CUDA device")
 
     def build(self, workload: Workload) -> Callable[[int], Any]:
         program = workload.floor(self.setting)
