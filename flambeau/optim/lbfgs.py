@@ -41,11 +41,35 @@ def _two_loops(xp: Any, grad: Any, scale: Any, *history: Any, count: int) -> Any
     return (direction, *weights)
 
 
+def _two_loops_lax(xp: Any, grad: Any, scale: Any, *history: Any, count: int) -> Any:
+    """The same, with loops that stay loops: unrolled, long histories would take minutes to compile."""
+    from jax import lax
+
+    if count == 0:
+        return _two_loops(xp, grad, scale, count=0)
+    stacks = tuple(xp.stack(history[i * count : (i + 1) * count]) for i in range(3))
+
+    def back(direction: Any, at: Any) -> Any:
+        change, step, inverse = at
+        weight = xp.dot(step, direction) * inverse
+        return direction - weight * change, weight
+
+    def forth(direction: Any, at: Any) -> Any:
+        change, step, inverse, weight = at
+        return direction + (weight - xp.dot(change, direction) * inverse) * step, None
+
+    direction, weights = lax.scan(back, -grad, stacks, reverse=True)
+    direction, _ = lax.scan(forth, (direction * scale).astype(grad.dtype), (*stacks, weights))
+    return (direction, *[weights[i] for i in range(count)])
+
+
 _DIRECTION = operator(
     "lbfgs_direction",
     _shapes,
-    _two_loops,
+    None,
     NotDifferentiable("an optimizer's step is not differentiable"),
+    numpy=_two_loops,
+    lax=_two_loops_lax,
     samples=lambda: [case("optim._examples.lbfgs", compare=False)],
 )
 
