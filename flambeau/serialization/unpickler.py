@@ -11,7 +11,7 @@ import contextlib
 import pickle
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from flambeau.devices import device
 from flambeau.serialization import names
@@ -262,7 +262,7 @@ class Unpickler(pickle._Unpickler):
         *(pickle.BINGET, pickle.LONG_BINGET, pickle.BINPUT, pickle.LONG_BINPUT, pickle.MEMOIZE),
         *(pickle.GLOBAL, pickle.STACK_GLOBAL, pickle.BINPERSID),
     )
-    dispatch = {
+    dispatch: ClassVar[dict[int, Any]] = {
         **{code[0]: pickle._Unpickler.dispatch[code[0]] for code in _DATA},
         pickle.REDUCE[0]: _reduce,
         pickle.NEWOBJ[0]: _newobj,

@@ -198,7 +198,7 @@ def random_split(dataset: Any, lengths: Sequence[float], generator: Any = None) 
 
     Args:
         dataset: the dataset.
-        lengths: of the parts; or fractions that sum up to 1: what is left over by rounding down goes to the first parts,
+        lengths: of the parts; or fractions that sum up to 1: what rounding down leaves over goes to the first parts,
             one sample each.
         generator: what draws the order; the default one if None.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import multiprocessing
 import multiprocessing.reduction
@@ -192,10 +193,8 @@ def _shut_down(tasks: list[Connection], processes: list[Any], wake: Connection, 
     if thread is not threading.current_thread():
         thread.join(5)
     for pipe in tasks:
-        try:
+        with contextlib.suppress(OSError):
             pipe.send(None)
-        except OSError:
-            pass
         pipe.close()
     for process in processes:
         # A worker that waits to send what nobody wants any more is not waited for.
