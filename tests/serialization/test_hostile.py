@@ -70,7 +70,7 @@ HOSTILE = {
     "getattr": _program(_GLOBAL("__builtin__", "getattr"), _GLOBAL("torch", "Tensor"), "X\x03\x00\x00\x00foo\x86R"),
     "subprocess": pickle.dumps(Runs(subprocess.call, ["touch", "ran"]), 2),
     "import": pickle.dumps(Runs(__import__, "antigravity"), 2),
-    "breakout_by_dots": _program("\x8c\x11torch.serialization", "\x8c\x09os.system", "\x93"),
+    "breakout_by_dots": _program("\x8c\x13torch.serialization", "\x8c\x09os.system", "\x93"),
     "module_of_ours": _program(_GLOBAL("flambeau.serialization.loading", "os"), "."),
     "function_of_torch": _program(_GLOBAL("torch.hub", "load"), ")R"),
     "module_class": _structure(flambeau.nn.Linear(1, 1)),
