@@ -130,13 +130,13 @@ def _read_data(structure: Any, rebuilder: Rebuilder, options: dict[str, Any]) ->
         return unpickler.load()
     except pickle.UnpicklingError as error:
         raise pickle.UnpicklingError(
-            f"Weights only load failed. {str(error).rstrip('.')}. Nothing of the file was executed. If it comes from a source you "
-            "trust, load it with weights_only=False, which may run any code that it contains."
+            f"Weights only load failed. {str(error).rstrip('.')}. Nothing of the file was executed. If it comes from a "
+            "source you trust, load it with weights_only=False, which may run any code that it contains."
         ) from error
     except KeyError as error:
         raise pickle.UnpicklingError(
-            f"Weights only load failed. The file has a pickle instruction, or refers to a value, that data does not have "
-            f"({error}): it is hostile or damaged. Nothing of the file was executed."
+            f"Weights only load failed. The file has a pickle instruction, or refers to a value, that data does not "
+            f"have ({error}): it is hostile or damaged. Nothing of the file was executed."
         ) from error
     except _DAMAGE as error:
         raise pickle.UnpicklingError(

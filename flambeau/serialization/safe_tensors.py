@@ -11,13 +11,6 @@ from flambeau import devices, dtypes
 from flambeau.serialization.archive import replacing
 from flambeau.tensor.tensor import Tensor, from_array
 
-_NAMES = {
-    **{dtypes.float64: "float64", dtypes.float32: "float32", dtypes.float16: "float16", dtypes.bfloat16: "bfloat16"},
-    **{dtypes.float8_e4m3fn: "float8_e4m3fn", dtypes.float8_e5m2: "float8_e5m2"},
-    **{dtypes.int64: "int64", dtypes.int32: "int32", dtypes.int16: "int16", dtypes.int8: "int8"},
-    **{dtypes.uint64: "uint64", dtypes.uint32: "uint32", dtypes.uint16: "uint16", dtypes.uint8: "uint8"},
-    **{dtypes.bool_: "bool", dtypes.complex64: "complex64"},
-}
 _CODES = {
     **{"F64": dtypes.float64, "F32": dtypes.float32, "F16": dtypes.float16, "BF16": dtypes.bfloat16},
     **{"F8_E4M3": dtypes.float8_e4m3fn, "F8_E5M2": dtypes.float8_e5m2},
@@ -47,18 +40,15 @@ def save_safetensors(tensors: dict[str, Tensor], filename: Any, metadata: dict[s
         ImportError: if the package safetensors is not installed.
         ValueError: if the format has no such type.
     """
-    package = _package()
-    described = {}
+    _package()
+    from safetensors.numpy import save
+
+    arrays = {}
     for name, tensor in tensors.items():
-        if tensor.dtype not in _NAMES:
+        if tensor.dtype not in _CODES.values():
             raise ValueError(f"the safetensors format has no {tensor.dtype} (tensor {name!r})")
-        array = np.ascontiguousarray(tensor._array())
-        described[name] = {
-            "dtype": _NAMES[tensor.dtype],
-            "shape": list(tensor.shape),
-            "data": array.reshape(-1).view(np.uint8).tobytes(),
-        }
-    data = package.serialize(described, metadata=metadata)
+        arrays[name] = np.array(tensor._array(), order="C")
+    data = save(arrays, metadata)
     with replacing(os.fsdecode(filename)) as file:
         file.write(data)
 

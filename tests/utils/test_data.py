@@ -203,7 +203,7 @@ def test_collation(name):
 @pytest.mark.parametrize("samples", [[object()] * 2, [[1], [1, 2]], [np.array(["a"])] * 2])
 def test_what_cannot_be_collated(samples):
     for data in (ours, theirs):
-        with pytest.raises((TypeError, RuntimeError), match="default_collate: batch must contain|of equal size"):
+        with pytest.raises((TypeError, RuntimeError), match=r"default_collate: batch must contain|of equal size"):
             data.default_collate(samples)
 
 
