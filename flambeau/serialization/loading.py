@@ -193,12 +193,16 @@ def _placing(map_location: Any) -> Any:
 
         def ask(storage: Storage, location: str) -> Storage:
             found = map_location(storage, location)
-            return _put(storage, location) if found is None else found
+            if found is None:
+                return _put(storage, location)
+            if not isinstance(found, Storage):
+                raise TypeError(f"map_location must return the storage or None, not {type(found).__name__}")
+            return found
 
         return ask
     if isinstance(map_location, dict):
         table = {str(old): str(new) for old, new in map_location.items()}
-        return lambda storage, location: _put(storage, table.get(location, location))
+        return lambda storage, location: _put(storage, table[location] if location in table else location)
     if map_location is None:
         return _put
     wanted = str(devices.device(map_location))
@@ -239,7 +243,7 @@ def get_unsafe_globals_in_checkpoint(f: Any) -> list[str]:
     strings: list[str] = []
     for opcode, argument, _ in pickletools.genops(structure):
         if opcode.name == "GLOBAL":
-            place = tuple(argument.split(" ", 1))
+            place = tuple(str(argument).split(" ", 1))
         elif opcode.name == "STACK_GLOBAL" and len(strings) > 1:
             place = (strings[-2], strings[-1])
         else:
