@@ -202,7 +202,11 @@ def _placing(map_location: Any) -> Any:
         return ask
     if isinstance(map_location, dict):
         table = {str(old): str(new) for old, new in map_location.items()}
-        return lambda storage, location: _put(storage, table[location] if location in table else location)
+
+        def look_up(storage: Storage, location: str) -> Storage:
+            return _put(storage, table.get(location, location))
+
+        return look_up
     if map_location is None:
         return _put
     wanted = str(devices.device(map_location))
