@@ -39,15 +39,25 @@ INTERPRETED_RUNS = 2
 """Where the choice must not depend on measurement, a program is compiled after this many runs."""
 
 
+BUDGET = 0.5
+"""All compiling together may take this part of the time that all interpreting has taken."""
+CLEARLY = 0.9
+"""The compiled form takes over where it needs less than this part of the interpreter's time."""
+
+
 class _Cost:
     """What compiling costs, first guessed from the number of operations and then learned.
 
     Attributes:
         guessed, measured: seconds of all compilations so far.
+        promised: seconds expected of those that have not finished.
+        interpreted: seconds spent in the interpreter so far.
     """
 
     guessed = 0.0
     measured = 0.0
+    promised = 0.0
+    interpreted = 0.0
 
     def guess(self, steps: int) -> float:
         return 0.1 + 0.004 * steps
@@ -56,6 +66,10 @@ class _Cost:
         """Seconds: programs of one process are of a kind, so the last ones tell of the next."""
         seconds = self.guess(steps)
         return seconds * max(1.0, self.measured / self.guessed) if self.guessed else seconds
+
+    def affords(self, seconds: float) -> bool:
+        """Whether that much more compiling stays within what interpreting has cost so far."""
+        return self.measured + self.promised + seconds <= BUDGET * self.interpreted
 
     def learn(self, steps: int, seconds: float) -> None:
         self.guessed += self.guess(steps)
@@ -92,6 +106,7 @@ class Entry:
         "chosen",
         "compiled",
         "constants",
+        "expected",
         "interpreted",
         "job",
         "program",
@@ -111,6 +126,7 @@ class Entry:
         self.job: Future[Executable] | None = None
         self.runs = 0
         self.spent = 0.0
+        self.expected = 0.0
         self.recent: deque[float] = deque(maxlen=TRIALS)
         self.trials: list[float] = []
         self.urgent = any(step.call.op.urgent for step in self.program.steps)
@@ -122,6 +138,8 @@ class Entry:
             for i in changed:
                 del self.constants[i]
             # What was compiled holds the old numbers.
+            if self.job is not None:
+                cost.promised -= self.expected
             self.compiled = self.chosen = self.job = None
             self.trials.clear()
 
@@ -134,6 +152,7 @@ class Entry:
         seconds = perf_counter() - started
         self.runs += 1
         self.spent += seconds
+        cost.interpreted += seconds
         self.recent.append(seconds)
         counters.runs_interpreted += 1
         return results
@@ -143,7 +162,8 @@ class Entry:
             return True
         if self.runs < 2 or min(self.recent) < WORTHWHILE:
             return False
-        return self.spent > PATIENCE * cost.expected(len(self.program.steps))
+        seconds = cost.expected(len(self.program.steps))
+        return self.spent > PATIENCE * seconds and cost.affords(seconds)
 
     def try_out(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
         """Times the compiled form; after some runs the faster of the two keeps the key."""
@@ -154,7 +174,7 @@ class Entry:
         self.trials.append(perf_counter() - started)
         counters.runs_compiled += 1
         if len(self.trials) >= TRIALS:
-            self.chosen = self.compiled if _typical(self.trials) < _typical(self.recent) else self.interpreted
+            self.chosen = self.compiled if _typical(self.trials) < CLEARLY * _typical(self.recent) else self.interpreted
         return results
 
 
@@ -259,6 +279,8 @@ def _run_measured(entry: Entry, values: list[Any], donated: tuple[bool, ...]) ->
         if entry.job.done():
             _collect(entry, entry.job)
     elif entry.promises_gain() and _xla_installed():
+        entry.expected = cost.expected(len(entry.program.steps))
+        cost.promised += entry.expected
         entry.job = _background().submit(_build, entry, donated, dict(entry.constants))
     return results
 
@@ -284,6 +306,7 @@ def _admitted(stretch: Stretch) -> Entry:
 
 def _collect(entry: Entry, job: Future[Executable]) -> None:
     entry.job = None
+    cost.promised -= entry.expected
     error = job.exception()
     if error is None:
         entry.compiled = job.result()
