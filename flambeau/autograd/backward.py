@@ -161,6 +161,9 @@ def _grad_of_batch(
 
 
 def _factors(roots: tuple[Tensor, ...], given: Any, create_graph: bool) -> list[Tensor]:
+    # Imported here: operators build on the tape.
+    from flambeau.ops.create import FULL
+
     if given is None or isinstance(given, Tensor):
         given = (given,) * len(roots) if given is None else (given,)
     given = tuple(given)
@@ -179,7 +182,7 @@ def _factors(roots: tuple[Tensor, ...], given: Any, create_graph: bool) -> list[
                 )
             if aval.dtype.is_complex:
                 raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {root.dtype}")
-            factor = root.detach().new_ones(aval.shape)
+            factor = FULL(1, aval.shape, aval.dtype, aval.device)
         elif tuple(factor.shape) != aval.shape:
             raise RuntimeError(
                 f"Mismatch in shape: grad_output[{i}] has a shape of {factor.shape} and output[{i}] "
@@ -301,6 +304,8 @@ def _summed_to(gradient: Tensor, shape: tuple[int, ...], grad_fn: GradNode) -> T
             f"shape compatible with {list(shape)}"
         )
     dims = [i for i in range(len(have)) if i < extra or (shape[i - extra] == 1 and have[i] != 1)]
+    if extra and len(dims) == extra:
+        return gradient.sum(dims)
     if dims:
         gradient = gradient.sum(dims, keepdim=True)
     return gradient.reshape(shape) if extra else gradient

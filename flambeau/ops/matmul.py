@@ -9,6 +9,7 @@ from flambeau.graph.node import Aval
 from flambeau.ops.operator import operator, public
 from flambeau.ops.pointwise import broadcast_shapes, conj
 from flambeau.ops.samples import T, case
+from flambeau.ops.views import TRANSPOSE
 from flambeau.tensor.tensor import Tensor
 
 
@@ -200,8 +201,11 @@ def _linear_rule(x: Aval, weight: Aval, bias: Aval | None) -> Aval:
     return x.of(out)
 
 
-def _linear_kernel(xp: Any, x: Any, weight: Any, bias: Any) -> Any:
-    y = xp.matmul(x, weight.T)
+def _linear_lax(jnp: Any, x: Any, weight: Any, bias: Any) -> Any:
+    from jax.lax import dot_general
+
+    # Contracted where it stands: written as a product with the transpose, XLA copies the weight for a single row.
+    y = dot_general(x, weight, (((x.ndim - 1,), (weight.ndim - 1,)), ((), ())))
     return y if bias is None else y + bias
 
 
@@ -226,7 +230,7 @@ def _linear_derivative(grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[boo
         count = _product(x.shape[:-1])
         rows = grad if grad.ndim == 2 else grad.reshape(count, grad.shape[-1])
         given = x if x.ndim == 2 else x.reshape(count, x.shape[-1])
-        right = rows.t() @ conj(given)
+        right = MATMUL(TRANSPOSE(rows, (1, 0)), conj(given))
     else:
         right = None
     return left, right, grad if needs[2] else None
@@ -246,9 +250,10 @@ def _linear_name(call: Any) -> str:
 LINEAR = operator(
     "linear",
     _linear_rule,
-    _linear_kernel,
+    None,
     _linear_derivative,
     numpy=_linear_numpy,
+    lax=_linear_lax,
     grad_name=_linear_name,
     samples=lambda: [
         case("nn.functional.linear", T(3, 4), T(5, 4), T(5)),

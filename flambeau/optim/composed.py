@@ -109,6 +109,7 @@ class ChainedScheduler(_Composed):
             )
         optimizer = optimizer or getattr(schedulers[0], "optimizer", None)
         _check_parts(self, optimizer, schedulers)
+        assert optimizer is not None, "the check of the parts refuses a missing optimizer"
         self._schedulers = schedulers
         self.optimizer = optimizer
         self._last_lr = options(self.optimizer, "lr")

@@ -1,0 +1,21 @@
+"""The public namespace is what the package spells out."""
+
+from __future__ import annotations
+
+import flambeau
+from flambeau.ops.operator import NAMESPACES
+
+
+def test_the_list_of_public_operators_is_complete():
+    assert sorted(flambeau.OPERATORS) == sorted(NAMESPACES["torch"])
+
+
+def test_every_public_operator_is_there():
+    for name in flambeau.OPERATORS:
+        assert getattr(flambeau, name) is NAMESPACES["torch"][name]
+
+
+def test_names_of_types_shadow_nothing_that_the_package_uses():
+    assert str(flambeau.float) == "torch.float32"
+    assert str(flambeau.int) == "torch.int32"
+    assert str(flambeau.bool) == "torch.bool"
