@@ -76,7 +76,7 @@ from flambeau import (  # noqa: E402
     special,
     utils,
 )
-from flambeau.capture.compiled import compile  # noqa: E402
+from flambeau.capture.compile import compile  # noqa: E402
 from flambeau.random import Generator, default_generator  # noqa: E402
 from flambeau.serialization import load, save  # noqa: E402
 

@@ -33,3 +33,6 @@ def available(kind: str) -> list[Any]:
         return jax.local_devices(backend={"cuda": "gpu"}.get(kind, kind))
     except (ImportError, RuntimeError):
         return []
+
+
+devices.know_accelerators(check)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 from flambeau import devices, dtypes
-
-if TYPE_CHECKING:
-    from flambeau.graph.op import Call
 
 
 class Aval:
@@ -84,7 +81,7 @@ class Node:
 
     __slots__ = ("__weakref__", "aval", "call", "inputs", "slot", "value")
 
-    def __init__(self, call: Call | None, inputs: tuple[Node, ...], aval: Any, value: Any = None) -> None:
+    def __init__(self, call: Any, inputs: tuple[Node, ...], aval: Any, value: Any = None) -> None:
         self.call = call
         self.inputs = inputs
         self.aval = aval

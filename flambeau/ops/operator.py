@@ -242,10 +242,8 @@ class LeafAlias(GradNode):
 
 
 def _materialized(grads: list[Tensor | None], outs: tuple[Any, ...]) -> list[Tensor | None]:
-    from flambeau.ops.create import zeros
-
     return [
-        zeros(aval.shape, dtype=aval.dtype, device=aval.device)
+        OPERATORS["full"](0, aval.shape, aval.dtype, aval.device)
         if grad is None and aval.dtype.category >= FLOATING
         else grad
         for grad, aval in zip(grads, outs, strict=True)
