@@ -110,16 +110,24 @@ def test_order_is_pytorchs(name):
     assert _epochs(flambeau, ours, range(10), **LOADERS[name]) == _epochs(torch, theirs, range(10), **LOADERS[name])
 
 
+# PyTorch would fork, which must not be done once another test of the process has started XLA's threads.
+UNFORKED = "forkserver"
+
+
 def test_workers_draw_what_pytorchs_draw():
     options = {"shuffle": True, "batch_size": 2, "num_workers": 2, "persistent_workers": True}
-    assert _epochs(flambeau, ours, Numbers(10), **options) == _epochs(torch, theirs, TheirNumbers(), **options)
+    found = _epochs(flambeau, ours, Numbers(10), **options)
+    assert found == _epochs(torch, theirs, TheirNumbers(), **options, multiprocessing_context=UNFORKED)
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 2}, {"batch_size": 3, "drop_last": True}, {"batch_size": None}])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_iterable_datasets(options, workers):
     found = _epochs(flambeau, ours, Shared(), 1, num_workers=workers, **options)
-    assert found == _epochs(torch, theirs, TheirShared(), 1, num_workers=workers, **options)
+    context = UNFORKED if workers else None
+    assert found == _epochs(
+        torch, theirs, TheirShared(), 1, num_workers=workers, multiprocessing_context=context, **options
+    )
 
 
 def test_persistent_workers_begin_anew_after_an_epoch_left_early():
