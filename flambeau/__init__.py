@@ -3,7 +3,7 @@
 Programs written for PyTorch use it as ``import flambeau as torch``.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flambeau import settings
 from flambeau.autograd.grad_mode import (
@@ -61,8 +61,6 @@ globals().update(NAMESPACES["torch"])
 # These build on the functions above.
 from flambeau import (  # noqa: E402
     autograd,
-    backends,
-    cuda,
     engine,
     fft,
     functional,
@@ -71,18 +69,32 @@ from flambeau import (  # noqa: E402
     optim,
     random,
     return_types,
-    serialization,
-    signal,
     special,
-    utils,
 )
 from flambeau.capture.compile import compile  # noqa: E402
 from flambeau.random import Generator, default_generator  # noqa: E402
-from flambeau.serialization import load, save  # noqa: E402
 
-if TYPE_CHECKING:
+# Not every program needs these, and importing should cost little more than NumPy's import.
+_LATER = {
+    "backends": "flambeau.backends",
+    "cuda": "flambeau.cuda",
+    "load": "flambeau.serialization",
+    "save": "flambeau.serialization",
+    "serialization": "flambeau.serialization",
+    "signal": "flambeau.signal",
+    "utils": "flambeau.utils",
+}
 
-    def __getattr__(name: str) -> Any: ...
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'flambeau' has no attribute '{name}'")
+    from importlib import import_module
+
+    module = import_module(_LATER[name])
+    found = getattr(module, name) if name in ("load", "save") else module
+    globals()[name] = found
+    return found
 
 
 # What the operators' families make public; the tests hold this list against the registry.

@@ -81,14 +81,14 @@ def resolve(given: Any) -> device:
     found = device(given)
     if found.type in ("cpu", "meta"):
         return device(found.type)
-    return _check_accelerator(found)
+    for check in _accelerator_checks:
+        found = check(found)
+    return found
 
 
-def _check_accelerator(wanted: device) -> device:
-    raise RuntimeError(f"the engine that knows of {wanted.type} devices is not loaded")
+_accelerator_checks: list[Callable[[device], device]] = []
 
 
 def know_accelerators(check: Callable[[device], device]) -> None:
     """Takes over from the engine how to tell whether an accelerator is there."""
-    global _check_accelerator
-    _check_accelerator = check
+    _accelerator_checks.append(check)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-from pathlib import Path
 from typing import Any
 
 from flambeau import devices
@@ -21,9 +20,11 @@ def _openblas() -> Any:
     """The library that NumPy's products run in, or None where it is another."""
     import numpy
 
-    folder = Path(numpy.__file__).parent.parent / "numpy.libs"
-    for path in folder.glob("*openblas*"):
-        return ctypes.CDLL(str(path))
+    folder = os.path.join(os.path.dirname(os.path.dirname(numpy.__file__)), "numpy.libs")
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    for name in names:
+        if "openblas" in name:
+            return ctypes.CDLL(os.path.join(folder, name))
     return None
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gc
 import linecache
+import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from sys import getrefcount
 from typing import Any
 
@@ -18,7 +18,7 @@ from flambeau.graph.recorder import pending
 from flambeau.ops.operator import Operator
 from flambeau.tensor.tensor import Tensor, current
 
-_PACKAGE = str(Path(__file__).parent.parent)
+_PACKAGE = os.path.dirname(os.path.dirname(__file__))
 
 
 class CaptureError(RuntimeError):
