@@ -119,3 +119,11 @@ def test_the_default_type_reaches_what_is_recorded_already() -> None:
 def test_named_results_look_like_pytorch() -> None:
     shown = [repr(library.max(library.eye(2), 0)) for library in (flambeau, oracle)]
     assert shown[0] == shown[1]
+
+
+@pytest.mark.parametrize("indexing", ["ij", "xy"])
+@pytest.mark.parametrize("sizes", [(3,), (3, 1), (3, 2), (1, 3, 2)])
+def test_meshgrid_of_vectors_of_differing_length(indexing, sizes):
+    found = flambeau.meshgrid(*[flambeau.arange(n) for n in sizes], indexing=indexing)
+    expected = oracle.meshgrid(*[oracle.arange(n) for n in sizes], indexing=indexing)
+    assert [x.tolist() for x in found] == [x.tolist() for x in expected]
