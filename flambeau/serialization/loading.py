@@ -9,7 +9,6 @@ import struct
 from typing import Any
 
 from flambeau import devices
-from flambeau.ops.operator import public
 from flambeau.serialization import names
 from flambeau.serialization.archive import Reader, is_zip, whole
 from flambeau.serialization.rebuilding import Rebuilder, Storage
@@ -20,7 +19,6 @@ _DAMAGE = (
 )
 
 
-@public()
 def load(
     f: Any,
     map_location: Any = None,

@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from flambeau import dtypes, layouts
-from flambeau.ops.operator import public
 from flambeau.serialization import names
 from flambeau.serialization.archive import VERSION, Writer, replacing
 from flambeau.serialization.names import Name
@@ -200,7 +199,6 @@ def _plain(tensor: Tensor, requires_grad: bool, storages: dict[int, _Storage]) -
     return _REBUILD, args
 
 
-@public()
 def save(
     obj: Any,
     f: Any,
