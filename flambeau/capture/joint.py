@@ -7,7 +7,7 @@ from typing import Any
 from flambeau.autograd.backward import _run as run_backward
 from flambeau.autograd.grad_mode import mode
 from flambeau.autograd.node import GradNode, edge_of
-from flambeau.capture.replay import Arg, Plan, Slot, _filled, tensors_in
+from flambeau.capture.replay import Arg, Plan, _filled, tensors_in
 from flambeau.capture.watch import CaptureError, Taken, Watch
 from flambeau.engine.interpreter import Interpreted
 from flambeau.engine.kernels import prepared
@@ -238,6 +238,3 @@ def _weak(value: Any) -> Aval:
     from flambeau.graph.node import number
 
     return number(value).aval
-
-
-__all__ = ["Joint", "Slot"]

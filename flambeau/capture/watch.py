@@ -7,7 +7,6 @@ import linecache
 import os
 import sys
 from collections.abc import Callable
-from sys import getrefcount
 from typing import Any
 
 from flambeau.engine.flush import flush
@@ -188,8 +187,3 @@ def homes_of(outputs: list[Node]) -> list[list[Tensor]]:
             if isinstance(holder, Tensor) and id(holder._node) in homes:
                 homes[id(holder._node)].append(holder)
     return [homes[id(node)] for node in outputs]
-
-
-def references(node: Node) -> int:
-    """How many hold a node, this function's own sight of it included."""
-    return getrefcount(node)
