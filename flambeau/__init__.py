@@ -79,6 +79,7 @@ _LATER = {
     "backends": "flambeau.backends",
     "cuda": "flambeau.cuda",
     "load": "flambeau.serialization",
+    "masked": "flambeau.masked",
     "save": "flambeau.serialization",
     "serialization": "flambeau.serialization",
     "signal": "flambeau.signal",
