@@ -631,3 +631,81 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     base = x.unsqueeze(-1)
     powers = _columns([base.new_ones(base.shape)], base, count) if count else base[:, :0]
     return powers if increasing else powers.flip(-1)
+
+
+# ---------------------------------------------------------------- one product per group
+
+
+@public(into="nn.functional")
+def grouped_mm(
+    mat_a: Tensor,
+    mat_b: Tensor,
+    *,
+    offs: Tensor | None = None,
+    bias: Tensor | None = None,
+    out_dtype: Any = None,
+) -> Tensor:
+    """One matrix product per group, as for the experts of a mixture.
+
+    Shape: with G groups, (G, M, K) and (G, K, N) give (G, M, N); a matrix instead of a stack is cut at ``offs``:
+    (M, K) along M, giving (M, N); of ``mat_b``, (K, N) along N, giving (M, N); both along K, giving (G, M, N).
+    What lies behind the last offset belongs to no group: its result is zero.
+
+    Args:
+        mat_a, mat_b: the operands, of one type: float32, bfloat16 or float16.
+        offs: where each group ends, int32 of shape (G); needed where an operand is a matrix, and looked at when called.
+        bias: refused, as by PyTorch.
+        out_dtype: the result's type; only that of the operands, as on PyTorch's CPU.
+
+    Raises:
+        RuntimeError: if sizes, types or offsets do not fit.
+
+    Example:
+        >>> import flambeau as torch
+        >>> ends = torch.tensor([1, 3], dtype=torch.int32)
+        >>> torch.nn.functional.grouped_mm(torch.ones(3, 2), torch.ones(2, 2, 4), offs=ends).shape
+        torch.Size([3, 4])
+    """
+    from flambeau.ops.join import cat, stack
+
+    _check_groups(mat_a, mat_b, offs, bias, out_dtype)
+    if offs is None:
+        return MATMUL(mat_a, mat_b)
+    ends = [int(end) for end in offs.tolist()]
+    spans = list(pairwise([0, *ends]))
+    if mat_a.ndim == 2 and mat_b.ndim == 2:
+        return stack([MATMUL(mat_a[:, low:high], mat_b[low:high]) for low, high in spans])
+    if mat_a.ndim == 2:
+        parts = [MATMUL(mat_a[low:high], mat_b[g]) for g, (low, high) in enumerate(spans)]
+        rest = mat_a.new_zeros((mat_a.shape[0] - ends[-1], mat_b.shape[2]))
+        return cat([*parts, rest])
+    parts = [MATMUL(mat_a[g], mat_b[:, low:high]) for g, (low, high) in enumerate(spans)]
+    rest = mat_a.new_zeros((mat_a.shape[1], mat_b.shape[1] - ends[-1]))
+    return cat([*parts, rest], 1)
+
+
+def _check_groups(mat_a: Tensor, mat_b: Tensor, offs: Tensor | None, bias: Tensor | None, out_dtype: Any) -> None:
+    for name, mat in (("mat_a", mat_a), ("mat_b", mat_b)):
+        if mat.dtype.name not in ("float32", "bfloat16", "float16"):
+            raise RuntimeError(f"Expected {name} to be Float32, BFloat16 or Float16 matrix, got {mat.dtype.title}")
+        if mat.ndim not in (2, 3):
+            raise RuntimeError(f"{name} has to be 2 or 3d")
+    if (offs is not None) == (mat_a.ndim == mat_b.ndim == 3):
+        raise RuntimeError("Have to provide offsets if there is a 2d matrix, or no offset if both matrices are 3d")
+    if mat_a.shape[-1] != mat_b.shape[-2]:
+        raise RuntimeError(
+            f"contraction dimension of mat_a and mat_b must match (got {list(mat_a.shape)} and {list(mat_b.shape)})"
+        )
+    groups = [mat.shape[0] for mat in (mat_a, mat_b) if mat.ndim == 3]
+    if offs is not None:
+        if offs.ndim != 1:
+            raise RuntimeError(f"offs has to be 1D, but got {offs.ndim}D")
+        if offs.dtype.name != "int32":
+            raise RuntimeError("Offsets have to be int32")
+        groups.append(offs.shape[0])
+    if len(set(groups)) > 1:
+        raise RuntimeError(f"matrix batch sizes have to match (got {groups})")
+    if bias is not None:
+        raise RuntimeError("Bias not supported yet")
+    if out_dtype is not None and out_dtype is not mat_a.dtype:
+        raise RuntimeError("Grouped gemm output dtype must match `mat_a` dtype")

@@ -675,3 +675,30 @@ def test_a_hook_sees_the_note_too():
     assert notes_of(lambda: model(flambeau.ones(1, 3))) == [
         "in Sequential.0: Linear(in_features=2, out_features=2, bias=True), input (1, 3)"
     ]
+
+
+# ---------------------------------------------------------------- names that programs import
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        {},
+        {"dtype": 1, "device": 2},
+        {"factory_kwargs": {"dtype": 1}, "device": 3},
+        {"factory_kwargs": {"dtype": 1}, "dtype": 3},
+        {"bias": 1},
+    ],
+)
+def test_factory_kwargs_are_pytorchs(given):
+    same(lambda t: sorted(t.nn.factory_kwargs(given).items()))
+
+
+def test_layers_are_reached_by_way_of_their_module():
+    from flambeau.nn import modules
+
+    assert modules.Linear is modules.linear.Linear is flambeau.nn.Linear
+    assert {name for name in torch.nn.modules.__all__ if name not in ("Container", "DataParallel")} <= set(
+        vars(modules)
+    )

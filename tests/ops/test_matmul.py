@@ -111,3 +111,56 @@ def test_a_chain_of_matrices_and_a_vector() -> None:
 def test_a_beta_of_zero_hides_what_is_not_a_number() -> None:
     nan = flambeau.full((2, 2), float("nan"))
     assert flambeau.addmm(nan, flambeau.ones(2, 3), flambeau.ones(3, 2), beta=0).tolist() == [[3, 3], [3, 3]]
+
+
+GROUPED = [
+    ((6, 4), (3, 4, 8), [2, 3, 6]),
+    ((6, 4), (3, 4, 8), [0, 3, 6]),
+    ((4, 12), (12, 8), [4, 4, 12]),
+    ((3, 4, 4), (4, 12), [4, 8, 12]),
+    ((3, 4, 4), (3, 4, 8), None),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "ends"), GROUPED)
+def test_grouped_products_follow_pytorch(first, second, ends, tier: str) -> None:
+    a, b = (RANDOM.standard_normal(shape).astype(np.float32) for shape in (first, second))
+    found = []
+    for library in (flambeau, oracle):
+        x, y = (library.tensor(array, requires_grad=True) for array in (a, b))
+        offs = None if ends is None else library.tensor(ends, dtype=library.int32)
+        z = library.nn.functional.grouped_mm(x, y, offs=offs)
+        (z * z).sum().backward()
+        found.append([z.detach().numpy(), x.grad.numpy(), y.grad.numpy()])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_rows_behind_the_last_group_are_zero() -> None:
+    offs = flambeau.tensor([1, 2], dtype=flambeau.int32)
+    found = flambeau.nn.functional.grouped_mm(flambeau.ones(3, 4), flambeau.ones(2, 4, 8), offs=offs)
+    assert found.sum(1).tolist() == [32.0, 32.0, 0.0]
+    found = flambeau.nn.functional.grouped_mm(flambeau.ones(2, 3, 4), flambeau.ones(4, 3), offs=offs)
+    assert found.sum(0).tolist() == [12.0, 12.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        lambda t, a, b, offs: t.nn.functional.grouped_mm(a, b),
+        lambda t, a, b, offs: t.nn.functional.grouped_mm(a.double(), b, offs=offs),
+        lambda t, a, b, offs: t.nn.functional.grouped_mm(a, b, offs=offs.long()),
+        lambda t, a, b, offs: t.nn.functional.grouped_mm(a[:, :4], b, offs=offs),
+        lambda t, a, b, offs: t.nn.functional.grouped_mm(a[0], b, offs=offs),
+        lambda t, a, b, offs: t.nn.functional.grouped_mm(a, b, offs=offs, bias=b),
+        lambda t, a, b, offs: t.nn.functional.grouped_mm(a, b, offs=offs[:2]),
+        lambda t, a, b, offs: t.nn.functional.grouped_mm(a, b, offs=offs, out_dtype=t.bfloat16),
+    ],
+)
+def test_grouped_products_refuse_what_pytorch_refuses(program) -> None:
+    messages = []
+    for t in (flambeau, oracle):
+        with pytest.raises(RuntimeError) as caught:
+            program(t, t.ones(6, 8), t.ones(3, 8, 16), t.tensor([2, 3, 6], dtype=t.int32))
+        messages.append(str(caught.value))
+    assert messages[0].startswith(messages[1])

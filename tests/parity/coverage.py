@@ -8,57 +8,89 @@ from __future__ import annotations
 import importlib
 import inspect
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
 import flambeau
 
-MODULES = ("nn", "nn.functional", "nn.init", "nn.utils", "nn.utils.rnn", "nn.utils.parametrize", "nn.utils.prune")
+MODULES = (
+    "nn",
+    "nn.functional",
+    "nn.init",
+    "nn.utils",
+    "nn.utils.rnn",
+    "nn.utils.parametrize",
+    "nn.utils.parametrizations",
+    "nn.utils.prune",
+    "nn.utils.fusion",
+    "nn.utils.stateless",
+    "nn.parameter",
+)
 TARGET = Path(__file__).parents[2] / "docs" / "nn-coverage.md"
-# What is no part of an interface: imports, typing helpers, machinery of PyTorch's own.
-OBSOLETE = {"Container": "obsolete", "DataParallel": "obsolete in PyTorch; one program runs on all devices"}
+HERE = "here"
+# What is left out on purpose, each with the reason.
+LEFT_OUT = {
+    "Container": "obsolete: an empty class that PyTorch keeps for old programs",
+    "DataParallel": "obsolete: PyTorch itself advises against it; one program runs on all devices",
+    "ScalingType": "quantised: belongs to the products of 8-bit floats",
+    "SwizzleType": "quantised: belongs to the products of 8-bit floats",
+    "scaled_mm": "quantised: products of 8-bit floats with scales",
+    "scaled_grouped_mm": "quantised: products of 8-bit floats with scales",
+}
+# Functions that PyTorch's modules import for their own use, from a place that passes for torch.nn's.
+IMPORTED = {"assert_int_or_pair", "boolean_dispatch", "NamedMemberAccessor", "bind"}
 
 
-def resolved(library, dotted: str):
-    """A module of a library, or None."""
-    try:
-        return importlib.import_module(f"{library.__name__}.{dotted}")
-    except ImportError:
-        return None
-
-
-def public(module) -> list[str]:
-    """Names that the module itself offers: classes and functions of PyTorch, not what it imported."""
+def public(module: ModuleType) -> list[str]:
+    """Names that a module of PyTorch itself offers: its classes and functions, not what it imported."""
+    listed = getattr(module, "__all__", None)
     names = []
     for name, value in vars(module).items():
-        if name.startswith("_") or inspect.ismodule(value):
+        if name.startswith("_") or inspect.ismodule(value) or not callable(value) or name in IMPORTED:
             continue
-        if not callable(value) or not str(getattr(value, "__module__", "")).startswith("torch"):
-            continue
-        if name in ("Tensor", "boolean_dispatch", "assert_int_or_pair") or "torch_function" in name:
-            continue
-        names.append(name)
+        home = str(getattr(value, "__module__", None) or "torch._C._nn")
+        # The functions that are built into PyTorch have another home than the module that offers them.
+        builtin = inspect.isbuiltin(value) and home.startswith(("torch._C._nn", "torch"))
+        if name in (listed or ()) or home.startswith("torch.nn") or (builtin and "overrides" not in home):
+            if name.startswith("has_torch_function") or name == "handle_torch_function":
+                continue
+            names.append(name)
     return sorted(names)
 
 
-def state(ours, name: str) -> str:
-    if ours is not None and hasattr(ours, name):
-        return "here"
-    return OBSOLETE.get(name, "missing")
+def state(ours: ModuleType, name: str) -> str:
+    """What became of a name: here, left out for a reason, or missing."""
+    return HERE if hasattr(ours, name) else LEFT_OUT.get(name, "missing")
 
 
-def main() -> None:
-    lines = ["# What of torch.nn is here", "", "Written by `python tests/parity/coverage.py`, for PyTorch 2.13.", ""]
+def table() -> dict[str, list[tuple[str, str]]]:
+    """For each of PyTorch's modules, its names with their state."""
+    found = {}
     for dotted in MODULES:
-        theirs, ours = resolved(torch, dotted), resolved(flambeau, dotted)
-        rows = [(name, state(ours, name)) for name in public(theirs)]
-        here = sum(1 for _, found in rows if found == "here")
+        theirs = importlib.import_module(f"torch.{dotted}")
+        ours = importlib.import_module(f"flambeau.{dotted}")
+        found[dotted] = [(name, state(ours, name)) for name in public(theirs)]
+    return found
+
+
+def text() -> str:
+    """The whole document."""
+    lines = [
+        "# What of torch.nn is here",
+        "",
+        f"Written by `python tests/parity/coverage.py`, for PyTorch {torch.__version__.split('+')[0]}; a test keeps it",
+        "current. What is not here says why.",
+        "",
+    ]
+    for dotted, rows in table().items():
+        here = sum(1 for _, found in rows if found == HERE)
         lines += [f"## torch.{dotted}: {here} of {len(rows)}", "", "| name | state |", "| --- | --- |"]
         lines += [f"| `{name}` | {found} |" for name, found in rows]
         lines.append("")
-    TARGET.write_text("\n".join(lines), encoding="utf-8")
-    print(f"wrote {TARGET.name}")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    main()
+    TARGET.write_text(text(), encoding="utf-8")
+    print(f"wrote {TARGET.name}: {flambeau.__name__} beside PyTorch {torch.__version__}")

@@ -27,3 +27,10 @@ from flambeau.nn.modules import (
     upsampling,
     utils,
 )
+
+# The classes themselves are reached from here as well, whichever file they stand in.
+for _module in [
+    value for name, value in vars().copy().items() if not name.startswith("_") and hasattr(value, "__all__")
+]:
+    for _name in _module.__all__:
+        globals()[_name] = getattr(_module, _name)
