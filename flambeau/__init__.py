@@ -3,6 +3,7 @@
 Programs written for PyTorch use it as ``import flambeau as torch``.
 """
 
+from math import e, inf, nan, pi
 from typing import Any
 
 from flambeau import settings
@@ -55,6 +56,7 @@ from flambeau.tensor.tensor import Size, Tensor
 
 __version__ = "0.1.0"
 
+newaxis = None
 methods.attach()
 globals().update(NAMESPACES["torch"])
 
@@ -101,7 +103,8 @@ def __getattr__(name: str) -> Any:
 # What the operators' families make public; the tests hold this list against the registry.
 OPERATORS = (
     "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "Generator",
-    "HalfTensor", "IntTensor", "LongTensor", "ShortTensor", "abs", "abs_", "absolute", "acos", "acos_", "acosh",
+    "HalfTensor", "IntTensor", "LongTensor", "ShortTensor", "TypedStorage", "UntypedStorage",
+    "abs", "abs_", "absolute", "acos", "acos_", "acosh",
     "acosh_", "adaptive_avg_pool1d", "adaptive_max_pool1d", "add", "addbmm", "addcdiv", "addcmul", "addmm", "addmv",
     "addr", "adjoint", "alias_copy", "all", "allclose", "alpha_dropout", "alpha_dropout_", "amax", "amin",
     "aminmax", "angle", "any", "arange", "arccos", "arccos_", "arccosh", "arccosh_", "arcsin", "arcsin_", "arcsinh",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from flambeau import dtypes
 from flambeau.dtypes import FLOATING
 from flambeau.graph.node import Aval
 from flambeau.ops.compare import eq, where
-from flambeau.ops.operator import operator, public
+from flambeau.ops.operator import METHODS, operator, public
 from flambeau.ops.pointwise import broadcast_shapes, checked_tensor, common_device, no_slope
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import view_operator
@@ -305,14 +306,69 @@ def is_complex(input: Tensor) -> bool:
     return input.dtype.is_complex
 
 
+# ---------------------------------------------------------------- transposes of matrices
+
+
+def _turned(input: Tensor, name: str) -> Tensor:
+    if input.ndim == 1:
+        raise RuntimeError(f"tensor.{name} is only supported on matrices or batches of matrices. Got 1-D tensor.")
+    if input.ndim:
+        input = input.transpose(-2, -1)
+    return input if name == "mT" else conj(input)
+
+
+def _warn_of_scalar(input: Tensor, name: str, instead: str) -> None:
+    if not input.ndim:
+        warnings.warn(f"{name} is deprecated on 0-D tensors. {instead}", UserWarning, stacklevel=3)
+
+
 @public(method=True)
 def adjoint(input: Tensor) -> Tensor:
     """The last two dimensions exchanged, and conjugated."""
-    if input.ndim < 2:
-        raise RuntimeError(
-            f"tensor.adjoint() is only supported on matrices or batches of matrices. Got {input.ndim}-D tensor."
+    _warn_of_scalar(input, "adjoint()", "Consider using x.conj().")
+    return _turned(input, "adjoint()")
+
+
+def _T(self: Tensor) -> Tensor:
+    """The dimensions in reverse order: the transpose of a matrix."""
+    _warn_of_scalar(self, "Tensor.T", "This function is the identity in these cases.")
+    if self.ndim not in (0, 2):
+        warnings.warn(
+            "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is deprecated and it will "
+            "throw an error in a future release. Consider `x.mT` to transpose batches of matrices or "
+            "`x.permute(*torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions of a tensor.",
+            UserWarning,
+            stacklevel=2,
         )
-    return conj(input.transpose(-2, -1))
+    return self.permute(tuple(reversed(range(self.ndim))))
+
+
+def _mT(self: Tensor) -> Tensor:
+    """The transposes of a batch of matrices."""
+    if not self.dtype.is_complex:
+        _warn_of_scalar(self, "Tensor.mT", "This function is the identity in these cases.")
+    return _turned(self, "mT")
+
+
+def _H(self: Tensor) -> Tensor:
+    """The conjugate transpose of a matrix."""
+    _warn_of_scalar(self, "Tensor.H", "Consider using x.conj().")
+    if self.ndim not in (0, 2):
+        raise RuntimeError(
+            f"tensor.H is only supported on matrices (2-D tensors). Got {self.ndim}-D tensor."
+            + (" For batches of matrices, consider using tensor.mH" if self.ndim > 2 else "")
+        )
+    return _turned(self, "H")
+
+
+def _mH(self: Tensor) -> Tensor:
+    """The conjugate transposes of a batch of matrices."""
+    _warn_of_scalar(self, "Tensor.mH", "Consider using x.conj().")
+    return _turned(self, "mH")
+
+
+for _name, _property in {"T": _T, "mT": _mT, "H": _H, "mH": _mH}.items():
+    METHODS[_name] = property(_property)  # type: ignore[assignment]
 
 
 # ---------------------------------------------------------------- angle

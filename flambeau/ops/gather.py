@@ -178,7 +178,7 @@ def _placed_numpy(apply: Any) -> Any:
         src = np.asarray(_converted(src, x.dtype, np))
         x, index, src = _flat(np, x, index, src)
         _checked(index, dim, x.shape[dim])
-        out = np.array(x)
+        out = np.array(x, order="C")
         src = _part(src, index)
         apply(out, grid(np, index, dim), src)
         return out.reshape(shape)

@@ -97,7 +97,7 @@ def _unindex_rule(value: Aval, *indices: Aval | None, shape: Shape) -> Aval:
 
 
 def add_at(out: np.ndarray, indices: tuple[Any, ...], value: Any) -> None:
-    """Adds values into an array at indices, which may repeat.
+    """Adds values into an array in row-major order at indices, which may repeat.
 
     NumPy's ``add.at`` is fast for one index of a flat array, so the indices are flattened first.
     """
@@ -164,7 +164,7 @@ def _index_put_rule(x: Aval, value: Aval, *indices: Aval | None, accumulate: boo
 
 
 def _index_put_numpy(xp: Any, x: Any, value: Any, *indices: Any, accumulate: bool) -> Any:
-    out = np.array(x)
+    out = np.array(x, order="C")
     if accumulate:
         add_at(out, indices, value)
         return out
@@ -286,7 +286,7 @@ def subscript(tensor: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
         )
         kind, index = tuple, tuple(index)
     if kind is int and tensor._node.aval.shape:
-        return _selected(tensor, index, 0), []
+        return _selected(tensor, index, 0, 0), []
     items = [_as_index(item) for item in (index if kind is tuple else (index,))]
     ndim = len(tensor._node.aval.shape)
     wide = sum(map(_width, items))
@@ -301,7 +301,7 @@ def subscript(tensor: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
     view = tensor
     dim = 0
     indices: list[Tensor | None] = []
-    for item in items:
+    for place, item in enumerate(items):
         if item is Ellipsis:
             skip = ndim - wide
             dim += skip
@@ -324,7 +324,7 @@ def subscript(tensor: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
             dim += 1
         elif isinstance(item, Tensor):
             if item.ndim == 0 and item.dtype.category == dtypes.INTEGER and not _is_mask(item):
-                view = _selected_by(view, item, dim)
+                view = _selected_by(view, item, dim, place)
             else:
                 dim, view = _noted(view, item, dim, indices)
         else:
@@ -335,25 +335,24 @@ def subscript(tensor: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
                     "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
                     f"(got {type(item).__name__})"
                 ) from None
-            view = _selected(view, at, dim)
+            view = _selected(view, at, dim, place)
     while indices and indices[-1] is None:
         indices.pop()
     return view, indices
 
 
-def _selected(view: Tensor, index: int, dim: int) -> Tensor:
+def _selected(view: Tensor, index: int, dim: int, place: int) -> Tensor:
     n = view._node.aval.shape[dim]
     if not -n <= index < n:
-        raise IndexError(f"index {index} is out of bounds for dimension {dim} with size {n}")
+        # PyTorch names the item's place between the brackets, not the tensor's dimension.
+        raise IndexError(f"index {index} is out of bounds for dimension {place} with size {n}")
     return view_of(SELECT, view, index + n if index < 0 else index, dim)
 
 
-def _selected_by(view: Tensor, index: Tensor, dim: int) -> Tensor:
-    """Selects by a tensor of one index, without asking for its value if that is not known yet."""
+def _selected_by(view: Tensor, index: Tensor, dim: int, place: int) -> Tensor:
+    """Selects by a tensor of one index."""
     value = known_value(index)
-    if value is not None:
-        return _selected(view, int(value), dim)
-    return _selected(view, int(index.item()), dim)
+    return _selected(view, int(index.item() if value is None else value), dim, place)
 
 
 def _noted(view: Tensor, item: Tensor, dim: int, indices: list[Tensor | None]) -> tuple[int, Tensor]:

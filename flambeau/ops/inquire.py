@@ -23,12 +23,6 @@ def is_tensor(obj: Any) -> bool:
 
 
 @public()
-def is_storage(obj: Any) -> bool:
-    """Whether an object is a storage."""
-    return hasattr(obj, "_tensor") and not isinstance(obj, Tensor)
-
-
-@public()
 def numel(input: Tensor) -> int:
     """The number of elements."""
     return input._node.aval.size

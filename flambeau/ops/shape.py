@@ -6,7 +6,7 @@ from typing import Any
 
 from flambeau import dtypes
 from flambeau.graph.node import Aval
-from flambeau.ops.operator import METHODS, NotDifferentiable, public
+from flambeau.ops.operator import NotDifferentiable, public
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import RESHAPE, Shape, inferred_shape, sizes_of, view_operator, wrapped_dim
 from flambeau.tensor.tensor import Tensor, wrap
@@ -201,8 +201,8 @@ def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
     try:
         found = inferred_shape(sizes, (n,))
     except RuntimeError as error:
-        if "-1" in str(error) or "inferred" in str(error):
-            raise
+        if "ambiguous" in str(error) or "inferred" in str(error):
+            raise RuntimeError(f"unflatten got an unexpected error:\n{error}") from None
         raise RuntimeError(
             f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {dim} ({n}) in the input "
             "tensor"
@@ -287,7 +287,7 @@ atleast_3d = _atleast(3)
 # ---------------------------------------------------------------- the same bytes, read as another type
 
 
-def _view_dtype_rule(x: Aval, *, dtype: dtypes.dtype) -> Aval:
+def _view_dtype_rule(x: Aval, *, dtype: dtypes.dtype, old: int) -> Aval:
     size, new = x.dtype.itemsize, dtype.itemsize
     if size == new:
         return x.of(dtype=dtype)
@@ -304,11 +304,11 @@ def _view_dtype_rule(x: Aval, *, dtype: dtypes.dtype) -> Aval:
     return x.of((*x.shape[:-1], x.shape[-1] // ratio), dtype)
 
 
-def _view_dtype_numpy(xp: Any, x: Any, *, dtype: dtypes.dtype) -> Any:
+def _view_dtype_numpy(xp: Any, x: Any, *, dtype: dtypes.dtype, old: int) -> Any:
     return xp.ascontiguousarray(x).reshape(x.shape).view(dtype.numpy)
 
 
-def _view_dtype_lax(xp: Any, x: Any, *, dtype: dtypes.dtype) -> Any:
+def _view_dtype_lax(xp: Any, x: Any, *, dtype: dtypes.dtype, old: int) -> Any:
     from jax import lax
 
     if x.dtype == dtype.numpy:
@@ -345,8 +345,13 @@ def _bits(lax: Any, xp: Any, x: Any, target: Any) -> Any:
     return found.reshape((*x.shape[:-1], x.shape[-1] * (size // new))) if size > new else found
 
 
-def _view_dtype_restride(shape: Shape, strides: Shape, offset: int, dtype: Any) -> Any:
-    raise AssertionError("set when the view is made")
+def _view_dtype_restride(shape: Shape, strides: Shape, offset: int, dtype: dtypes.dtype, old: int) -> Any:
+    new = dtype.itemsize
+    if old == new:
+        return shape, strides, offset
+    scaled = [step * old // new for step in strides]
+    scaled[-1] = 1
+    return (*shape[:-1], shape[-1] * old // new), tuple(scaled), offset * old // new
 
 
 VIEW_DTYPE = view_operator(
@@ -356,64 +361,42 @@ VIEW_DTYPE = view_operator(
     NotDifferentiable("its elements are the operand's bytes"),
     numpy=_view_dtype_numpy,
     lax=_view_dtype_lax,
-    scatter=lambda parent, value, dtype: VIEW_DTYPE(value, parent.dtype),
+    scatter=lambda parent, value, dtype, old: VIEW_DTYPE(value, parent.dtype, dtype.itemsize),
     restride=_view_dtype_restride,
     samples=lambda: [case("Tensor.view_as", T(2, 3, dtype="int64"), T(3, 2, dtype="int64"))],
 )
 
 
 def view_dtype(input: Tensor, dtype: dtypes.dtype) -> Tensor:
-    """The bytes of a tensor read as another type; the last dimension grows or shrinks where sizes differ."""
+    """The bytes of a tensor read as another type; the last dimension grows or shrinks where sizes differ.
+
+    Cut off from differentiation.
+    """
     from flambeau.autograd.grad_mode import mode
     from flambeau.tensor.views import layout
 
     if input.dtype is dtype:
-        from flambeau.ops.views import ALIAS
-
-        return view_of(ALIAS, input)
-    shape, (strides, offset) = input._node.aval.shape, layout(input)
-    old, new = input.dtype.itemsize, dtype.itemsize
-    if old != new and shape and strides[-1] != 1:
+        return input.detach()
+    if input.is_conj():
         raise RuntimeError(
-            f"self.stride(-1) must be 1 to view {input.dtype.title} as {dtype.title} (different element sizes), but "
-            "got "
-            f"{strides[-1]}"
+            "torch.Tensor.view is not supported for conjugate view tensors when converting to a different dtype."
         )
-    if old < new:
-        ratio = new // old
-        if offset % ratio:
-            raise RuntimeError(
-                f"self.storage_offset() must be divisible by {ratio} to view {input.dtype.title} as {dtype.title} "
-                f"(different element sizes), but got {offset}"
-            )
-        for d, step in enumerate(strides[:-1]):
-            if step % ratio:
-                raise RuntimeError(
-                    f"self.stride({d}) must be divisible by {ratio} to view {input.dtype.title} as {dtype.title} "
-                    "(different "
-                    f"element sizes), but got {step}"
-                )
+    # What the shape rule checks is checked before the layout.
+    _view_dtype_rule(input._node.aval, dtype=dtype, old=input.dtype.itemsize)
+    strides, offset = layout(input)
+    old, new = input.dtype.itemsize, dtype.itemsize
+    purpose = f"to view {input.dtype.title} as {dtype.title} (different element sizes), but got"
+    ratio = max(new // old, 1)
+    if offset % ratio:
+        raise RuntimeError(f"self.storage_offset() must be divisible by {ratio} {purpose} {offset}")
+    if old != new and strides[-1] != 1:
+        raise RuntimeError(f"self.stride(-1) must be 1 {purpose} {strides[-1]}")
+    for d, step in enumerate(strides[:-1]):
+        if step % ratio:
+            raise RuntimeError(f"self.stride({d}) must be divisible by {ratio} {purpose} {step}")
     before = mode.grad
     mode.grad = False
     try:
-        result = view_of(VIEW_DTYPE, input, dtype)
+        return view_of(VIEW_DTYPE, input, dtype, old)
     finally:
         mode.grad = before
-    scaled = [step * old // new for step in strides]
-    if old != new and shape:
-        scaled[-1] = 1
-    result._layout = (tuple(scaled), offset * old // new)
-    return result
-
-
-def _turned(self: Tensor) -> Tensor:
-    if self.ndim not in (0, 2):
-        raise RuntimeError(
-            f"tensor.H is only supported on matrices (2-D tensors). Got {self.ndim}-D tensor. For batches of matrices, "
-            "consider using tensor.mH"
-        )
-    return self if not self.ndim else self.adjoint()
-
-
-METHODS["H"] = property(_turned, doc="The conjugate transpose of a matrix.")  # type: ignore[assignment]
-METHODS["mH"] = property(lambda self: self.adjoint(), doc="The conjugate transposes of a batch of matrices.")  # type: ignore[assignment]

@@ -321,7 +321,7 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
 # ---------------------------------------------------------------- as_strided
 
 
-def _reach(size: Shape, stride: Shape, offset: int) -> int:
+def reach(size: Shape, stride: Shape, offset: int) -> int:
     """One more than the last place that is read."""
     if 0 in size:
         return 0
@@ -415,19 +415,65 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
         RuntimeError: if that reaches outside the storage.
     """
     size, stride, offset = _geometry(input, size, stride, storage_offset)
-    for tensor in (input, input._base):
-        if tensor is not None:
-            strides, start = layout(tensor)
-            if _restrided(size, stride, offset, tensor._node.aval.shape, strides, start) is not None:
-                return view_of(AS_STRIDED, tensor, size, stride, offset, strides, start)
+    strides, start = layout(input)
+    if _restrided(size, stride, offset, input._node.aval.shape, strides, start) is not None:
+        return view_of(AS_STRIDED, input, size, stride, offset, strides, start)
+    found = None if input._base is None else in_storage(input, size, stride, offset)
+    if found is not None:
+        return found
     base = input if input._base is None else input._base
     item = input.dtype.itemsize
     raise RuntimeError(
         f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset}, and itemsize {item} "
         "requiring a "
-        f"storage size of {_reach(size, stride, offset) * item} are out of bounds for storage of size "
+        f"storage size of {reach(size, stride, offset) * item} are out of bounds for storage of size "
         f"{base._node.aval.nbytes}"
     )
+
+
+def in_storage(view: Tensor, size: Shape, stride: Shape, offset: int) -> Tensor | None:
+    """Elements of a view's storage at ``offset + sum(i * stride)``, whether the view shows them or not.
+
+    Returns:
+        a view of the base that no expansion leads to; None where that reaches outside the storage.
+    """
+    from flambeau.ops.complex import CONJ, IMAG, is_conj
+
+    conjugated = False
+    for op, _ in view._chain:
+        if op is CONJ:
+            conjugated = not conjugated
+        elif op is IMAG and conjugated:
+            raise NotImplementedError("as_strided() of the imaginary part of a conjugate is not supported; clone() it")
+    root = _storage_as(view)
+    strides, start = layout(root)
+    if _restrided(size, stride, offset, root._node.aval.shape, strides, start) is None:
+        return None
+    found = view_of(AS_STRIDED, root, size, stride, offset, strides, start)
+    return view_of(CONJ, found) if is_conj(view) else found
+
+
+def _storage_as(view: Tensor) -> Tensor:
+    """All that a view's base holds, as elements of the view's type."""
+    from flambeau.ops.complex import VIEW_AS_COMPLEX, VIEW_AS_REAL
+    from flambeau.ops.shape import view_dtype
+    from flambeau.ops.views import DETACH, RESHAPE, detach
+
+    base, dtype = view._base, view.dtype
+    assert base is not None
+    if any(op is DETACH for op, _ in view._chain):
+        base = detach(base)
+    if base.dtype is dtype:
+        return base
+    count = reach(base._node.aval.shape, *layout(base))
+    flat = view_of(AS_STRIDED, base, (count,), (1,), 0, *layout(base))
+    if base.dtype.is_complex and base.dtype.to_real() is dtype:
+        return view_of(RESHAPE, view_of(VIEW_AS_REAL, flat), (2 * count,))
+    whole = count * base.dtype.itemsize // dtype.itemsize * dtype.itemsize // base.dtype.itemsize
+    flat = view_of(AS_STRIDED, flat, (whole,), (1,), 0, (1,), 0)
+    if dtype.is_complex and dtype.to_real() is base.dtype:
+        return view_of(VIEW_AS_COMPLEX, view_of(RESHAPE, flat, (whole // 2, 2)))
+    return view_dtype(flat, dtype)
 
 
 @public(into="", method=True)

@@ -366,10 +366,12 @@ def _expand_scatter(parent: Tensor, value: Tensor, shape: Shape) -> Tensor:
 
 
 def _expand_restride(shape: Shape, strides: Shape, offset: int, new: Shape) -> Any:
+    if not shape:
+        return new, (0,) * len(new), offset
     extra = len(new) - len(shape)
-    found = [0] * extra
-    for n, stride, m in zip(shape, strides, new[extra:], strict=True):
-        found.append(0 if n == 1 and m != 1 else stride)
+    found = [0 if n == 1 and m != 1 else stride for n, stride, m in zip(shape, strides, new[extra:], strict=True)]
+    for at in range(extra - 1, -1, -1):
+        found.insert(0, new[at + 1] * found[0] if new[at] == 1 else 0)
     return new, tuple(found), offset
 
 

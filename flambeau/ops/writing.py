@@ -148,6 +148,7 @@ def set_(input: Tensor, source: Any = None, storage_offset: int = 0, size: Any =
     Raises:
         RuntimeError: if the types differ.
     """
+    from flambeau.ops.storage import UntypedStorage
     from flambeau.ops.strided import as_strided
     from flambeau.ops.views import ALIAS
     from flambeau.tensor.views import contiguous_strides, view_of
@@ -155,8 +156,8 @@ def set_(input: Tensor, source: Any = None, storage_offset: int = 0, size: Any =
     if source is None:
         _adopt(input, input.new_empty((0,)))
         return input
-    if not isinstance(source, Tensor):
-        source = source._tensor()
+    if isinstance(source, UntypedStorage):
+        source = source.elements()
     if source.dtype is not input.dtype:
         raise RuntimeError(f"Could not set tensor of type {source.dtype.name} to a tensor of type {input.dtype.name}")
     if size is None:

@@ -238,12 +238,6 @@ def storage_offset(self: Tensor) -> int:
     return layout(self)[1]
 
 
-def data_ptr(self: Tensor) -> int:
-    """A number that is equal for tensors whose first elements are the same memory."""
-    root = self if self._base is None else self._base
-    return id(root) + layout(self)[1] * self.dtype.itemsize
-
-
 def numel(self: Tensor) -> int:
     """The number of elements."""
     return self._node.aval.size
@@ -379,10 +373,6 @@ def _is_complex(self: Tensor) -> bool:
     return self.dtype.is_complex
 
 
-def _transposed(self: Tensor) -> Tensor:
-    return self.permute(tuple(reversed(range(self.ndim))))
-
-
 _OWN: dict[str, Any] = {
     "__repr__": _repr,
     "__str__": _repr,
@@ -407,7 +397,6 @@ _OWN: dict[str, Any] = {
     "ndimension": lambda self: len(self._node.aval.shape),
     "stride": stride,
     "storage_offset": storage_offset,
-    "data_ptr": data_ptr,
     "numel": numel,
     "nelement": numel,
     "element_size": element_size,
@@ -426,8 +415,6 @@ _OWN: dict[str, Any] = {
     "register_post_accumulate_grad_hook": register_post_accumulate_grad_hook,
     "data": property(_get_data, _set_data),
     "detach_": detach_,
-    "T": property(_transposed),
-    "mT": property(lambda self: self.transpose(-2, -1)),
     "is_cuda": property(lambda self: self.device.type == "cuda"),
     "is_cpu": property(lambda self: self.device.type == "cpu"),
     "is_meta": property(lambda self: self.device.type == "meta"),

@@ -93,6 +93,8 @@ class Tensor:
     _post_hooks: Any = None
     _retains: bool = False
     _inference: bool = False
+    # A number for the place of its elements, once somebody asked (see ops/storage.py).
+    _address: int = 0
     # Strides and storage offset, where they are not those of a fresh contiguous array.
     _layout: tuple[tuple[int, ...], int] | None = None
 

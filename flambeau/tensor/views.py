@@ -45,10 +45,11 @@ def is_contiguous(tensor: Tensor) -> bool:
     """Whether the elements lie in row-major order without gaps."""
     if tensor._base is None and tensor._layout is None:
         return True
+    shape = tensor._node.aval.shape
+    if 0 in shape:
+        return True
     expected = 1
-    for n, stride in zip(reversed(tensor._node.aval.shape), reversed(layout(tensor)[0]), strict=True):
-        if n == 0:
-            return True
+    for n, stride in zip(reversed(shape), reversed(layout(tensor)[0]), strict=True):
         if n != 1:
             if stride != expected:
                 return False
@@ -117,19 +118,24 @@ def check_writable(tensor: Tensor) -> None:
 
 
 def write(tensor: Tensor, new: Tensor) -> Tensor:
-    """Puts new values, of the same shape and type, into a tensor and so into all its aliases."""
+    """Puts new values, of the same shape and type, into a tensor and so into all its aliases.
+
+    Raises:
+        RuntimeError: if two of the tensor's elements are the same place in memory.
+    """
     base = tensor._base
     if base is None:
         put(tensor, new)
         return tensor
-    if any(op.name == "expand" for op, _ in tensor._chain):
-        return _write_places(tensor, new)
+    chain = tensor._chain
+    if any(op.name == "expand" for op, _ in chain):
+        chain = _without_expansion(tensor)
     parents = [_snapshot(base)]
-    for op, attrs in tensor._chain[:-1]:
+    for op, attrs in chain[:-1]:
         parents.append(op(parents[-1], *attrs))
     written = new
     detached = False
-    for (op, attrs), parent in zip(reversed(tensor._chain), reversed(parents), strict=True):
+    for (op, attrs), parent in zip(reversed(chain), reversed(parents), strict=True):
         if op is _detach():
             detached = True
             written = wrap(written._node)
@@ -147,29 +153,18 @@ def write(tensor: Tensor, new: Tensor) -> Tensor:
     return tensor
 
 
-def _write_places(tensor: Tensor, new: Tensor) -> Tensor:
-    """Writes where an expansion on the way makes the way back ambiguous: to the storage places themselves."""
-    from flambeau.ops.strided import scattered
+def _without_expansion(tensor: Tensor) -> tuple[Any, ...]:
+    """Another chain to the same places of the base: an expansion on the way makes the way back ambiguous."""
+    from flambeau.ops.strided import in_storage
 
-    base = tensor._base
-    assert base is not None
     strides, offset = layout(tensor)
-    shape = new._node.aval.shape
+    shape = tensor._node.aval.shape
     if 0 not in shape and any(step == 0 and n > 1 for n, step in zip(shape, strides, strict=True)):
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
             "Please clone() the tensor before performing the operation."
         )
-    cut = any(op is _detach() for op, _ in tensor._chain)
-    parent = _snapshot(base)
-    if cut:
-        base._node = scattered(wrap(parent._node), wrap(new._node), shape, strides, offset, *layout(base))._node
-        base._writes += 1
-    else:
-        put(base, scattered(parent, new, shape, strides, offset, *layout(base)))
-    _show(tensor, new) if mode.grad else setattr(tensor, "_node", new._node)
-    tensor._seen = base._writes
-    return tensor
+    return in_storage(tensor, shape, strides, offset)._chain  # type: ignore[union-attr]
 
 
 def _snapshot(box: Tensor) -> Tensor:

@@ -1,0 +1,148 @@
+"""Storages: what lies behind tensors that share their elements, and where it would be in memory."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from flambeau import devices, dtypes
+from flambeau.ops.operator import METHODS, NAMESPACES, public
+from flambeau.ops.strided import reach
+from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.views import layout
+
+_ALIGNMENT = 64
+_next_address = 1 << 16
+
+
+def root_of(tensor: Tensor) -> Tensor:
+    """The tensor whose elements a tensor shows: its base, or itself."""
+    return tensor if tensor._base is None else tensor._base
+
+
+def _address(root: Tensor) -> int:
+    """A number for the place of a storage.  Values move when they are computed, so it is no address in truth."""
+    global _next_address
+    if not root._address:
+        root._address = _next_address
+        _next_address += -(-UntypedStorage(root).nbytes() // _ALIGNMENT) * _ALIGNMENT + _ALIGNMENT
+    return root._address
+
+
+@public(into="", method=True)
+def data_ptr(input: Tensor) -> int:
+    """A number that is equal for tensors whose first elements are the same place; 0 without elements."""
+    if not input._node.aval.size:
+        return 0
+    return _address(root_of(input)) + layout(input)[1] * input.dtype.itemsize
+
+
+class UntypedStorage:
+    """The bytes that a tensor and all its views share; they can be looked at, not written to.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.zeros(3)
+        >>> x.untyped_storage().nbytes()
+        12
+    """
+
+    def __init__(self, root: Tensor) -> None:
+        self._root = root
+
+    @property
+    def device(self) -> devices.device:
+        """Where the values are."""
+        return self._root.device
+
+    def nbytes(self) -> int:
+        """Its size in bytes."""
+        return reach(self._root._node.aval.shape, *layout(self._root)) * self._root.dtype.itemsize
+
+    def size(self) -> int:
+        """The number of elements: for bytes, its size in bytes."""
+        return self.nbytes()
+
+    def data_ptr(self) -> int:
+        """A number for its place, equal for all tensors that share it."""
+        return _address(self._root) if self.nbytes() else 0
+
+    def elements(self) -> Tensor:
+        """All elements as a vector, of the type that the storage was made for: a view."""
+        return self._root.detach().as_strided((self.nbytes() // self._root.dtype.itemsize,), (1,), 0)
+
+    def _items(self) -> Tensor:
+        return self.elements().view(dtypes.uint8)
+
+    def tolist(self) -> list[Any]:
+        """Its elements as a list."""
+        return self._items().tolist()
+
+    def __len__(self) -> int:
+        return self.size()
+
+    def __getitem__(self, index: int) -> Any:
+        return self._items()[index].item()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.tolist())
+
+
+class TypedStorage(UntypedStorage):
+    """The elements that a tensor and all its views share."""
+
+    @property
+    def dtype(self) -> dtypes.dtype:
+        """Type of the elements."""
+        return self._root.dtype
+
+    def size(self) -> int:
+        """The number of elements."""
+        return self.nbytes() // self.dtype.itemsize
+
+    def untyped(self) -> UntypedStorage:
+        """The same storage as bytes."""
+        return UntypedStorage(self._root)
+
+    def _items(self) -> Tensor:
+        return self.elements()
+
+
+NAMESPACES["torch"].update(UntypedStorage=UntypedStorage, TypedStorage=TypedStorage)
+
+
+@public(into="", method=True)
+def untyped_storage(input: Tensor) -> UntypedStorage:
+    """The storage that the tensor shows elements of."""
+    return UntypedStorage(root_of(input))
+
+
+@public(into="", method=True)
+def storage(input: Tensor) -> TypedStorage:
+    """The storage that the tensor shows elements of, with a type.  Deprecated: use ``untyped_storage``."""
+    warnings.warn(
+        "TypedStorage is deprecated. It will be removed in the future and UntypedStorage will be the only storage "
+        "class. This should only matter to you if you are using storages directly.  To access UntypedStorage directly, "
+        "use tensor.untyped_storage() instead of tensor.storage()",
+        UserWarning,
+        stacklevel=2,
+    )
+    return TypedStorage(root_of(input))
+
+
+@public()
+def is_storage(obj: Any) -> bool:
+    """Whether an object is a storage."""
+    return isinstance(obj, UntypedStorage)
+
+
+def _is_view(input: Tensor) -> bool:
+    """Whether it shares its elements with another tensor, and differentiation goes through that."""
+    from flambeau.ops.shape import VIEW_DTYPE
+    from flambeau.ops.views import DETACH
+
+    return bool(input._chain) and input._chain[-1][0] not in (DETACH, VIEW_DTYPE)
+
+
+METHODS["_is_view"] = _is_view
