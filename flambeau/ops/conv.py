@@ -103,8 +103,12 @@ def _check_channels(x: Aval, weight: Aval, expected: int, groups: int) -> None:
         order = [0, len(x.shape) - 1, *range(1, len(x.shape) - 1)]
         hint = (
             f" (the last dimension has {expected}: channels come second here, after the batch; if the image has them "
-            f"last, reorder it with .permute({', '.join(map(str, order))}))"
+            f"last, reorder it with .permute({', '.join(map(str, order))})"
         )
+        if x.shape[0] == 1:
+            order = [len(x.shape) - 2, *range(len(x.shape) - 2)]
+            hint += f", or a single one without batch with .permute({', '.join(map(str, order))})"
+        hint += ")"
     raise RuntimeError(
         f"Given groups={groups}, weight of size {list(weight.shape)}, expected input{list(x.shape)} to have {expected} "
         f"channels, but got {channels} channels instead{hint}"
@@ -382,6 +386,14 @@ CONV_WEIGHT = operator(
 # ---------------------------------------------------------------- public functions
 
 
+def _missing_hint(ndim: int, axes: int) -> str:
+    if ndim != axes:
+        return ""
+    return (
+        " (channels are missing, and the batch: add both with [None, None], or the channels alone with .unsqueeze(0))"
+    )
+
+
 def _batched(name: str, input: Tensor, weight: Tensor, axes: int) -> tuple[Tensor, bool]:
     """The input with a batch axis, and whether it had none."""
     if not isinstance(input, Tensor) or not isinstance(weight, Tensor):
@@ -396,7 +408,7 @@ def _batched(name: str, input: Tensor, weight: Tensor, axes: int) -> tuple[Tenso
     else:
         raise RuntimeError(
             f"Expected {axes + 1}D (unbatched) or {axes + 2}D (batched) input to {name}, but got input of size: "
-            f"{list(input.shape)}"
+            f"{list(input.shape)}{_missing_hint(input.ndim, axes)}"
         )
     if weight.ndim != axes + 2:
         raise RuntimeError(

@@ -280,6 +280,31 @@ BCE_LOGITS_BACKWARD = operator(
 )
 
 
+def _column_hint(input: tuple[int, ...], target: tuple[int, ...]) -> str:
+    if (*target, 1) == (*input,):
+        return " (the target lacks the input's last dimension: give it one with .unsqueeze(-1))"
+    if (*input, 1) == (*target,):
+        return " (the input lacks the target's last dimension: drop that with .squeeze(-1))"
+    return ""
+
+
+def _check_target_type(input: dtypes.dtype, target: dtypes.dtype) -> None:
+    if input.category < dtypes.FLOATING:
+        raise NotImplementedError(
+            f"\"log_sigmoid_cpu\" not implemented for '{input.title}' (logits are floating point)"
+        )
+    remedy = "(binary_cross_entropy_with_logits: convert the target with .float())"
+    if target.category == dtypes.BOOL:
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` "
+            f"operator instead. {remedy}"
+        )
+    if target.category < dtypes.FLOATING:
+        raise RuntimeError(
+            f"result type {input.title} can't be cast to the desired output type {target.title} {remedy}"
+        )
+
+
 @public(into="nn.functional")
 def binary_cross_entropy_with_logits(
     input: Tensor,
@@ -301,7 +326,11 @@ def binary_cross_entropy_with_logits(
     """
     reduction = reduction_of(size_average, reduce, reduction)
     if target._node.aval.shape != input._node.aval.shape:
-        raise ValueError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
+        raise ValueError(
+            f"Target size ({target.shape}) must be the same as input size ({input.shape})"
+            f"{_column_hint(input.shape, target.shape)}"
+        )
+    _check_target_type(input.dtype, target.dtype)
     if pos_weight is None:
         loss = BCE_LOGITS(input, target)
     else:
@@ -408,6 +437,11 @@ def kl_div(
             "only by the batch size, and aligns with the KL div math definition.'mean' will be changed to behave the "
             "same as 'batchmean' in the next major release.",
             stacklevel=2,
+        )
+    if min(input.dtype.category, target.dtype.category) < dtypes.FLOATING:
+        raise RuntimeError(
+            f"kl_div: Integral inputs not supported. (got {input.dtype.title} and {target.dtype.title}; convert with "
+            ".float())"
         )
     if log_target:
         loss = target.exp() * (target - input)

@@ -70,6 +70,22 @@ def _check_range(target: np.ndarray, classes: int, ignore_index: int) -> None:
         )
 
 
+def _extra_dimension_hint(target: tuple[int, ...]) -> str:
+    if len(target) == 2 and target[1] == 1:
+        return "drop the target's last dimension with .squeeze(1): it holds one class index per row"
+    return (
+        "class indices have no dimension of classes (one-hot rows become indices by .argmax(1)), and class "
+        "probabilities a floating-point dtype"
+    )
+
+
+def _order_hint(x: tuple[int, ...], target: tuple[int, ...]) -> str:
+    if x[:-1] == target:
+        order = ", ".join(map(str, (0, len(x) - 1, *range(1, len(x) - 1))))
+        return f"classes come second, and here they seem to come last: reorder the input with .permute({order})"
+    return f"input {list(x)} with classes second, target {list(target)} without classes"
+
+
 def _class_shape(name: str, x: Aval, target: Aval, weight: Aval | None) -> tuple[int, ...]:
     """Checks the operands of a loss on class indices; the shape of the loss of each."""
     a, b = x.shape, target.shape
@@ -82,7 +98,7 @@ def _class_shape(name: str, x: Aval, target: Aval, weight: Aval | None) -> tuple
     if len(a) <= 2 and len(b) > 1:
         raise RuntimeError(
             f"0D or 1D target tensor expected, multi-target not supported ({name}: input {list(a)}, target {list(b)}; "
-            "class indices have no dimension of classes, and class probabilities a floating-point dtype)"
+            f"{_extra_dimension_hint(b)})"
         )
     if len(a) == 1 and b:
         raise ValueError(f"For 1D input, 1D target must have size 1, but got target size: {b[0]}")
@@ -92,7 +108,7 @@ def _class_shape(name: str, x: Aval, target: Aval, weight: Aval | None) -> tuple
         )
     expected = a[:1] + a[2:] if len(a) > 1 else ()
     if len(a) > 2 and b != expected:
-        raise RuntimeError(f"Expected target size {list(expected)}, got {list(b)}")
+        raise RuntimeError(f"Expected target size {list(expected)}, got {list(b)} ({name}: {_order_hint(a, b)})")
     if target.dtype not in (dtypes.int64, dtypes.uint8):
         raise RuntimeError(
             f"expected target dtype to be Long or Byte, but got {target.dtype.title} ({name}: convert class indices "

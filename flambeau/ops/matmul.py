@@ -23,7 +23,7 @@ def same_types(name: str, x: Aval, y: Aval) -> None:
 
 
 _WORDS = {
-    **{"Float": "float", "Double": "double", "Long": "long long", "Int": "int", "Short": "short", "Bool": "bool"},
+    **{"Float": "float", "Double": "double", "Long": "long int", "Int": "int", "Short": "short int", "Bool": "bool"},
     **{"Char": "signed char", "Byte": "unsigned char", "Half": "c10::Half", "BFloat16": "c10::BFloat16"},
     **{"ComplexFloat": "c10::complex<float>", "ComplexDouble": "c10::complex<double>"},
 }
@@ -179,7 +179,12 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
 
 def _linear_rule(x: Aval, weight: Aval, bias: Aval | None) -> Aval:
     if x.dtype is not weight.dtype:
-        same_types("linear", x, weight)
+        if bias is None:
+            same_types("linear", x, weight)
+        raise RuntimeError(
+            f"mat1 and mat2 must have the same dtype, but got {x.dtype.title} and {weight.dtype.title} "
+            f"(linear: input {x} and weight {weight}; convert one with .to())"
+        )
     if not x.shape:
         raise RuntimeError("both arguments to linear need to be at least 1D, but they are 0D and 2D")
     if len(weight.shape) == 1:
@@ -189,7 +194,8 @@ def _linear_rule(x: Aval, weight: Aval, bias: Aval | None) -> Aval:
     if x.shape[-1] != weight.shape[1]:
         rows = _product(x.shape[:-1])
         raise RuntimeError(
-            f"mat1 and mat2 shapes cannot be multiplied ({rows}x{x.shape[-1]} and {weight.shape[1]}x{weight.shape[0]})"
+            f"mat1 and mat2 shapes cannot be multiplied ({rows}x{x.shape[-1]} and {weight.shape[1]}x{weight.shape[0]}) "
+            f"(linear: {_features_hint(x.shape, *weight.shape)})"
         )
     out = x.shape[:-1] + weight.shape[:1]
     if bias is not None:
@@ -199,6 +205,25 @@ def _linear_rule(x: Aval, weight: Aval, bias: Aval | None) -> Aval:
             )
         broadcast_shapes(out, bias.shape)
     return x.of(out)
+
+
+def _features_hint(shape: tuple[int, ...], out: int, features: int) -> str:
+    """What to change where the last dimension of an input does not fit a linear layer."""
+    if len(shape) > 1 and _product(shape) == features:
+        return (
+            f"the input {list(shape)} holds {features} values in all, which is one sample without its batch dimension: "
+            "add it with .unsqueeze(0) before the first layer"
+        )
+    if len(shape) > 2 and _product(shape[1:]) == features:
+        return (
+            f"each sample of the input {list(shape)} has {features} values in all: flatten it first, with nn.Flatten()"
+        )
+    if features in shape:
+        return f"the features come last, and the input {list(shape)} has {features} in another dimension: transpose it"
+    return (
+        f"the input's last dimension has {shape[-1]} features and the weight takes {features}: make the layer "
+        f"Linear({shape[-1]}, {out}), or check what comes before it"
+    )
 
 
 def _linear_lax(jnp: Any, x: Any, weight: Any, bias: Any) -> Any:

@@ -145,6 +145,13 @@ class _BatchNorm(_NormBase):
         )
 
 
+def _batch_hint(input: Tensor, without_batch: int) -> str:
+    """What to change, for an input that looks like one sample."""
+    if input.ndim != without_batch:
+        return ""
+    return f" (a single sample {list(input.shape)} without a batch dimension: add it with .unsqueeze(0))"
+
+
 class BatchNorm1d(_BatchNorm):
     """``(x - mean) / sqrt(variance + eps) · weight + bias`` for each channel, over the batch.
 
@@ -175,7 +182,7 @@ class BatchNorm1d(_BatchNorm):
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim not in (2, 3):
-            raise ValueError(f"expected 2D or 3D input (got {input.ndim}D input)")
+            raise ValueError(f"expected 2D or 3D input (got {input.ndim}D input){_batch_hint(input, 1)}")
 
 
 class BatchNorm2d(_BatchNorm):
@@ -183,7 +190,7 @@ class BatchNorm2d(_BatchNorm):
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim != 4:
-            raise ValueError(f"expected 4D input (got {input.ndim}D input)")
+            raise ValueError(f"expected 4D input (got {input.ndim}D input){_batch_hint(input, 3)}")
 
 
 class BatchNorm3d(_BatchNorm):
@@ -191,7 +198,7 @@ class BatchNorm3d(_BatchNorm):
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim != 5:
-            raise ValueError(f"expected 5D input (got {input.ndim}D input)")
+            raise ValueError(f"expected 5D input (got {input.ndim}D input){_batch_hint(input, 4)}")
 
 
 class SyncBatchNorm(_BatchNorm):
@@ -221,7 +228,7 @@ class SyncBatchNorm(_BatchNorm):
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim < 2:
-            raise ValueError(f"expected at least 2D input (got {input.ndim}D input)")
+            raise ValueError(f"expected at least 2D input (got {input.ndim}D input){_batch_hint(input, 1)}")
 
     def _check_non_zero_input_channels(self, input: Tensor) -> None:
         if input.shape[1] == 0:
