@@ -218,11 +218,12 @@ def _features_hint(shape: tuple[int, ...], out: int, features: int) -> str:
         return (
             f"each sample of the input {list(shape)} has {features} values in all: flatten it first, with nn.Flatten()"
         )
-    if features in shape:
+    if features in shape[1:]:
         return f"the features come last, and the input {list(shape)} has {features} in another dimension: transpose it"
+    given = shape[len(shape) - 1]
     return (
-        f"the input's last dimension has {shape[-1]} features and the weight takes {features}: make the layer "
-        f"Linear({shape[-1]}, {out}), or check what comes before it"
+        f"the input's last dimension has {given} features and the weight takes {features}: make the layer "
+        f"Linear({given}, {out}), or check what comes before it"
     )
 
 
