@@ -21,6 +21,8 @@ __all__ = ["ELU", "GELU", "GELU_TANH", "LOG_SIGMOID", "MISH", "RELU", "SILU", "S
 
 
 def _relu_rule(x: Aval) -> Aval:
+    if x.weak:
+        raise TypeError("relu(): argument 'input' (position 1) must be Tensor, not a number")
     if x.dtype.category == dtypes.BOOL:
         raise RuntimeError("Boolean inputs not supported for relu (convert the tensor, for instance with .int())")
     if x.dtype.category == dtypes.COMPLEX:

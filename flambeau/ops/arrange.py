@@ -8,7 +8,7 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.graph.node import Aval
-from flambeau.ops.operator import operator, public
+from flambeau.ops.operator import inputs_of, operator, public
 from flambeau.ops.pointwise import broadcast_shapes
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import ALIAS, EXPAND, Shape, sizes_of, wrapped_dim
@@ -373,6 +373,7 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     """The tensors expanded to their common shape."""
     if len(tensors) == 1 and isinstance(tensors[0], list | tuple):
         tensors = tuple(tensors[0])
+    tensors = tuple(inputs_of(tensors))
     shape = broadcast_shapes(*[t._node.aval.shape for t in tensors]) if tensors else ()
     return tuple([view_of(EXPAND, t, shape) for t in tensors])
 
@@ -404,6 +405,7 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
         tensors = tuple(tensors[0])
     if not tensors:
         raise RuntimeError("meshgrid expects a non-empty TensorList")
+    tensors = tuple(inputs_of(tensors))
     for t in tensors:
         if t.ndim > 1:
             raise RuntimeError(f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {t}")

@@ -10,7 +10,7 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.ops.index import INDEX
 from flambeau.ops.join import CAT, cat, stack
-from flambeau.ops.operator import public
+from flambeau.ops.operator import inputs_of, public
 from flambeau.ops.shape import atleast_1d, atleast_2d, atleast_3d
 from flambeau.ops.slicing import SLICE, tensor_split
 from flambeau.ops.views import wrapped_dim
@@ -57,7 +57,7 @@ def dstack(tensors: Any) -> Tensor:
 def column_stack(tensors: Any) -> Tensor:
     """Tensors side by side, vectors as columns."""
     _check_list("column_stack", tensors)
-    return hstack([t.reshape((t.numel(), 1)) if t.ndim <= 1 else t for t in tensors])
+    return hstack([t.reshape((t.numel(), 1)) if t.ndim <= 1 else t for t in inputs_of(tensors)])
 
 
 def _splitter(name: str, dim: int, least: int) -> None:
@@ -452,6 +452,8 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     extra = len(have) - len(shape)
     if extra < 0 or any(n not in (1, m) for n, m in zip(shape, have[extra:], strict=True)):
         raise RuntimeError(f"size {{{list(shape)}}} is not expandable to size {{{list(have)}}}.")
+    if not shape:
+        return input.sum()
     dims = [i for i in range(len(have)) if i < extra or (shape[i - extra] == 1 and have[i] != 1)]
     if dims:
         input = input.sum(dims, keepdim=True)

@@ -302,6 +302,8 @@ def scalar_tensor(
     requires_grad: bool = False,
 ) -> Tensor:
     """A tensor without dimensions, of the default floating type unless ``dtype`` is given."""
+    if not isinstance(s, Tensor | int | float | complex | np.generic):
+        raise TypeError(f"scalar_tensor(): argument 's' (position 1) must be Number, not {type(s).__name__}")
     return made(
         s,
         dtype or (dtypes.default_complex() if isinstance(s, complex) else dtypes.get_default_dtype()),

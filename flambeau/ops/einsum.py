@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flambeau.ops.matmul import MATMUL
-from flambeau.ops.operator import public
+from flambeau.ops.operator import inputs_of, public
 from flambeau.ops.views import wrapped_dim
 from flambeau.tensor.tensor import Tensor
 
@@ -164,7 +164,9 @@ def _arguments(args: tuple[Any, ...]) -> tuple[str, list[Tensor]]:
         return equation, operands
     if len(args) == 2 and isinstance(args[1], list | tuple):
         return _arguments((args[0], *args[1]))
-    return args[0], list(args[1:])
+    if not isinstance(args[0], str):
+        raise TypeError(f"einsum(): argument 'equation' (position 1) must be str, not {type(args[0]).__name__}")
+    return args[0], inputs_of(args[1:])
 
 
 # ---------------------------------------------------------------- the sum of products

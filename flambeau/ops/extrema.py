@@ -6,6 +6,7 @@ from typing import Any
 
 from flambeau import dtypes
 from flambeau.graph.node import Aval
+from flambeau.ops.compare import maximum, minimum
 from flambeau.ops.operator import INTEGER_RESULT, Operator, operator, public
 from flambeau.ops.outs import written
 from flambeau.ops.reduce import reduced_dims, reduced_shape, restored
@@ -163,16 +164,19 @@ MIN = _chosen("min", "argmin")
 
 def _public_extreme(name: str, whole: Operator, along: Operator) -> Any:
     word = "largest" if name == "max" else "smallest"
-    pairwise = name + "imum"
+    pairwise = maximum if name == "max" else minimum
 
     def extreme(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None, out: Any = None) -> Any:
-        if isinstance(dim, Tensor) or other is not None:
-            result = getattr(input, pairwise)(dim if other is None else other)
+        second = dim if other is None else other
+        if isinstance(second, Tensor):
+            result = pairwise(input, second)
             if out is None:
                 return result
             from flambeau.tensor.out import write_out
 
             return write_out(name, result, out)
+        if other is not None:
+            raise TypeError(f"{name}(): argument 'other' must be Tensor, not {type(other).__name__}")
         shape = input._node.aval.shape
         check_ordered(f"{name}_all" if dim is None else f"{name}_cpu", input)
         if dim is None:

@@ -17,6 +17,7 @@ from flambeau.engine.flush import flush
 from flambeau.graph.node import NONE, Node, number
 from flambeau.graph.op import Call, Op
 from flambeau.graph.recorder import LIMIT, pending
+from flambeau.ops.arguments import is_checkable, refuse_wrong_types
 from flambeau.tensor.tensor import Tensor, current, wrap
 
 
@@ -341,9 +342,10 @@ def public(
     def register(fn: Callable[..., Any]) -> Callable[..., Any]:
         known = name or fn.__name__
         for namespace in into.split():
-            NAMESPACES.setdefault(namespace, {})[known] = writing_out(fn) if out else fn
+            NAMESPACES.setdefault(namespace, {})[known] = writing_out(fn, known) if out else explaining(fn, known)
         if method:
-            METHODS[method if isinstance(method, str) else known] = fn
+            called = method if isinstance(method, str) else known
+            METHODS[called] = explaining(fn, called, method=True)
         if inplace:
             INPLACE[known + "_"] = fn
         return fn
@@ -351,16 +353,37 @@ def public(
     return register
 
 
-def writing_out(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """The form of a function that takes ``out=``."""
+def explaining(fn: Callable[..., Any], name: str, method: bool = False) -> Callable[..., Any]:
+    """The form of a function whose errors name the argument that should have been a tensor."""
+    if not is_checkable(fn, beyond_first=method):
+        return fn
+
+    @functools.wraps(fn)
+    def outer(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return fn(*args, **kwargs)
+        except Exception:
+            refuse_wrong_types(name, fn, args, kwargs, method)
+            raise
+
+    return outer
+
+
+def writing_out(fn: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The form of a function that takes ``out=``, and explains its errors."""
 
     @functools.wraps(fn)
     def outer(*args: Any, out: Any = None, **kwargs: Any) -> Any:
+        try:
+            result = fn(*args, **kwargs)
+        except Exception:
+            refuse_wrong_types(name, fn, args, kwargs)
+            raise
         if out is None:
-            return fn(*args, **kwargs)
+            return result
         from flambeau.tensor.out import write_out
 
-        return write_out(fn.__name__, fn(*args, **kwargs), out)
+        return write_out(name, result, out)
 
     return outer
 

@@ -14,7 +14,7 @@ from typing import Any
 from flambeau.dtypes import BOOL, FLOATING, INTEGER, bool_, result_dtype
 from flambeau.graph.node import Aval
 from flambeau.ops.matmul import MATMUL
-from flambeau.ops.operator import operator, public
+from flambeau.ops.operator import inputs_of, operator, public
 from flambeau.ops.pointwise import broadcast_shapes, checked_tensor, conj
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import wrapped_dim
@@ -359,7 +359,7 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     Raises:
         RuntimeError: if there are fewer than two, or neighbours do not fit.
     """
-    tensors = list(tensors)
+    tensors = inputs_of(tensors)
     _check_chain(tensors)
     first, last = tensors[0].ndim == 1, tensors[-1].ndim == 1
     if first:

@@ -271,6 +271,11 @@ def randint(
         tensor([3, 3])
     """
     low, high, size = _bounds(args, named, ("low", "high", "size"))
+    for name, bound in (("low", low), ("high", high)):
+        if not hasattr(bound, "__int__"):
+            raise TypeError(f"randint(): argument '{name}' must be int, not {type(bound).__name__}")
+    if not isinstance(size, list | tuple):
+        raise TypeError(f"randint(): argument 'size' must be tuple of ints, not {type(size).__name__}")
     dtype = dtype or dtypes.int64
     return _made(_integers(int(low), int(high)), sizes_of((size,)), dtype, device, generator, requires_grad)
 
@@ -311,6 +316,8 @@ def randperm(
     Raises:
         RuntimeError: if ``n`` is negative, or the type cannot hold ``n - 1``.
     """
+    if not hasattr(n, "__int__"):
+        raise TypeError(f"randperm(): argument 'n' (position 1) must be int, not {type(n).__name__}")
     n = int(n)
     dtype = dtype or dtypes.int64
     if n < 0:

@@ -16,6 +16,9 @@ from flambeau.tensor.tensor import Tensor, from_array
 
 
 def _plain(*values: Any) -> list[Any]:
+    for v in values:
+        if not isinstance(v, Tensor | int | float | complex | np.generic):
+            raise TypeError(f"a bound or step must be Number, not {type(v).__name__}")
     return [v.item() if isinstance(v, Tensor) else v for v in values]
 
 
@@ -115,15 +118,15 @@ def range(
     requires_grad: bool = False,
 ) -> Tensor:
     """``start``, ``start + step`` and so on, up to and with ``end``.  Deprecated: use :func:`arange`."""
+    if end is None:
+        raise TypeError("range() missing 1 required positional argument: 'end'")
+    start, end, step = _plain(start, end, step)
     warnings.warn(
         "torch.range is deprecated and will be removed in a future release because its behavior is inconsistent with "
         "Python's range builtin. Instead, use torch.arange, which produces values in [start, end).",
         UserWarning,
         stacklevel=2,
     )
-    if end is None:
-        start, end = 0, start
-    start, end, step = _plain(start, end, step)
     if step == 0:
         raise RuntimeError("step must be nonzero")
     if (end - start) * step < 0:

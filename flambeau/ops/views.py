@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Sequence
+from operator import index
 from typing import Any
 
 from flambeau.graph.node import Aval
@@ -40,6 +41,10 @@ def view_operator(
 
 def wrapped_dim(dim: int, ndim: int) -> int:
     """A dimension counted from the front; IndexError, as PyTorch words it, when out of range."""
+    if type(dim) is not int:
+        if not hasattr(dim, "__index__"):
+            raise TypeError(f"argument 'dim' must be int, not {type(dim).__name__}")
+        dim = index(dim)
     limit = ndim if ndim else 1
     if not -limit <= dim < limit:
         raise IndexError(f"Dimension out of range (expected to be in range of [{-limit}, {limit - 1}], but got {dim})")
@@ -50,7 +55,13 @@ def sizes_of(args: tuple[Any, ...]) -> tuple[int, ...]:
     """Sizes given one by one, or as one sequence."""
     if len(args) == 1 and isinstance(args[0], Sequence):
         args = tuple(args[0])
-    return tuple([int(n) for n in args])
+    try:
+        return tuple([index(n) for n in args])
+    except TypeError:
+        i, wrong = next((i, n) for i, n in enumerate(args) if not hasattr(n, "__index__"))
+        raise TypeError(
+            f"argument 'size' must be tuple of ints, but found element of type {type(wrong).__name__} at pos {i}"
+        ) from None
 
 
 # ---------------------------------------------------------------- detach
