@@ -80,12 +80,14 @@ from flambeau.random import Generator, default_generator  # noqa: E402
 _LATER = {
     "backends": "flambeau.backends",
     "cuda": "flambeau.cuda",
+    "func": "flambeau.func",
     "load": "flambeau.serialization",
     "masked": "flambeau.masked",
     "save": "flambeau.serialization",
     "serialization": "flambeau.serialization",
     "signal": "flambeau.signal",
     "utils": "flambeau.utils",
+    "vmap": "flambeau.func",
 }
 
 
@@ -95,7 +97,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     module = import_module(_LATER[name])
-    found = getattr(module, name) if name in ("load", "save") else module
+    found = getattr(module, name) if name in ("load", "save", "vmap") else module
     globals()[name] = found
     return found
 

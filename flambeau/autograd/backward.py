@@ -68,7 +68,7 @@ def grad(
         grad_outputs: for each output a factor of its shape.
         retain_graph, create_graph: as of :func:`backward`.
         allow_unused: give None for an input that no output depends on, instead of raising.
-        is_grads_batched: the first dimension of each factor counts factors; the gradients get it too, by one pass each.
+        is_grads_batched: the first dimension of each factor counts factors; the gradients get it too.
         materialize_grads: give zeros for it.
 
     Raises:
@@ -85,9 +85,7 @@ def grad(
             outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads
         )
     if materialize_grads and allow_unused is False:
-        raise ValueError(
-            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
-        )
+        raise ValueError(_NOT_BOTH)
     roots = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
     wanted = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     for i, tensor in enumerate(wanted):
@@ -118,7 +116,8 @@ def _grad_of_batch(
     materialize_grads: bool,
 ) -> tuple[Any, ...]:
     """The gradients for each row of the factors, stacked; None, or zeros of its shape, for an unused input."""
-    from flambeau.ops.join import stack
+    # Imported here: transforms build on the tape.
+    from flambeau.func.vmap import vmap
 
     batches = (grad_outputs,) if grad_outputs is None or isinstance(grad_outputs, Tensor) else tuple(grad_outputs)
     given = [batch for batch in batches if batch is not None]
@@ -129,35 +128,29 @@ def _grad_of_batch(
             "grad with is_grads_batched=True takes the first dimension of each of grad_outputs as the batch's, but got "
             "a tensor of dimensionality 0"
         )
-    sizes = [batch.shape[0] for batch in given]
-    count = sizes[0]
-    if sizes != [count] * len(sizes):
-        raise ValueError(
-            f"vmap: Expected all tensors to have the same size in the mapped dimension, got sizes {sizes} for the "
-            "mapped dimension"
-        )
-    if count == 0:
+    if not given[0].shape[0]:
         raise IndexError("grad with is_grads_batched=True needs at least one factor, but grad_outputs have size 0")
     if materialize_grads:
         if allow_unused is False:
-            raise ValueError(
-                "Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
-                "allow_unused=False."
-            )
+            raise ValueError(_NOT_BOTH)
         allow_unused = True
-    rows = []
-    for k in range(count):
-        factors = [None if batch is None else batch[k] for batch in batches]
-        retain = retain_graph if k == count - 1 else True
-        rows.append(grad(outputs, inputs, factors, retain, create_graph, True, allow_unused))
+    unused: set[int] = set()
+
+    def one(factors: list[Tensor]) -> list[Tensor]:
+        rows = iter(factors)
+        all_factors = [None if batch is None else next(rows) for batch in batches]
+        found = grad(outputs, inputs, all_factors, retain_graph, create_graph, True, allow_unused)
+        unused.update(i for i, g in enumerate(found) if g is None)
+        return [g for g in found if g is not None]
+
+    shown = iter(vmap(one)(given))
     wanted = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
-    found = []
-    for tensor, column in zip(wanted, zip(*rows, strict=True), strict=True):
-        if column[0] is not None:
-            found.append(stack(column))
-        else:
-            found.append(tensor.new_zeros(tensor.shape) if materialize_grads else None)
-    return tuple(found)
+    # An input that is not used gets zeros of its own shape, as in PyTorch.
+    absent = [tensor.new_zeros(tensor.shape) if materialize_grads else None for tensor in wanted]
+    return tuple(absent[i] if i in unused else next(shown) for i in range(len(wanted)))
+
+
+_NOT_BOTH = "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
 
 
 def _factors(roots: tuple[Tensor, ...], given: Any, create_graph: bool) -> list[Tensor]:

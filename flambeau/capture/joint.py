@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from flambeau.autograd.backward import _run as run_backward
@@ -38,14 +39,18 @@ def _run_numpy(np: Any, *arrays: Any, body: _Body) -> Any:
     return tuple(body.interpreted.run(list(arrays)))
 
 
-def _run_lax(jnp: Any, *arrays: Any, body: _Body) -> Any:
-    program = body.program
+def traced(jnp: Any, program: Program, arrays: Sequence[Any]) -> tuple[Any, ...]:
+    """The results of a program whose steps become part of the XLA program around it."""
     env: list[Any] = [None] * program.slots
     for slot, array in zip(program.leaves, arrays, strict=True):
         env[slot] = array
     for step in program.steps:
         env[step.slot] = prepared(step.call, step.call.op.lax, jnp)(*[env[i] for i in step.inputs])
     return tuple(env[slot] for slot in program.outputs)
+
+
+def _run_lax(jnp: Any, *arrays: Any, body: _Body) -> Any:
+    return traced(jnp, body.program, arrays)
 
 
 RUN = Op("run", _run_rule, numpy=_run_numpy, lax=_run_lax, moves=True)

@@ -83,6 +83,9 @@ class Watch:
             self._read.add(id(tensor))
             self.reads.append((tensor, node))
 
+    def written(self, tensor: Tensor, new: Tensor) -> None:
+        """Nothing to note: results find their homes when the call has ended."""
+
     # ------------------------------------------------------------ running
 
     def run(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:

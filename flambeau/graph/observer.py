@@ -27,6 +27,12 @@ class Observer(Protocol):
     def numbers(self, nodes: list[Node], again: Callable[[], Any]) -> None:
         """Leaves were made of numbers that change from call to call; ``again`` gives the next."""
 
+    def read(self, tensor: Any) -> None:
+        """A tensor is read by recorded work."""
+
+    def written(self, tensor: Any, new: Any) -> None:
+        """A tensor is about to be given the values of another."""
+
     def action(self, again: Callable[[], Any]) -> None:
         """Something was done outside of tensors that every call must do again."""
 

@@ -64,6 +64,11 @@ class Op:
         moves: whether the kernel only moves elements about (a reshape, a gather). Any other kernel
             sees float16 and bfloat16 as float32 and has its result rounded once at the end, as
             PyTorch's CPU kernels do.
+
+    Attributes:
+        elementwise: whether each element of the result depends on the same element, after broadcasting, of
+            each input alone; the factories of elementwise families set it.
+        urgent: whether a program with this operator is compiled without waiting for a second run.
     """
 
     def __init__(
@@ -93,6 +98,7 @@ class Op:
         self.attr_names = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
         self.variadic = bool(code.co_flags & inspect.CO_VARARGS)
         self.arity = code.co_argcount
+        self.elementwise = False
         self.urgent = False
         self.calls: dict[tuple[Any, ...], Call] = {}
         OPS.append(self)

@@ -105,6 +105,9 @@ class Operator(Op):
             result._inference = True
         return result
 
+    # What looks on while a function is captured or mapped puts a ``__call__`` of its own in the place of this.
+    record = __call__
+
     def _noted(self, call: Call, inputs: Any, reads: tuple[Node, ...], results: Any) -> GradNode:
         """The tape's entry for a recorded call."""
         saved = [*reads] if self._saves_all else [reads[i] for i in self._saved_inputs]

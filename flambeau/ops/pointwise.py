@@ -109,7 +109,9 @@ def unary(
         called = fn or name
         return [case(called, T(*shape, low=low, high=high)) for shape in ((3, 4), (), (0, 2))]
 
-    return operator(name, rule, kernel, derivative, samples=samples or examples, promote=promote, **options)
+    made = operator(name, rule, kernel, derivative, samples=samples or examples, promote=promote, **options)
+    made.elementwise = True
+    return made
 
 
 def binary(
@@ -138,7 +140,9 @@ def binary(
         found = [case(called, T(*a, **bounds), T(*b, **bounds)) for a, b in pairs]
         return [*found, case(called, T(3, 4, **bounds), 1.5)] if numbers else found
 
-    return operator(name, rule, kernel, derivative, samples=samples or examples, promote=promote, **options)
+    made = operator(name, rule, kernel, derivative, samples=samples or examples, promote=promote, **options)
+    made.elementwise = True
+    return made
 
 
 def checked_tensor(fn: str, name: str, position: int, value: Any) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau.autograd.grad_mode import mode
+from flambeau.graph.observer import current as looking
 from flambeau.tensor.tensor import Tensor, wrap
 
 Layout = tuple[tuple[int, ...], int]
@@ -123,6 +124,8 @@ def write(tensor: Tensor, new: Tensor) -> Tensor:
     Raises:
         RuntimeError: if two of the tensor's elements are the same place in memory.
     """
+    if looking.observer is not None:
+        looking.observer.written(tensor, new)
     base = tensor._base
     if base is None:
         put(tensor, new)

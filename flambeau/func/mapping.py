@@ -1,0 +1,165 @@
+"""One node that runs a program once per example.
+
+XLA runs ``jax.vmap`` of the program.  NumPy goes through it step by step: an elementwise operator takes all
+examples at once, any other is called once per example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+
+from flambeau.capture.joint import traced
+from flambeau.engine.kernels import prepared
+from flambeau.graph.node import Aval, Node
+from flambeau.graph.op import Call, Op
+from flambeau.graph.program import Program, Stretch, program_of
+from flambeau.graph.recorder import pending
+from flambeau.ops.operator import project
+
+BODIES_KEPT = 1024
+
+
+class MappedBody:
+    """A program that one node runs for each example.
+
+    Attributes:
+        program: the work on one example; every step of it depends on the example.
+        size: how many examples there are.
+        mapped: per leaf, whether it has a first dimension that counts examples.
+        outs: the results, stacked along a first dimension.
+    """
+
+    __slots__ = ("_plan", "mapped", "outs", "program", "size")
+
+    def __init__(self, program: Program, size: int, mapped: tuple[bool, ...], outs: tuple[Aval, ...]) -> None:
+        self.program = program
+        self.size = size
+        self.mapped = mapped
+        self.outs = outs
+        self._plan: list[tuple[Callable[..., Any], tuple[int, ...], int, tuple[int, ...]]] | None = None
+
+    def run(self, arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The results, in NumPy."""
+        if self._plan is None:
+            self._plan = self._planned()
+        program = self.program
+        env: list[Any] = [None] * program.slots
+        for slot, array in zip(program.leaves, arrays, strict=True):
+            env[slot] = array
+        for kernel, inputs, slot, last in self._plan:
+            env[slot] = kernel(*[env[i] for i in inputs])
+            for done in last:
+                env[done] = None
+        return tuple(env[slot] for slot in program.outputs)
+
+    def _planned(self) -> list[tuple[Callable[..., Any], tuple[int, ...], int, tuple[int, ...]]]:
+        program = self.program
+        mapped = [False] * program.slots
+        for slot, flag in zip(program.leaves, self.mapped, strict=True):
+            mapped[slot] = flag
+        plan = []
+        for step in program.steps:
+            mapped[step.slot] = True
+            kernel = prepared(step.call, step.call.op.numpy, numpy)
+            flags = [mapped[slot] for slot in step.inputs]
+            if step.call.op.name == "project":
+                run = kernel
+            elif step.call.op.elementwise:
+                run = _all_at_once(kernel, step.call, flags)
+            else:
+                run = _one_by_one(kernel, step.call, flags, self.size)
+            plan.append((run, step.inputs, step.slot, step.last))
+        return plan
+
+
+def _all_at_once(kernel: Callable[..., Any], call: Call, flags: list[bool]) -> Callable[..., Any]:
+    """An elementwise kernel on all examples: sizes of one keep an example's dimensions in line."""
+    ndims = [0 if aval is None else aval.ndim for aval in call.inputs]
+    ndim = max(ndims)
+    gaps = [(1,) * (ndim - n) if flag else () for n, flag in zip(ndims, flags, strict=True)]
+
+    def run(*arrays: Any) -> Any:
+        aligned = [a.reshape(a.shape[0], *gap, *a.shape[1:]) if gap else a for a, gap in zip(arrays, gaps, strict=True)]
+        return kernel(*aligned)
+
+    return run
+
+
+def _one_by_one(kernel: Callable[..., Any], call: Call, flags: list[bool], size: int) -> Callable[..., Any]:
+    outs = call.out
+
+    def row(arrays: tuple[Any, ...], b: int) -> Any:
+        return kernel(*[a[b] if flag else a for a, flag in zip(arrays, flags, strict=True)])
+
+    def run_one(*arrays: Any) -> Any:
+        result = numpy.empty((size, *outs.shape), outs.dtype.numpy)
+        for b in range(size):
+            result[b] = row(arrays, b)
+        return result
+
+    def run_several(*arrays: Any) -> Any:
+        results = tuple(numpy.empty((size, *out.shape), out.dtype.numpy) for out in outs)
+        for b in range(size):
+            for result, part in zip(results, row(arrays, b), strict=True):
+                result[b] = part
+        return results
+
+    return run_several if isinstance(outs, tuple) else run_one
+
+
+def _map_rule(*inputs: Any, body: MappedBody) -> Any:
+    return body.outs
+
+
+def _map_numpy(np: Any, *arrays: Any, body: MappedBody) -> Any:
+    return body.run(arrays)
+
+
+def _map_lax(jnp: Any, *arrays: Any, body: MappedBody) -> Any:
+    # Imported here, as wherever only the compiled tier needs it.
+    import jax
+
+    if not body.size:
+        return tuple(jnp.zeros(out.shape, out.dtype.numpy) for out in body.outs)
+
+    def one(*examples: Any) -> Any:
+        # Python numbers and what all examples share are not vmap's business.
+        given = iter(examples)
+        whole = [next(given) if flag else a for a, flag in zip(arrays, body.mapped, strict=True)]
+        results = traced(jnp, body.program, whole)
+        return tuple(jnp.asarray(r, o.dtype.numpy) for r, o in zip(results, body.outs, strict=True))
+
+    return jax.vmap(one)(*[a for a, flag in zip(arrays, body.mapped, strict=True) if flag])
+
+
+MAP = Op("map", _map_rule, numpy=_map_numpy, lax=_map_lax, moves=True)
+"""Runs a program once per example, as a single operation."""
+
+_bodies: dict[Any, MappedBody] = {}
+
+
+def body_of(stretch: Stretch, size: int, mapped: tuple[bool, ...]) -> MappedBody:
+    """The body for recorded work on one example: equal work gives the same body, so that programs are found again."""
+    key = (size, mapped, stretch.key, tuple(leaf.aval for leaf in stretch.leaves))
+    body = _bodies.get(key)
+    if body is None:
+        if len(_bodies) >= BODIES_KEPT:
+            _bodies.clear()
+            MAP.calls.clear()
+        outs = tuple(node.aval.of((size, *node.aval.shape)) for node in stretch.outputs)
+        body = _bodies[key] = MappedBody(program_of(stretch), size, mapped, outs)
+    return body
+
+
+def run_mapped(body: MappedBody, nodes: list[Node]) -> list[Node]:
+    """Records a mapped program as one node; the nodes of its results."""
+    key = (body, *[node.aval for node in nodes])
+    call = MAP.calls.get(key)
+    if call is None:
+        call = MAP.calls[key] = Call(MAP, (body,), key[1:], body.outs, None)
+    node = Node(call, tuple(nodes), body.outs)
+    pending.append(node)
+    return [project(node, i) for i in range(len(body.outs))]
