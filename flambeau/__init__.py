@@ -78,26 +78,39 @@ from flambeau.random import Generator, default_generator  # noqa: E402
 
 # Not every program needs these, and importing should cost little more than NumPy's import.
 _LATER = {
+    "amp": "flambeau.amp",
     "backends": "flambeau.backends",
+    "cpu": "flambeau.cpu",
     "cuda": "flambeau.cuda",
     "func": "flambeau.func",
-    "load": "flambeau.serialization",
     "masked": "flambeau.masked",
-    "save": "flambeau.serialization",
     "serialization": "flambeau.serialization",
     "signal": "flambeau.signal",
     "utils": "flambeau.utils",
+}
+_AUTOCAST = """
+    autocast autocast_decrement_nesting autocast_increment_nesting clear_autocast_cache get_autocast_cpu_dtype
+    get_autocast_dtype get_autocast_gpu_dtype is_autocast_cache_enabled is_autocast_cpu_enabled is_autocast_enabled
+    set_autocast_cache_enabled set_autocast_cpu_dtype set_autocast_cpu_enabled set_autocast_dtype set_autocast_enabled
+    set_autocast_gpu_dtype
+"""
+_NAMES_LATER = {
+    "load": "flambeau.serialization",
+    "save": "flambeau.serialization",
     "vmap": "flambeau.func",
+    **dict.fromkeys(_AUTOCAST.split(), "flambeau.amp.autocast_mode"),
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module 'flambeau' has no attribute '{name}'")
     from importlib import import_module
 
-    module = import_module(_LATER[name])
-    found = getattr(module, name) if name in ("load", "save", "vmap") else module
+    if name in _LATER:
+        found = import_module(_LATER[name])
+    elif name in _NAMES_LATER:
+        found = getattr(import_module(_NAMES_LATER[name]), name)
+    else:
+        raise AttributeError(f"module 'flambeau' has no attribute '{name}'")
     globals()[name] = found
     return found
 

@@ -13,13 +13,15 @@ class _Mode:
     Attributes:
         grad: whether operations are noted for differentiation.
         inference: whether tensors made now can never take part in it.
+        autocast: what autocast converts to (see :mod:`flambeau.ops.autocast`); None where it is off.
     """
 
-    __slots__ = ("grad", "inference")
+    __slots__ = ("autocast", "grad", "inference")
 
     def __init__(self) -> None:
         self.grad = True
         self.inference = False
+        self.autocast: Any = None
 
 
 mode = _Mode()

@@ -63,7 +63,7 @@ class Compiled:
         if looking.observer is not None or _disabled:
             return self._function(*args, **kwargs)
         tensors: list[Tensor] = []
-        signature = (mode.grad, _signature(args, tensors), _signature(kwargs, tensors))
+        signature = (mode.grad, mode.autocast, _signature(args, tensors), _signature(kwargs, tensors))
         kind = self._kinds.get(signature)
         if kind is None:
             if len(self._kinds) >= SIGNATURES:

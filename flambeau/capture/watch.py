@@ -44,6 +44,7 @@ class Watch:
             (leaves, function), or (None, function) for what must merely be done again.
         constants: leaves made of data of the function's own.
         modules: the modules that were called, with their mode.
+        casts: the weights' casts that autocast made.
         grads: for tensors that were read, whether they had a gradient when that began.
     """
 
@@ -53,6 +54,7 @@ class Watch:
         self.sources: list[tuple[list[Node] | None, Callable[[], Any]]] = []
         self.constants: list[Node] = []
         self.modules: dict[Any, bool] = {}
+        self.casts: dict[int, Any] = {}
 
     # ------------------------------------------------------------ what an observer is told
 
@@ -161,6 +163,7 @@ class Taken:
         watch.reads.clear()
         watch.sources.clear()
         watch.constants.clear()
+        watch.casts.clear()
         taken = pending[:]
         pending.clear()
         nodes = living(taken)

@@ -13,7 +13,13 @@ from flambeau.graph.node import Node
 
 
 class Observer(Protocol):
-    """What is told of while a function runs to be captured."""
+    """What is told of while a function runs to be captured.
+
+    Attributes:
+        casts: the weights' casts that autocast made meanwhile, by the weight's identity.
+    """
+
+    casts: dict[int, Any]
 
     def value_wanted(self, node: Node) -> None:
         """Somebody asks for a value, which a replay could not know in time."""

@@ -554,7 +554,8 @@ def _with_weights(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float
 
     scores = (q * math.sqrt(1.0 / q.shape[-1])) @ k.transpose(-2, -1)
     if mask is not None:
-        scores = scores + mask
+        # Under autocast the product has another type; one operator with the mask, as in PyTorch, keeps it.
+        scores = scores + (mask if mode.autocast is None else mask.to(scores.dtype))
     weights = scores.softmax(-1)
     if p > 0.0:
         weights = dropout(weights, p)

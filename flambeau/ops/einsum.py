@@ -8,6 +8,7 @@ from typing import Any
 
 from flambeau.ops.matmul import MATMUL
 from flambeau.ops.operator import inputs_of, public
+from flambeau.ops.products import dot
 from flambeau.ops.views import wrapped_dim
 from flambeau.tensor.tensor import Tensor
 
@@ -53,6 +54,8 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     inner = _count([a.shape[d] for d in ours])
     left = a.permute(kept_a + ours).reshape(_count(rows), inner)
     right = b.permute(theirs + kept_b).reshape(inner, _count(columns))
+    if _count(rows) == _count(columns) == 1:
+        return dot(left.reshape(inner), right.reshape(inner)).reshape(rows + columns)
     return MATMUL(left, right).reshape(rows + columns)
 
 

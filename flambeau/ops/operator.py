@@ -17,6 +17,7 @@ from flambeau.engine.flush import flush
 from flambeau.graph.node import NONE, Node, number
 from flambeau.graph.op import Call, Op
 from flambeau.graph.recorder import LIMIT, pending
+from flambeau.ops import autocast
 from flambeau.ops.arguments import is_checkable, refuse_wrong_types
 from flambeau.tensor.tensor import Tensor, current, wrap
 
@@ -58,6 +59,7 @@ class Operator(Op):
         if grad_name is None:
             grad_name = "".join(part.capitalize() for part in name.split("_")) + "Backward0"
         self.grad_name: Callable[[Call], str] = grad_name if callable(grad_name) else lambda call: grad_name
+        self.autocast = autocast.policies(name, of_operator=True)
         self._plan_derivative()
 
     # ------------------------------------------------------------ recording
@@ -70,6 +72,8 @@ class Operator(Op):
             n = self.arity
             inputs = args[:n]
             attrs = args[n:]
+        if mode.autocast is not None and self.autocast is not None:
+            inputs = autocast.operands(self.autocast, inputs)
         nodes = []
         key: list[Any] = [attrs]
         noted = False
@@ -200,7 +204,8 @@ class Operator(Op):
                 given.append(call.params)
             else:
                 given.append(_materialized(grads, call.out))
-        found = self.derivative(*given)
+        # The derivative computes in the types of the forward pass, wherever backward is called.
+        found = self.derivative(*given) if mode.autocast is None else autocast.as_given(self.derivative, *given)
         return tuple(found) if isinstance(found, tuple | list) else (found,)
 
 
@@ -344,14 +349,17 @@ def public(
 
     def register(fn: Callable[..., Any]) -> Callable[..., Any]:
         known = name or fn.__name__
+        recorded = known in OPERATORS and OPERATORS[known].autocast is not None
+        governed = fn if recorded else autocast.governed(autocast.listed_name(known, into), fn)
         for namespace in into.split():
-            NAMESPACES.setdefault(namespace, {})[known] = writing_out(fn, known) if out else explaining(fn, known)
+            form = writing_out(governed, known) if out else explaining(governed, known)
+            NAMESPACES.setdefault(namespace, {})[known] = form
         if method:
             called = method if isinstance(method, str) else known
-            METHODS[called] = explaining(fn, called, method=True)
+            METHODS[called] = explaining(governed, called, method=True)
         if inplace:
             INPLACE[known + "_"] = fn
-        return fn
+        return governed
 
     return register
 
@@ -378,7 +386,8 @@ def writing_out(fn: Callable[..., Any], name: str) -> Callable[..., Any]:
     @functools.wraps(fn)
     def outer(*args: Any, out: Any = None, **kwargs: Any) -> Any:
         try:
-            result = fn(*args, **kwargs)
+            # PyTorch's forms with out= are not on autocast's lists.
+            result = fn(*args, **kwargs) if out is None else autocast.as_given(fn, *args, **kwargs)
         except Exception:
             refuse_wrong_types(name, fn, args, kwargs)
             raise

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flambeau.graph.node import Aval
+from flambeau.ops import autocast
 from flambeau.ops.conv_kernels import Pads
 from flambeau.ops.operator import operator, public
 from flambeau.ops.samples import T, case
@@ -145,7 +146,15 @@ def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = N
             f"{input.ndim})"
         )
     _check_mode(input, pads, mode)
-    return _by_elements(input, pads, mode)
+    return _BY_ELEMENTS[mode, axes](input, pads, mode)
+
+
+_BY_ELEMENTS = {
+    (mode, axes): autocast.governed(f"{word}_pad{axes}d", _by_elements)
+    for mode, word in (("reflect", "reflection"), ("replicate", "replication"), ("circular", "circular"))
+    for axes in (1, 2, 3)
+}
+"""By mode and number of axes, since autocast's lists name them apart."""
 
 
 @public()

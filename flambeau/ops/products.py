@@ -140,6 +140,10 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
             "inner() the last dimension must match on both input tensors but got shapes "
             f"{list(input.shape)} and {list(other.shape)}"
         )
+    if input.dtype is not other.dtype:
+        raise RuntimeError("both inputs should have same dtype")
+    if input.ndim == other.ndim == 1:
+        return dot(input, other)
     size = input.shape[-1]
     rows, columns = input.shape[:-1], other.shape[:-1]
     product = MATMUL(input.reshape(rows.numel(), size), other.reshape(columns.numel(), size).t())
@@ -384,6 +388,7 @@ def _check_chain(tensors: list[Tensor]) -> None:
             raise RuntimeError(f"multi_dot(): tensor {i} must be 2D but got {tensor.ndim}D")
         if tensor.dtype is not tensors[0].dtype:
             words = {"Float": "float", "Double": "double", "Long": "long int"}
+            words |= {"BFloat16": "c10::BFloat16", "Half": "c10::Half"}
             one, two = (words.get(t.dtype.title, t.dtype.title) for t in (tensors[0], tensor))
             raise RuntimeError(
                 f"multi_dot(): all tensors must have be the same dtype but tensor 0 is {one} and tensor {i} {two}"

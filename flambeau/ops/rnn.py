@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from flambeau import dtypes
 from flambeau.autograd.grad_mode import mode
 from flambeau.graph.node import Aval
-from flambeau.ops import rnn_kernels
+from flambeau.ops import autocast, rnn_kernels
 from flambeau.ops.operator import NotDifferentiable, operator, public
 from flambeau.ops.samples import T, case
 from flambeau.tensor.tensor import Tensor
@@ -298,6 +299,38 @@ RECURRENT_BACKWARD = operator(
 )
 
 
+# ---------------------------------------------------------------- autocast
+
+
+def _under_autocast(
+    dtype: dtypes.dtype,
+    x: Tensor,
+    h: Tensor | None,
+    c: Tensor | None,
+    weights: Sequence[Tensor | None],
+    kind: str,
+    reverse: bool,
+    batch_sizes: BatchSizes,
+) -> tuple[Tensor, ...]:
+    """One layer and direction in lower precision; its results have the types that PyTorch's have.
+
+    Where PyTorch's CPU walks the steps one by one, autocast reaches its products alone, and the states stay in the
+    wider of the initial state's type (absent: ``dtype``) and the lower one.
+    """
+    lower = autocast.lower_type(x)
+    if lower is None:
+        return RECURRENT(x, h, c, *weights, kind, reverse, batch_sizes)
+    projected = weights[-1] is not None
+    y, *states = RECURRENT(*autocast.lowered((x, h, c, *weights), lower), kind, reverse, batch_sizes)
+    if x.device.type != "cpu" or kind in ("tanh", "relu") or (kind == "lstm" and not projected and not batch_sizes):
+        return y, *states
+    kept = c if kind == "lstm" else h
+    wide = dtypes.promote_types(dtype if kept is None else kept.dtype, lower)
+    if projected:
+        return y, states[0], states[1].to(wide)
+    return y.to(wide), *[state.to(wide) for state in states]
+
+
 # ---------------------------------------------------------------- layers upon layers
 
 
@@ -325,6 +358,7 @@ def _layers(
         raise RuntimeError(f"{kind}: got {len(params)} weights for {num_layers} layers in {directions} directions")
     hs: list[Tensor] = []
     cs: list[Tensor] = []
+    dtype = x.dtype
     for layer in range(num_layers):
         sides = []
         for direction in range(directions):
@@ -334,7 +368,11 @@ def _layers(
             w_ih, w_hh, b_ih, b_hh = own if has_biases else (*own, None, None)
             h = None if h0 is None else _at(h0, at, total)
             c = None if c0 is None else _at(c0, at, total)
-            found = RECURRENT(x, h, c, w_ih, w_hh, b_ih, b_hh, w_hr, kind, direction == 1, batch_sizes)
+            weights = (w_ih, w_hh, b_ih, b_hh, w_hr)
+            if mode.autocast is None:
+                found = RECURRENT(x, h, c, *weights, kind, direction == 1, batch_sizes)
+            else:
+                found = _under_autocast(dtype, x, h, c, weights, kind, direction == 1, batch_sizes)
             sides.append(found[0])
             hs.append(found[1])
             if kind == "lstm":
@@ -474,6 +512,9 @@ def _cell(kind: str, input: Tensor, h: Tensor, c: Tensor | None, w_ih: Any, w_hh
         _, *states = written_out(input.unsqueeze(0), h, c, w_ih, w_hh, b_ih, b_hh, None, kind, False, None)
         return tuple(states)
     # A step is a packed batch of sequences one step long.
+    if mode.autocast is not None:
+        weights = (w_ih, w_hh, b_ih, b_hh, None)
+        return _under_autocast(input.dtype, input, h, c, weights, kind, False, (batch,))[1:]
     return RECURRENT(input, h, c, w_ih, w_hh, b_ih, b_hh, None, kind, False, (batch,))[1:]
 
 

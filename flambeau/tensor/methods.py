@@ -13,6 +13,7 @@ from flambeau.autograd.backward import backward as run_backward
 from flambeau.autograd.hooks import RemovableHandle
 from flambeau.layouts import strides_of
 from flambeau.ops import operator as registry
+from flambeau.ops.autocast import as_given
 from flambeau.tensor import printing
 from flambeau.tensor.tensor import Size, Tensor, blank, current
 from flambeau.tensor.views import check_writable, is_contiguous, layout, write
@@ -42,7 +43,7 @@ def inplace(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     @functools.wraps(function)
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         check_writable(self)
-        return assign(self, function(self, *args, **kwargs))
+        return assign(self, as_given(function, self, *args, **kwargs))
 
     method.__name__ = name
     method.__doc__ = f"In-place form of ``{name[:-1]}``: writes the result into the tensor and returns it."

@@ -7,6 +7,7 @@ import numbers
 import warnings
 from typing import Any
 
+from flambeau.autograd.grad_mode import mode
 from flambeau.nn import init
 from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import Parameter
@@ -144,7 +145,7 @@ class RNNBase(Module):
     def check_input(self, input: Tensor, batch_sizes: Tensor | None) -> None:
         """Raises if the input's type or sizes do not fit."""
         weight = getattr(self, self._all_weights[0][0])
-        if input.dtype is not weight.dtype and not _autocast_enabled():
+        if input.dtype is not weight.dtype and mode.autocast is None:
             raise ValueError(
                 f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). "
                 f"Convert input: input.to({weight.dtype}), or convert model: model.to({input.dtype})"
@@ -264,13 +265,6 @@ class RNNBase(Module):
             state.pop(name, None)
         super().__setstate__(state)
         self.__dict__.setdefault("proj_size", 0)
-
-
-def _autocast_enabled() -> bool:
-    import flambeau
-
-    enabled = getattr(flambeau, "is_autocast_enabled", None)
-    return bool(enabled()) if enabled is not None else False
 
 
 class RNN(RNNBase):

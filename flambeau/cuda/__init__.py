@@ -59,3 +59,11 @@ manual_seed_all = manual_seed
 def is_initialized() -> bool:
     """Whether a GPU is in use."""
     return is_available()
+
+
+def __getattr__(name: str) -> Any:
+    if name != "amp":
+        raise AttributeError(f"module 'flambeau.cuda' has no attribute '{name}'")
+    from importlib import import_module
+
+    return import_module("flambeau.cuda.amp")
