@@ -147,6 +147,18 @@ for _name, _dtype in {
 
 
 @public(into="", method=True)
+def chalf(input: Tensor, memory_format: Any = None) -> Tensor:
+    """Would convert to complex32, which is not supported.
+
+    Raises:
+        NotImplementedError: always.
+    """
+    raise NotImplementedError(
+        "chalf(): flambeau has no complex32, a type in which PyTorch itself does little; use cfloat() for complex64"
+    )
+
+
+@public(into="", method=True)
 def cpu(input: Tensor, memory_format: Any = None) -> Tensor:
     """The tensor on the CPU; itself if it is there already."""
     return input.to("cpu")

@@ -241,7 +241,7 @@ def logspace(
     dtype = _spaced_type(start, end, dtype)
     with np.errstate(all="ignore"):
         if dtype.category == dtypes.INTEGER:
-            values = np.trunc(np.power(np.float64(base), spaced(start, end, steps, dtypes.float64)))
+            values = np.trunc(np.power(np.float64(base), spaced(int(start), int(end), steps, dtypes.float64)))
         else:
             values = np.power(
                 np.complex128(base) if dtype.is_complex else np.float64(base), spaced(start, end, steps, dtype)

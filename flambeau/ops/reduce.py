@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from flambeau import dtypes
 from flambeau.graph.node import Aval
 from flambeau.ops.cast import CAST
@@ -218,6 +220,79 @@ def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
 def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether no element along ``dim`` (of all if None) is zero."""
     return ALL(input, _logic_dims(dim, input.ndim), bool(keepdim))
+
+
+# ---------------------------------------------------------------- hash_tensor
+
+
+def _hash_rule(x: Aval, *, dims: tuple[int, ...], keepdim: bool) -> Aval:
+    if x.dtype.is_complex:
+        raise NotImplementedError(f"\"xor_sum_cpu\" not implemented for '{x.dtype.title}'")
+    return x.of(reduced_shape(x.shape, dims, keepdim), dtypes.uint64)
+
+
+def _hash_numpy(xp: Any, x: Any, *, dims: tuple[int, ...], keepdim: bool) -> Any:
+    wide = x.astype("float64") if x.dtype.kind not in "iub" else x.astype("int64")
+    return np.bitwise_xor.reduce(wide.view("uint64"), axis=dims, keepdims=keepdim)
+
+
+def _hash_lax(xp: Any, x: Any, *, dims: tuple[int, ...], keepdim: bool) -> Any:
+    from jax import lax
+
+    wide = x.astype("float64") if x.dtype.kind not in "iub" else x.astype("int64")
+    words = lax.bitcast_convert_type(wide, np.uint64)
+    return lax.reduce(words, np.uint64(0), lax.bitwise_xor, dims).reshape(reduced_shape(x.shape, dims, keepdim))
+
+
+HASH = operator(
+    "hash_tensor",
+    _hash_rule,
+    None,
+    INTEGER_RESULT,
+    numpy=_hash_numpy,
+    lax=_hash_lax,
+    samples=lambda: [
+        case("hash_tensor", T(3, 4)),
+        case("hash_tensor", T(3, 4, dtype="int32"), dim=1),
+        case("hash_tensor", T(2, 3, 4, dtype="bfloat16"), dim=(0, 2), keepdim=True),
+        case("hash_tensor", T(dtype="bool")),
+    ],
+)
+
+
+@public(method=True, out=True)
+def hash_tensor(input: Tensor, dim: Any = (), *, keepdim: bool = False, mode: int = 0) -> Tensor:
+    """The exclusive or of the bits of the elements along ``dim`` (of all if empty), as uint64.
+
+    Floating-point elements count with the bits of their float64 value, others with those of their int64 value.
+
+    Args:
+        mode: 0, the only one there is.
+
+    Raises:
+        NotImplementedError: for complex tensors.
+        RuntimeError: for another mode, or for a tensor without elements unless ``dim`` is given.
+        IndexError: if a dimension reduced has no elements.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.hash_tensor(torch.tensor([1, 2, 7]))
+        tensor(4, dtype=torch.uint64)
+    """
+    if mode != 0:
+        raise RuntimeError(f"Unknown hash_tensor mode: {mode}")
+    dims = reduced_dims(dim, input.ndim)
+    shape = input._node.aval.shape
+    if not input._node.aval.size:
+        if dim is None or dim == () or dim == []:
+            raise RuntimeError(
+                "hash_tensor: Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim "
+                "with the 'dim' argument."
+            )
+        for d in dims:
+            if not shape[d]:
+                raise IndexError(f"hash_tensor: Expected reduction dim {d} to have non-zero size.")
+    return HASH(input, dims, keepdim)
 
 
 # ---------------------------------------------------------------- counting, and sums without NaN

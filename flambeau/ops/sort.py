@@ -417,7 +417,7 @@ def _quantile(
     if not q.ndim:
         values = values.squeeze(-1)
         if keepdim:
-            values = values.unsqueeze(dim) if dim is not None else values.reshape((1,) * len(shape))
+            values = values.unsqueeze(dim) if dim is not None and shape else values.reshape((1,) * len(shape))
         return values
     values = values.movedim(-1, 0)
     if keepdim:

@@ -136,3 +136,34 @@ def test_sum_to_size_of_bools_counts_where_it_sums(shape) -> None:
     ours, theirs = (lib.ones(shape[0], dtype=lib.bool).sum_to_size(shape[1]) for lib in (flambeau, oracle))
     assert str(ours.dtype) == str(theirs.dtype)
     assert ours.tolist() == theirs.tolist()
+
+
+def test_complex32_is_refused_by_name() -> None:
+    with pytest.raises(NotImplementedError, match=r"flambeau has no complex32.*use cfloat\(\)"):
+        flambeau.ones(2).chalf()
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [((oracle.zeros(0),), {}), ((oracle.zeros(0, 3), 0), {}), ((oracle.ones(2),), {"mode": 1})],
+)
+def test_hash_tensor_refuses_what_pytorch_refuses(args, kwargs) -> None:
+    ours = [flambeau.tensor(a.numpy()) if isinstance(a, oracle.Tensor) else a for a in args]
+    found = raised(lambda: flambeau.hash_tensor(*ours, **kwargs), ())
+    wanted = raised(lambda: oracle.hash_tensor(*args, **kwargs), ())
+    assert type(found) is type(wanted)
+    assert str(found) == str(wanted)
+
+
+def test_quantiles_of_a_scalar_keep_its_shape() -> None:
+    for args in ((0.5, 0, True), (0.5, None, True), ([0.5, 0.2], 0, True)):
+        shapes = [
+            tuple(lib.quantile(lib.tensor(1.0), lib.tensor(args[0]), *args[1:]).shape) for lib in (flambeau, oracle)
+        ]
+        assert shapes[0] == shapes[1]
+
+
+def test_logspace_of_integers_ends_at_whole_exponents() -> None:
+    for args in ((0, 1.2, 4), (1, 1.2, 2, 5.0), (0.9, 3.7, 4)):
+        ours, theirs = (lib.logspace(*args, dtype=lib.int64).tolist() for lib in (flambeau, oracle))
+        assert ours == theirs
