@@ -237,6 +237,9 @@ class Replay:
         for i, place in self._args:
             values[i] = args[place]._value()
         results = tiers.execute(self.entry, values, donated)
+        for i, place in self._args:
+            # A tier may have put a value into a form of its own: next time it need not.
+            args[place]._node.value = values[i]
         for i, _ in self._reads:
             values[i] = None
         made: list[Any] = [None] * self._slots

@@ -53,22 +53,21 @@ class Compiled:
     """
 
     name = "compiled"
-    __slots__ = ("_constants", "_execute", "_places", "_program", "_taken", "text")
+    __slots__ = ("_constants", "_execute", "_order", "_outputs", "_places", "_program", "_taken", "text")
 
     def __init__(self, program: Program, donated: tuple[bool, ...], constants: dict[int, Any]) -> None:
         self._program = program
         self._constants = constants
         self._taken = [i for i in range(len(program.leaves)) if i not in constants]
         avals = [_shape_of(program.leaf_avals[i]) for i in self._taken]
-        usable = _donatable(program, donated)
-        self._places = [(i, aval, i in usable) for i, aval in zip(self._taken, avals, strict=True)]
+        heirs = _heirs(program, donated)
+        self._places = [(i, aval, i in heirs) for i, aval in zip(self._taken, avals, strict=True)]
+        self._outputs, self._order = _inherited_order(program, heirs)
         positions = tuple(p for p, (_, _, given) in enumerate(self._places) if given)
         with jax.enable_x64(True):
             jitted = jax.jit(self._trace, donate_argnums=positions, keep_unused=True)
             compiled = jitted.lower(*[_struct(aval) for aval in avals]).compile()
-        executable = compiled.runtime_executable()
-        assert executable is not None
-        self._execute = executable.execute_sharded
+        self._execute = compiled
         self.text = compiled.as_text
 
     def _trace(self, *arrays: Any) -> list[Any]:
@@ -81,8 +80,9 @@ class Compiled:
         for step in program.steps:
             kernel = prepared(step.call, step.call.op.lax, jnp)
             env[step.slot] = kernel(*[env[slot] for slot in step.inputs])
-        results = [env[slot] for slot in program.outputs]
-        wanted = [_out_aval(program, slot).dtype.numpy for slot in program.outputs]
+        results = [env[slot] for slot in self._outputs]
+        outs = _out_avals(program)
+        wanted = [outs[slot].dtype.numpy for slot in self._outputs]
         return [jnp.asarray(result, dtype=t) for result, t in zip(results, wanted, strict=True)]
 
     def run(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
@@ -104,8 +104,8 @@ class Compiled:
             else:
                 values[i] = value = _put(np.asarray(value, dtype=aval.dtype, order="C"), aval)
             buffers.append(value)
-        results = self._execute(buffers).disassemble_into_single_device_arrays()
-        return [shards[0] for shards in results]
+        results = self._execute(*buffers)
+        return [results[place] for place in self._order]
 
     def wait(self, results: list[Any]) -> None:
         jax.block_until_ready(results)
@@ -136,25 +136,73 @@ def _struct(aval: Any) -> Any:
     return jax.ShapeDtypeStruct(aval.shape, aval.dtype, sharding=_SHARDING, weak_type=aval.weak_type)
 
 
-def _out_aval(program: Program, slot: int) -> Aval:
-    return next(step.call.out for step in program.steps if step.slot == slot)
+def _out_avals(program: Program) -> dict[int, Any]:
+    return {step.slot: step.call.out for step in program.steps}
 
 
-def _donatable(program: Program, donated: tuple[bool, ...]) -> set[int]:
-    """Positions of leaves whose buffers a result of the same shape and type can take over."""
-    room: dict[tuple[Any, ...], int] = {}
-    outs = {step.slot: step.call.out for step in program.steps}
-    for slot in program.outputs:
-        aval = outs[slot]
-        room[aval.shape, aval.dtype] = room.get((aval.shape, aval.dtype), 0) + 1
-    usable = set()
-    for i, aval in enumerate(program.leaf_avals):
-        if not donated[i] or aval.weak or aval.nbytes < DONATED_BYTES:
-            continue
-        if room.get((aval.shape, aval.dtype), 0):
-            room[aval.shape, aval.dtype] -= 1
-            usable.add(i)
-    return usable
+def _heirs(program: Program, donated: tuple[bool, ...]) -> dict[int, int]:
+    """For each leaf whose buffer may be given up, the place of the result that takes it over.
+
+    Any result of the same shape and type could; the best is the leaf's own next value, since then nothing
+    need be copied out of the way.  That is a result of a step that reads the leaf: where a step reads
+    several leaves of one kind and has several results of it, the first goes to the first.
+    """
+    outs = _out_avals(program)
+    wanted = {slot: place for place, slot in enumerate(program.outputs)}
+    leaves = {program.leaves[i]: i for i, given in enumerate(donated) if given and _is_large(program.leaf_avals[i])}
+    parts = _projections(program)
+    heirs: dict[int, int] = {}
+    for step in reversed(program.steps):
+        results = [slot for slot in parts.get(step.slot, (step.slot,)) if slot in wanted]
+        for slot in dict.fromkeys(step.inputs):
+            i = leaves.get(slot)
+            if i is None or i in heirs:
+                continue
+            kind = _kind(program.leaf_avals[i])
+            heir = next((result for result in results if _kind(outs[result]) == kind), None)
+            if heir is not None:
+                results.remove(heir)
+                heirs[i] = wanted.pop(heir)
+    for slot, i in leaves.items():
+        kind = _kind(program.leaf_avals[i])
+        heir = next((result for result in wanted if i not in heirs and _kind(outs[result]) == kind), None)
+        if heir is not None:
+            heirs[i] = wanted.pop(heir)
+    return heirs
+
+
+def _is_large(aval: Aval) -> bool:
+    return not aval.weak and aval.nbytes >= DONATED_BYTES
+
+
+def _kind(aval: Aval) -> tuple[Any, ...]:
+    return aval.shape, aval.dtype
+
+
+def _projections(program: Program) -> dict[int, list[int]]:
+    """The slots of the several results of a step, by the step's slot."""
+    parts: dict[int, list[int]] = {}
+    for step in program.steps:
+        if isinstance(step.call.out, tuple):
+            parts[step.slot] = []
+        elif step.inputs and step.inputs[0] in parts and step.call.op.name == "project":
+            parts[step.inputs[0]].append(step.slot)
+    return parts
+
+
+def _inherited_order(program: Program, heirs: dict[int, int]) -> tuple[list[int], list[int]]:
+    """The results' slots in the order for JAX, and for each result its place in that order.
+
+    JAX gives the buffers of donated arguments to the results of their kind in order, so heirs come first,
+    in the order of the leaves.
+    """
+    places = [heirs[i] for i in sorted(heirs)]
+    taken = set(places)
+    places += [place for place in range(len(program.outputs)) if place not in taken]
+    order = [0] * len(places)
+    for position, place in enumerate(places):
+        order[place] = position
+    return [program.outputs[place] for place in places], order
 
 
 def run_step(call: Any, values: list[Any]) -> list[Any]:
