@@ -250,8 +250,7 @@ class CapturedProgram:
                 "this function's program becomes part of the one around it, and is not compiled by itself"
             )
         entry = self._replay.entry
-        tiers.finish(entry)
-        return entry.compiled.text()
+        return tiers.compiled(entry).text()
 
     def __repr__(self) -> str:
         return repr(self._program)

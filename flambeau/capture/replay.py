@@ -8,6 +8,7 @@ from typing import Any
 from flambeau.capture.watch import Taken
 from flambeau.engine import tiers
 from flambeau.engine.flush import Failed, flush, value_of
+from flambeau.engine.judge import Entry, entry_of
 from flambeau.graph.node import Node
 from flambeau.tensor.tensor import Tensor, current, wrap
 
@@ -171,7 +172,7 @@ _HELD_BY_BOX = _held()
 class Replay:
     """A captured call, ready to be done again."""
 
-    def __init__(self, plan: Plan, entry: tiers.Entry, donated: tuple[bool, ...], slots: int) -> None:
+    def __init__(self, plan: Plan, entry: Entry, donated: tuple[bool, ...], slots: int) -> None:
         self.plan = plan
         self.entry = entry
         self._donated = donated
@@ -265,7 +266,7 @@ class Replay:
 
 def replay_of(plan: Plan, taken: Taken) -> Replay:
     """Makes a captured call ready to be done again."""
-    entry = tiers.entry_of(taken.stretch)
+    entry = entry_of(taken.stretch)
     entry.urgent = True
     slots = 1 + max((where for homes in plan.homes for what, where in homes if what == "result"), default=-1)
     replay = Replay(plan, entry, taken.stretch.donated, slots)

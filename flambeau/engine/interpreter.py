@@ -17,7 +17,6 @@ class Interpreted:
     before.
     """
 
-    name = "interpreter"
     __slots__ = ("_leaves", "_outputs", "_slots", "_steps")
 
     def __init__(self, program: Program) -> None:
@@ -40,6 +39,9 @@ class Interpreted:
                 for done in last:
                     env[done] = None
         return [as_array(env[slot]) for slot in self._outputs]
+
+    def wait(self, results: list[Any]) -> None:
+        """Nothing: results are there when ``run`` returns."""
 
 
 _HOST = (np.ndarray, np.generic, int, float, complex)

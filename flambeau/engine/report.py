@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flambeau.engine import tiers
+from flambeau.engine.judge import entries
 from flambeau.engine.statistics import counters
 from flambeau.graph.recorder import pending
 
@@ -26,5 +26,5 @@ def statistics() -> dict[str, Any]:
     """
     found = {name: getattr(counters, name) for name in counters.__slots__}
     found["nodes_pending"] = len(pending)
-    found["programs_held"] = len(tiers.entries)
+    found["programs_held"] = len(entries)
     return found

@@ -52,7 +52,6 @@ class Compiled:
     keeps its own settings.
     """
 
-    name = "compiled"
     __slots__ = ("_constants", "_execute", "_order", "_outputs", "_places", "_program", "_taken", "text")
 
     def __init__(self, program: Program, donated: tuple[bool, ...], constants: dict[int, Any]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 import flambeau as torch
 from flambeau import engine
-from flambeau.engine import tiers
+from flambeau.engine import judge
 
 
 @pytest.fixture(autouse=True)
@@ -104,7 +104,7 @@ def test_thirty_lengths_compile_nothing_on_the_first_pass():
 
 def test_program_cache_is_bounded(monkeypatch):
     engine.set_tier("interpreter")
-    monkeypatch.setattr(tiers, "ENTRIES_KEPT", 8)
+    monkeypatch.setattr(judge, "ENTRIES_KEPT", 8)
     for length in range(1, 30):
         torch.ones(length).sum().item()
     assert engine.statistics()["programs_held"] <= 8

@@ -1,0 +1,311 @@
+"""The judge: which tier runs a program, decided by measurement.
+
+A program met for the first time is interpreted.  One that comes back, and whose measured cost promises
+a gain, is made ready by a further tier in the background; then the tiers take turns on the work at hand
+until it is clear which is fastest, and that one keeps the program.  Now and then the verdict is looked
+at again, since the first may have fallen in a noisy moment.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from flambeau.engine.statistics import counters
+from flambeau.engine.tier import INTERPRETER, TIERS, Executable, Tier
+from flambeau.graph.program import Stretch, program_of
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+WORTHWHILE = 40e-6
+"""Seconds: a program that the interpreter runs faster than this has little to gain."""
+PATIENCE = 0.5
+"""Compile once the interpreter has spent this part of what compiling is expected to take."""
+BUDGET = 0.5
+"""All compiling together may take this part of the time that all interpreting has taken."""
+TURNS = 8
+"""How many runs of each tier are compared at the most."""
+FEW = 3
+"""So many are enough where one tier is twice as fast as another."""
+CLEARLY = 0.95
+"""A tier gives way to one that was ready before it only if that needs less than this part of its time."""
+RUNS_BETWEEN_TRIALS = 128
+"""A verdict is looked at again after so many runs, and each time that it stands, after twice as many."""
+HOPELESS = 2.0
+"""Tiers slower than the fastest by this factor get no second trial."""
+
+
+class _Spending:
+    """Seconds spent in the interpreter, and on compiling, in all.
+
+    Attributes:
+        promised: seconds expected of compilations that have not finished.
+    """
+
+    interpreted = 0.0
+    compiled = 0.0
+    promised = 0.0
+
+    def affords(self, seconds: float) -> bool:
+        """Whether that much more compiling stays within what interpreting has cost so far."""
+        return self.compiled + self.promised + seconds <= BUDGET * self.interpreted
+
+
+spending = _Spending()
+
+
+class Form:
+    """A program as one tier runs it.
+
+    Attributes:
+        seconds: of the last runs that were timed, the newest last.
+        turns: how many of them belong to the trial in progress.
+    """
+
+    __slots__ = ("executable", "seconds", "tier", "turns")
+
+    def __init__(self, tier: Tier, executable: Executable) -> None:
+        self.tier = tier
+        self.executable = executable
+        self.seconds: deque[float] = deque(maxlen=TURNS)
+        self.turns = 0
+
+    def run(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
+        self.tier.count_run()
+        return self.executable.run(values, donated)
+
+    def timed(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
+        """Runs, waits for the results, and notes how long that took."""
+        started = perf_counter()
+        results = self.executable.run(values, donated)
+        self.executable.wait(results)
+        self.seconds.append(perf_counter() - started)
+        self.turns += 1
+        self.tier.count_run()
+        return results
+
+    def typical(self) -> float:
+        """A lower quartile: what a run costs when nothing else gets in its way, but not by luck."""
+        ordered = sorted(self.seconds)
+        return ordered[len(ordered) // 4]
+
+
+class Entry:
+    """What is known of one program.
+
+    Attributes:
+        program: the work.
+        constants: Python numbers among the leaves, by position, that were never seen to change.
+        forms: the program as tiers run it, by the tier's name, in the order in which they were ready.
+        chosen: the form that keeps the program, once judged.
+        runs, spent: of the interpreter before there was anything else, and the seconds that took.
+        urgent: whether somebody asked for compilation: then it is not waited for a second run.
+    """
+
+    __slots__ = (
+        "_expected",
+        "_job",
+        "_left",
+        "_period",
+        "_refused",
+        "chosen",
+        "constants",
+        "forms",
+        "program",
+        "runs",
+        "spent",
+        "urgent",
+    )
+
+    def __init__(self, stretch: Stretch) -> None:
+        self.program = program_of(stretch)
+        self.constants: dict[int, Any] = {i: node.value for i, node in enumerate(stretch.leaves) if node.aval.weak}
+        self.urgent = any(step.call.op.urgent for step in self.program.steps)
+        self.forms: dict[str, Form] = {}
+        self.chosen: Form | None = None
+        self.runs = 0
+        self.spent = 0.0
+        self._job: tuple[Tier, Future[Executable]] | None = None
+        self._expected = 0.0
+        self._refused: set[str] = set()
+        self._left = 0
+        self._period = RUNS_BETWEEN_TRIALS
+
+    def form(self, tier: Tier, donated: tuple[bool, ...]) -> Form:
+        """The program as a tier runs it; made now if need be."""
+        found = self.forms.get(tier.name)
+        if found is None:
+            before = perf_counter()
+            found = Form(tier, tier.build(self.program, donated, dict(self.constants)))
+            if tier is not INTERPRETER:
+                spending.compiled += perf_counter() - before
+            self.forms[tier.name] = found
+        return found
+
+    def note_changes(self, values: list[Any]) -> None:
+        """A Python number is a constant of its program until it is seen to change."""
+        changed = [i for i, known in self.constants.items() if values[i] != known]
+        if changed:
+            for i in changed:
+                del self.constants[i]
+            # What was compiled holds the old numbers.
+            if self._job is not None:
+                spending.promised -= self._expected
+            self._job = self.chosen = None
+            self.forms.clear()
+
+    # ------------------------------------------------------------ running
+
+    def run(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
+        """Runs the program on the tier held to be the fastest, or on one whose turn it is to be timed."""
+        chosen = self.chosen
+        if chosen is not None:
+            self._left -= 1
+            if self._left:
+                return chosen.run(values, donated)
+            return self._try_again(values, donated)
+        if len(self.forms) > 1:
+            return self._take_turns(values, donated)
+        return self._interpret(values, donated)
+
+    def _interpret(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
+        form = self.form(INTERPRETER, donated)
+        results = form.timed(values, donated)
+        seconds = form.seconds[-1]
+        self.runs += 1
+        self.spent += seconds
+        spending.interpreted += seconds
+        if self._job is not None:
+            if self._job[1].done():
+                self.collect()
+        else:
+            self._start_building(donated)
+        return results
+
+    def _start_building(self, donated: tuple[bool, ...]) -> None:
+        for tier in TIERS:
+            if tier.name in self.forms or tier.name in self._refused or not self._promises_gain(tier):
+                continue
+            self._expected = tier.expected_seconds(self.program)
+            spending.promised += self._expected
+            constants = dict(self.constants)
+            self._job = tier, _background().submit(_built, tier, self.program, donated, constants)
+            return
+
+    def _promises_gain(self, tier: Tier) -> bool:
+        if not self.urgent:
+            if self.runs < 2 or min(self.forms[INTERPRETER.name].seconds) < WORTHWHILE:
+                return False
+            seconds = tier.expected_seconds(self.program)
+            if self.spent <= PATIENCE * seconds or not spending.affords(seconds):
+                return False
+        return tier.can_run(self.program)
+
+    def collect(self) -> None:
+        """Takes over what the background has built; waits for it if need be."""
+        if self._job is None:
+            return
+        tier, job = self._job
+        self._job = None
+        spending.promised -= self._expected
+        error = job.exception()
+        if error is None:
+            self.forms[tier.name] = Form(tier, job.result())
+            self._begin_trial()
+            return
+        self._refused.add(tier.name)
+        warnings.warn(
+            f"flambeau: XLA could not compile a program of {len(self.program.steps)} operations, which goes on "
+            f"in the interpreter: {type(error).__name__}: {error}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+    # ------------------------------------------------------------ judging
+
+    def _begin_trial(self) -> None:
+        self.chosen = None
+        for form in self.forms.values():
+            form.turns = 0
+
+    def _take_turns(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
+        # The newest begins: it may never be worth another turn of the old ones.
+        form = min(reversed(self.forms.values()), key=_turns)
+        results = form.timed(values, donated)
+        least = min(form.turns for form in self.forms.values())
+        if least >= TURNS or form.turns >= FEW and self._is_clear(least):
+            self._decide()
+        return results
+
+    def _is_clear(self, least: int) -> bool:
+        """Whether one tier is far ahead, on as many runs as are enough, old ones included."""
+        known = sorted(form.typical() for form in self.forms.values() if len(form.seconds) >= FEW)
+        return len(known) == len(self.forms) and known[1] >= HOPELESS * known[0] and least >= 1
+
+    def _decide(self) -> None:
+        forms = list(self.forms.values())
+        best = forms[-1]
+        for form in reversed(forms[:-1]):
+            if form.typical() < CLEARLY * best.typical():
+                best = form
+        self.chosen = best
+        self._left = self._period
+        self._period *= 2
+
+    def _try_again(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
+        assert self.chosen is not None
+        fastest = self.chosen.typical()
+        rivals = [form for form in self.forms.values() if form is not self.chosen]
+        if all(form.typical() > HOPELESS * fastest for form in rivals):
+            self._left = self._period
+            self._period *= 2
+            return self.chosen.run(values, donated)
+        self._begin_trial()
+        return self._take_turns(values, donated)
+
+
+def _turns(form: Form) -> int:
+    return form.turns
+
+
+def _built(tier: Tier, program: Any, donated: tuple[bool, ...], constants: dict[int, Any]) -> Executable:
+    started = perf_counter()
+    try:
+        return tier.build(program, donated, constants)
+    finally:
+        spending.compiled += perf_counter() - started
+
+
+_builder: ThreadPoolExecutor | None = None
+
+
+def _background() -> ThreadPoolExecutor:
+    global _builder
+    if _builder is None:
+        from concurrent.futures import ThreadPoolExecutor
+
+        _builder = ThreadPoolExecutor(1, "flambeau-tiers")
+    return _builder
+
+
+ENTRIES_KEPT = 1024
+entries: dict[tuple[Any, ...], Entry] = {}
+
+
+def entry_of(stretch: Stretch) -> Entry:
+    """What is known of a stretch's structural key; made if it was never met."""
+    return entries.get(stretch.key) or _admitted(stretch)
+
+
+def _admitted(stretch: Stretch) -> Entry:
+    counters.programs_seen += 1
+    if len(entries) >= ENTRIES_KEPT:
+        # Dictionaries keep the order of insertion: the oldest quarter goes.
+        for key in list(entries)[: ENTRIES_KEPT // 4]:
+            del entries[key]
+            counters.programs_evicted += 1
+    entry = entries[stretch.key] = Entry(stretch)
+    return entry
