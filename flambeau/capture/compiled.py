@@ -13,11 +13,12 @@ from flambeau.capture.replay import Plan, replay_of, tensors_in
 from flambeau.capture.watch import CaptureError, Taken, Watch
 from flambeau.engine import tiers
 from flambeau.engine.interpreter import as_array
+from flambeau.engine.judge import Kin
 from flambeau.graph.observer import current as looking
 from flambeau.graph.program import Program
 from flambeau.tensor.tensor import Tensor
 
-SIGNATURES = 64
+SIGNATURES = 256
 """Kinds of arguments beyond this are run without being captured."""
 ATTEMPTS = 6
 """Captured calls of one kind that may differ from their predecessors before that is an error."""
@@ -50,6 +51,7 @@ class Compiled:
         self._function = function
         self._kinds: dict[Any, _Kind] = {}
         self._newest: Any = None
+        self._kin = Kin(asked=True)
 
     @property
     def program(self) -> CapturedProgram | None:
@@ -104,7 +106,7 @@ class Compiled:
             if isinstance(captured, Joint):
                 replay: Any = captured
             else:
-                replay = replay_of(captured.plan, taken)
+                replay = replay_of(captured.plan, taken, self._kin)
                 replay.remember_grads(grads)
             kind.replays.append(replay)
             kind.attempts = 0

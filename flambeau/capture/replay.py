@@ -8,7 +8,7 @@ from typing import Any
 from flambeau.capture.watch import Taken
 from flambeau.engine import tiers
 from flambeau.engine.flush import Failed, flush, value_of
-from flambeau.engine.judge import Entry, entry_of
+from flambeau.engine.judge import Entry, Kin, entry_of
 from flambeau.graph.node import Node
 from flambeau.tensor.tensor import Tensor, current, wrap
 
@@ -264,10 +264,10 @@ class Replay:
         return tensor
 
 
-def replay_of(plan: Plan, taken: Taken) -> Replay:
-    """Makes a captured call ready to be done again."""
+def replay_of(plan: Plan, taken: Taken, kin: Kin) -> Replay:
+    """Makes a captured call ready to be done again; ``kin`` are the other calls of its function."""
     entry = entry_of(taken.stretch)
-    entry.urgent = True
+    entry.kin = kin
     slots = 1 + max((where for homes in plan.homes for what, where in homes if what == "result"), default=-1)
     replay = Replay(plan, entry, taken.stretch.donated, slots)
     replay._avals = [node.aval for node in taken.stretch.outputs]

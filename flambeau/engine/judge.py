@@ -24,12 +24,20 @@ WORTHWHILE = 40e-6
 """Seconds: a program that the interpreter runs faster than this has little to gain."""
 PATIENCE = 0.5
 """Compile once the interpreter has spent this part of what compiling is expected to take."""
-BUDGET = 0.5
-"""All compiling together may take this part of the time that all interpreting has taken."""
+THRIFTY = 0.5
+"""All compiling together may take this part of the time that all interpreting has taken ..."""
+EAGER = 4.0
+"""... or this, where somebody asked for it, or where it has paid for programs of the same kin."""
+GAIN = 1.5
+"""Compiling has paid where it made programs faster by this factor."""
+AT_ONCE = 2
+"""So many programs of one kin are compiled before it is known whether that pays."""
 TURNS = 8
 """How many runs of each tier are compared at the most."""
-FEW = 3
-"""So many are enough where one tier is twice as fast as another."""
+FEW = 2
+"""So many are enough where one tier is twice as fast as another, or where they are long."""
+LONG = 0.05
+"""Seconds of runs that are enough of each tier: noise is small beside them."""
 CLEARLY = 0.95
 """A tier gives way to one that was ready before it only if that needs less than this part of its time."""
 RUNS_BETWEEN_TRIALS = 128
@@ -49,12 +57,43 @@ class _Spending:
     compiled = 0.0
     promised = 0.0
 
-    def affords(self, seconds: float) -> bool:
-        """Whether that much more compiling stays within what interpreting has cost so far."""
-        return self.compiled + self.promised + seconds <= BUDGET * self.interpreted
+    def affords(self, seconds: float, budget: float) -> bool:
+        """Whether that much more compiling stays within a part of what interpreting has cost so far."""
+        return self.compiled + self.promised + seconds <= budget * self.interpreted
 
 
 spending = _Spending()
+
+
+class Kin:
+    """Programs of one origin, say of one captured function: what compiling gained for some tells of the rest.
+
+    Attributes:
+        asked: whether somebody asked for compilation.
+        gains: for the last programs that were judged, how much faster the best further tier was than the first.
+        building: how many are being compiled.
+    """
+
+    __slots__ = ("asked", "building", "gains")
+
+    def __init__(self, asked: bool = False) -> None:
+        self.asked = asked
+        self.gains: deque[float] = deque(maxlen=TURNS)
+        self.building = 0
+
+    def budget(self) -> float:
+        """The part of the time spent on interpreting that compiling may take."""
+        if self.gains:
+            return EAGER if sorted(self.gains)[len(self.gains) // 2] >= GAIN else THRIFTY
+        return EAGER if self.asked else THRIFTY
+
+    def has_room(self) -> bool:
+        """Whether one more may be compiled now."""
+        return bool(self.gains) or self.building < AT_ONCE
+
+
+PLAIN = Kin()
+"""Everything that is recorded and run as it comes."""
 
 
 class Form:
@@ -87,6 +126,10 @@ class Form:
         self.tier.count_run()
         return results
 
+    def is_known(self) -> bool:
+        """Whether the trial has seen enough of it."""
+        return self.turns >= TURNS or self.turns >= FEW and self.turns * self.typical() >= LONG
+
     def typical(self) -> float:
         """A lower quartile: what a run costs when nothing else gets in its way, but not by luck."""
         ordered = sorted(self.seconds)
@@ -102,7 +145,7 @@ class Entry:
         forms: the program as tiers run it, by the tier's name, in the order in which they were ready.
         chosen: the form that keeps the program, once judged.
         runs, spent: of the interpreter before there was anything else, and the seconds that took.
-        urgent: whether somebody asked for compilation: then it is not waited for a second run.
+        kin: programs of the same origin.
     """
 
     __slots__ = (
@@ -114,16 +157,16 @@ class Entry:
         "chosen",
         "constants",
         "forms",
+        "kin",
         "program",
         "runs",
         "spent",
-        "urgent",
     )
 
     def __init__(self, stretch: Stretch) -> None:
         self.program = program_of(stretch)
         self.constants: dict[int, Any] = {i: node.value for i, node in enumerate(stretch.leaves) if node.aval.weak}
-        self.urgent = any(step.call.op.urgent for step in self.program.steps)
+        self.kin = Kin(asked=True) if any(step.call.op.urgent for step in self.program.steps) else PLAIN
         self.forms: dict[str, Form] = {}
         self.chosen: Form | None = None
         self.runs = 0
@@ -153,8 +196,8 @@ class Entry:
                 del self.constants[i]
             # What was compiled holds the old numbers.
             if self._job is not None:
-                spending.promised -= self._expected
-            self._job = self.chosen = None
+                self._done_building()
+            self.chosen = None
             self.forms.clear()
 
     # ------------------------------------------------------------ running
@@ -191,26 +234,31 @@ class Entry:
                 continue
             self._expected = tier.expected_seconds(self.program)
             spending.promised += self._expected
+            self.kin.building += 1
             constants = dict(self.constants)
             self._job = tier, _background().submit(_built, tier, self.program, donated, constants)
             return
 
     def _promises_gain(self, tier: Tier) -> bool:
-        if not self.urgent:
+        seconds = tier.expected_seconds(self.program)
+        if not self.kin.asked:
             if self.runs < 2 or min(self.forms[INTERPRETER.name].seconds) < WORTHWHILE:
                 return False
-            seconds = tier.expected_seconds(self.program)
-            if self.spent <= PATIENCE * seconds or not spending.affords(seconds):
+            if self.spent <= PATIENCE * seconds and self.kin.budget() == THRIFTY:
                 return False
-        return tier.can_run(self.program)
+        return self.kin.has_room() and spending.affords(seconds, self.kin.budget()) and tier.can_run(self.program)
+
+    def _done_building(self) -> None:
+        self._job = None
+        self.kin.building -= 1
+        spending.promised -= self._expected
 
     def collect(self) -> None:
         """Takes over what the background has built; waits for it if need be."""
         if self._job is None:
             return
         tier, job = self._job
-        self._job = None
-        spending.promised -= self._expected
+        self._done_building()
         error = job.exception()
         if error is None:
             self.forms[tier.name] = Form(tier, job.result())
@@ -235,15 +283,14 @@ class Entry:
         # The newest begins: it may never be worth another turn of the old ones.
         form = min(reversed(self.forms.values()), key=_turns)
         results = form.timed(values, donated)
-        least = min(form.turns for form in self.forms.values())
-        if least >= TURNS or form.turns >= FEW and self._is_clear(least):
+        if all(form.is_known() for form in self.forms.values()) or form.turns >= FEW and self._is_clear():
             self._decide()
         return results
 
-    def _is_clear(self, least: int) -> bool:
-        """Whether one tier is far ahead, on as many runs as are enough, old ones included."""
-        known = sorted(form.typical() for form in self.forms.values() if len(form.seconds) >= FEW)
-        return len(known) == len(self.forms) and known[1] >= HOPELESS * known[0] and least >= 1
+    def _is_clear(self) -> bool:
+        """Whether one tier is far ahead, runs before the trial included."""
+        fastest, second, *_ = sorted(form.typical() for form in self.forms.values())
+        return second >= HOPELESS * fastest
 
     def _decide(self) -> None:
         forms = list(self.forms.values())
@@ -254,6 +301,7 @@ class Entry:
         self.chosen = best
         self._left = self._period
         self._period *= 2
+        self.kin.gains.append(forms[0].typical() / min(form.typical() for form in forms[1:]))
 
     def _try_again(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
         assert self.chosen is not None

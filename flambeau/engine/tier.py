@@ -104,12 +104,13 @@ class XlaTier:
 
     def expected_seconds(self, program: Program) -> float:
         seconds = _guess(program)
-        return seconds * max(1.0, self.measured / self.guessed) if self.guessed else seconds
+        return seconds * max(1.0, self.measured / self.guessed) if self.guessed else seconds + IMPORT_SECONDS
 
     def build(self, program: Program, donated: tuple[bool, ...], constants: dict[int, Any]) -> Executable:
         # Imported here: JAX takes a second or more, and many programs never need it.
         from flambeau.engine import xla
 
+        # What importing takes is not what compiling takes, from which the next are judged.
         started = perf_counter()
         executable = xla.Compiled(program, donated, constants)
         self.guessed += _guess(program)
@@ -124,6 +125,9 @@ class XlaTier:
 def _guess(program: Program) -> float:
     return 0.1 + 0.004 * len(program.steps)
 
+
+IMPORT_SECONDS = 1.0
+"""Importing JAX, which the first compilation does."""
 
 INTERPRETER = InterpreterTier()
 XLA = XlaTier()
