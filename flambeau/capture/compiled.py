@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import gc
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from flambeau.autograd.grad_mode import mode
@@ -94,14 +96,15 @@ class Compiled:
         known = {id(t): t for t in last.plan.boxes} if last is not None else {}
         for t in tensors:
             grads[id(t)] = t._grad is None
-        result = watch.run(self._function, args, kwargs)
         captured: Any
-        if _differentiable_outside(result):
-            captured = Joint(watch, tensors, result, known)
-            taken = captured.taken
-        else:
-            taken = Taken(watch)
-            captured = _Plain(Plan(taken, tensors, result, known))
+        with _collector_held():
+            result = watch.run(self._function, args, kwargs)
+            if _differentiable_outside(result):
+                captured = Joint(watch, tensors, result, known)
+                taken = captured.taken
+            else:
+                taken = Taken(watch)
+                captured = _Plain(Plan(taken, tensors, result, known))
         if last is not None and type(last) is type(captured) and captured.agrees(last):
             if isinstance(captured, Joint):
                 replay: Any = captured
@@ -125,6 +128,18 @@ class Compiled:
         elif kind.replays and kind.replays[-1].plan is captured.plan:
             kind.replays[-1].settle()
         return result
+
+
+@contextmanager
+def _collector_held() -> Iterator[None]:
+    """Keeps what is made meanwhile in the youngest generation, where it is quickly found."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class _Plain:

@@ -7,8 +7,10 @@ import linecache
 import os
 import sys
 from collections.abc import Callable
+from sys import getrefcount
 from typing import Any
 
+from flambeau.autograd.node import GradNode
 from flambeau.engine.flush import flush
 from flambeau.graph.node import Node
 from flambeau.graph.observer import current as looking
@@ -158,6 +160,7 @@ class Taken:
             for place, node in enumerate(nodes or ())
         }
         made = {id(node) for node in watch.constants}
+        read = [tensor for tensor, _ in watch.reads]
         self.again = [again for _, again in watch.sources]
         # Held by the watch they would count as owned, and could never be given up.
         watch.reads.clear()
@@ -182,14 +185,50 @@ class Taken:
                     f"the captured function reads a value of shape {list(leaf.aval.shape)} that no tensor shows: one "
                     "that autograd saved for work recorded outside of the function. Capture that work as well"
                 )
-        self.homes = homes_of(self.stretch.outputs)
+        self.homes = homes_of(self.stretch, read)
 
 
-def homes_of(outputs: list[Node]) -> list[list[Tensor]]:
-    """For each node, the tensors that show it."""
+def homes_of(stretch: Stretch, read: list[Tensor]) -> list[list[Tensor]]:
+    """For each result, the tensors that show it.
+
+    They are looked for among what was made while the function ran, with the collector held, and what it
+    read.  Where the reference counts say that somebody else holds a result, everything is searched,
+    which takes milliseconds.
+    """
+    uses: dict[int, int] = {id(node): 0 for node in stretch.outputs}
+    for node in stretch.nodes:
+        for given in node.inputs:
+            if id(given) in uses:
+                uses[id(given)] += 1
+    homes: dict[int, dict[int, Tensor]] = {number: {} for number in uses}
+    candidates = gc.get_objects(generation=0)
+    candidates.extend(read)
+    for thing in candidates:
+        if isinstance(thing, Tensor):
+            # A gradient may be of old while the tensor that it belongs to was read.
+            for box in (thing, thing._grad):
+                if box is not None and id(box._node) in homes:
+                    homes[id(box._node)][id(box)] = box
+        elif isinstance(thing, GradNode):
+            for saved in thing.saved or ():
+                if id(saved) in uses:
+                    uses[id(saved)] += 1
+    # The nodes themselves are among the candidates.
+    candidates.clear()
+    given = saved = node = thing = box = None
+    held = [getrefcount(node) - uses[id(node)] - len(homes[id(node)]) for node in stretch.outputs]
+    if any(count > _HELD_BY_STRETCH for count in held):
+        return _homes_anywhere(stretch.outputs)
+    return [list(homes[id(node)].values()) for node in stretch.outputs]
+
+
+_HELD_BY_STRETCH = 4
+"""What getrefcount says of a result that its stretch's two lists and a loop's variable hold."""
+
+
+def _homes_anywhere(outputs: list[Node]) -> list[list[Tensor]]:
     homes: dict[int, list[Tensor]] = {id(node): [] for node in outputs}
-    if outputs:
-        for holder in gc.get_referrers(*outputs):
-            if isinstance(holder, Tensor) and id(holder._node) in homes:
-                homes[id(holder._node)].append(holder)
+    for holder in gc.get_referrers(*outputs):
+        if isinstance(holder, Tensor) and id(holder._node) in homes:
+            homes[id(holder._node)].append(holder)
     return [homes[id(node)] for node in outputs]

@@ -34,14 +34,16 @@ AT_ONCE = 2
 """So many programs of one kin are compiled before it is known whether that pays."""
 TURNS = 8
 """How many runs of each tier are compared at the most."""
-FEW = 2
+FEW = 3
 """So many are enough where one tier is twice as fast as another, or where they are long."""
-LONG = 0.05
+LONG = 0.3
 """Seconds of runs that are enough of each tier: noise is small beside them."""
 CLEARLY = 0.95
 """A tier gives way to one that was ready before it only if that needs less than this part of its time."""
-RUNS_BETWEEN_TRIALS = 128
-"""A verdict is looked at again after so many runs, and each time that it stands, after twice as many."""
+RUNS_BETWEEN_TRIALS = 8, 128
+"""A verdict is looked at again after as many runs as take some seconds, but within these bounds ..."""
+SECONDS_BETWEEN_TRIALS = 3.0
+"""... and after twice as many each time."""
 HOPELESS = 2.0
 """Tiers slower than the fastest by this factor get no second trial."""
 
@@ -175,7 +177,7 @@ class Entry:
         self._expected = 0.0
         self._refused: set[str] = set()
         self._left = 0
-        self._period = RUNS_BETWEEN_TRIALS
+        self._period = 0
 
     def form(self, tier: Tier, donated: tuple[bool, ...]) -> Form:
         """The program as a tier runs it; made now if need be."""
@@ -299,17 +301,23 @@ class Entry:
             if form.typical() < CLEARLY * best.typical():
                 best = form
         self.chosen = best
-        self._left = self._period
-        self._period *= 2
+        self._rest()
         self.kin.gains.append(forms[0].typical() / min(form.typical() for form in forms[1:]))
+
+    def _rest(self) -> None:
+        """Lets the verdict stand for a while."""
+        assert self.chosen is not None
+        least, most = RUNS_BETWEEN_TRIALS
+        wanted = int(SECONDS_BETWEEN_TRIALS / self.chosen.typical())
+        self._period = 2 * self._period or min(max(wanted, least), most)
+        self._left = self._period
 
     def _try_again(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
         assert self.chosen is not None
         fastest = self.chosen.typical()
         rivals = [form for form in self.forms.values() if form is not self.chosen]
         if all(form.typical() > HOPELESS * fastest for form in rivals):
-            self._left = self._period
-            self._period *= 2
+            self._rest()
             return self.chosen.run(values, donated)
         self._begin_trial()
         return self._take_turns(values, donated)
