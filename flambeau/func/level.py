@@ -109,6 +109,7 @@ class Level:
         size: the number of examples.
         randomness: ``"error"``, ``"different"`` or ``"same"``.
         sealed: whether it is going back along its own tape now.
+        casts: the weights' casts that autocast made inside.
     """
 
     def __init__(self, size: int, randomness: str = "error") -> None:
@@ -118,6 +119,7 @@ class Level:
         self._nodes: list[Node] = []
         self._ids: set[int] = set()
         self._borders: dict[Any, Border] = {}
+        self.casts: dict[int, Any] = {}
         self._previous: Any = None
         self._previous_call: Any = None
 
@@ -138,6 +140,7 @@ class Level:
             looking.observer = self._previous
             Operator.__call__ = self._previous_call  # type: ignore[method-assign]
             self._borders.clear()
+            self.casts.clear()
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
