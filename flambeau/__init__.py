@@ -98,6 +98,8 @@ _NAMES_LATER = {
     "load": "flambeau.serialization",
     "save": "flambeau.serialization",
     "vmap": "flambeau.func",
+    "is_anomaly_check_nan_enabled": "flambeau.autograd.anomaly_mode",
+    "is_anomaly_enabled": "flambeau.autograd.anomaly_mode",
     **dict.fromkeys(_AUTOCAST.split(), "flambeau.amp.autocast_mode"),
 }
 

@@ -124,6 +124,11 @@ default_generator = Generator()
 _others: dict[devices.device, Generator] = {}
 
 
+def generators() -> list[Generator]:
+    """Those that functions draw from unless they are given one."""
+    return [default_generator, *_others.values()]
+
+
 def generator_for(device: devices.device, given: Any = None) -> Generator:
     """The generator that fills tensors on a device: the one given, or the device's own.
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from flambeau.autograd.anomaly_mode import checked_step
 from flambeau.autograd.grad_mode import mode
-from flambeau.autograd.node import GradNode, edge_of
-from flambeau.graph.node import Aval
+from flambeau.autograd.graph import GradientEdge
+from flambeau.autograd.node import AccumulateGrad, GradNode, edge_of
+from flambeau.graph.node import Aval, Node
 from flambeau.tensor.tensor import Tensor, wrap
 
 
@@ -35,11 +37,11 @@ def backward(
         RuntimeError: if a tensor needs no gradient, is not a scalar and has no factor, or what is
             needed was released by an earlier pass.
     """
-    roots = (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
+    roots = _tensors(tensors)
     factors = _factors(roots, grad_tensors, create_graph)
     wanted = None
     if inputs is not None:
-        wanted = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+        wanted = _tensors(inputs)
         if not wanted:
             raise RuntimeError("'inputs' argument to backward() cannot be empty")
     retain = create_graph if retain_graph is None else retain_graph
@@ -86,8 +88,7 @@ def grad(
         )
     if materialize_grads and allow_unused is False:
         raise ValueError(_NOT_BOTH)
-    roots = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
-    wanted = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    roots, wanted = _tensors(outputs), _tensors(inputs)
     for i, tensor in enumerate(wanted):
         if not tensor._rg:
             raise RuntimeError(f"One of the differentiated Tensors does not require grad (input {i})")
@@ -104,6 +105,21 @@ def grad(
             "Set allow_unused=True if this is the desired behavior."
         )
     return tuple(found)
+
+
+def _tensors(given: Any) -> tuple[Tensor, ...]:
+    """Tensors, or places on the tape, as tensors."""
+    several = (given,) if isinstance(given, Tensor | GradientEdge) else given
+    return tuple([_at(one) if isinstance(one, GradientEdge) else one for one in several])
+
+
+def _at(edge: GradientEdge) -> Tensor:
+    """Stands for the tensor at a place on the tape, whose values nobody needs."""
+    if isinstance(edge.node, AccumulateGrad):
+        return edge.node.variable
+    tensor = wrap(Node(None, (), edge.node.out_avals()[edge.output_nr]))
+    tensor._grad_fn, tensor._output_nr, tensor._rg = edge.node, edge.output_nr, True
+    return tensor
 
 
 def _grad_of_batch(
@@ -144,7 +160,7 @@ def _grad_of_batch(
         return [g for g in found if g is not None]
 
     shown = iter(vmap(one)(given))
-    wanted = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    wanted = _tensors(inputs)
     # An input that is not used gets zeros of its own shape, as in PyTorch.
     absent = [tensor.new_zeros(tensor.shape) if materialize_grads else None for tensor in wanted]
     return tuple(absent[i] if i in unused else next(shown) for i in range(len(wanted)))
@@ -199,8 +215,8 @@ def _run(
     useful = _leading_to(captures, order) if wanted is not None else None
     arrived: dict[GradNode, list[Tensor | None]] = {}
     leaves: dict[Tensor, Tensor] = {}
-    before = mode.grad
-    mode.grad = create_graph
+    before = mode.grad, mode.running
+    mode.grad, mode.running = create_graph, (order, useful, wanted)
     try:
         for edge, factor in zip(starts, factors, strict=True):
             _deliver(edge, factor, arrived, leaves)
@@ -214,7 +230,7 @@ def _run(
                 captured[place] = grads[nr]
             if useful is not None and grad_fn not in useful:
                 continue
-            found = grad_fn.backward(grads)
+            found = grad_fn.backward(grads) if not mode.anomaly else checked_step(grad_fn, grads)
             if grad_fn.post_hooks:
                 found = _run_post_hooks(grad_fn, found, grads)
             for i, edge in enumerate(grad_fn.edges):
@@ -230,7 +246,7 @@ def _run(
             if wanted is None:
                 accumulate(leaf, total, create_graph)
     finally:
-        mode.grad = before
+        mode.grad, mode.running = before
     return captured
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from flambeau import dtypes
 from flambeau.autograd.grad_mode import mode
-from flambeau.autograd.node import GradNode, edge_of
+from flambeau.autograd.node import GradNode, Packed, edge_of, note_traceback, packed
 from flambeau.tensor.tensor import Tensor, current, wrap
 
 
@@ -80,10 +80,11 @@ class FunctionNode(GradNode):
                 self._kept.append(None)
             elif id(tensor) in places:
                 # An output would hold this entry, and this entry the output: only its node is kept.
-                self._kept.append((tensor._node, (self, places[id(tensor)]) if tensor._rg else None))
+                self._kept.append((packed(tensor._node), (self, places[id(tensor)]) if tensor._rg else None))
             else:
                 node = tensor._node if tensor._base is None else current(tensor)
-                self._kept.append((node, edge_of(tensor), tensor))
+                kept = packed(node)
+                self._kept.append((kept, edge_of(tensor), tensor) if kept is node else (kept, edge_of(tensor)))
 
     def unpacked(self) -> tuple[Any, ...]:
         if self._kept is None:
@@ -96,7 +97,7 @@ class FunctionNode(GradNode):
             elif len(kept) == 3 and kept[2]._node is kept[0]:
                 found.append(kept[2])
             else:
-                tensor = wrap(kept[0])
+                tensor = wrap(kept[0].opened() if type(kept[0]) is Packed else kept[0])
                 if kept[1] is not None:
                     tensor._grad_fn, tensor._output_nr = kept[1]
                     tensor._rg = True
@@ -117,6 +118,7 @@ class FunctionNode(GradNode):
             self._kept = None
 
     def backward(self, grads: list[Tensor | None]) -> Any:
+        mode.arriving = grads
         if self._ctx._materialize:
             from flambeau.ops.create import zeros
 
@@ -213,6 +215,8 @@ class Function:
         inputs = [args[i] for i in places]
         entry = FunctionNode(cls, ctx, inputs)
         entry._places = places
+        if mode.anomaly:
+            note_traceback(entry)
         given = {id(t) for t in inputs}
         dirty = {id(t) for t in ctx._dirty}
         outputs: list[Tensor] = []

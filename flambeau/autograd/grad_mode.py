@@ -14,14 +14,27 @@ class _Mode:
         grad: whether operations are noted for differentiation.
         inference: whether tensors made now can never take part in it.
         autocast: what autocast converts to (see :mod:`flambeau.ops.autocast`); None where it is off.
+        plain: whether what is noted needs nothing more: no hooks on saved values, no traceback.
+        hooks: what becomes of values saved for the way back, as (pack, unpack); None: they are kept.
+        anomaly: whether the way back is checked, and each step notes where it was recorded.
+        check_nan: whether that check looks for NaN.
+        arriving: the gradients that the step going back right now was given.
+        running: of the pass going back right now: its steps, those of them that are of use (None: all), and the
+            tensors whose gradients are wanted (None: it adds to the ``grad`` of every leaf).
     """
 
-    __slots__ = ("autocast", "grad", "inference")
+    __slots__ = ("anomaly", "arriving", "autocast", "check_nan", "grad", "hooks", "inference", "plain", "running")
 
     def __init__(self) -> None:
         self.grad = True
         self.inference = False
         self.autocast: Any = None
+        self.plain = True
+        self.anomaly = False
+        self.check_nan = True
+        self.running: Any = None
+        self.hooks: tuple[Callable[[Any], Any], Callable[[Any], Any]] | None = None
+        self.arriving: Any = ()
 
 
 mode = _Mode()

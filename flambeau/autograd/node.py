@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from itertools import count
 from typing import Any
 
-from flambeau.graph.node import Node
+from flambeau.autograd.grad_mode import mode
+from flambeau.graph.node import NONE, Node
 from flambeau.graph.op import Call
-from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.tensor import Tensor, current, wrap
 
 Edge = tuple[Any, int] | None
 """Where the gradient of an input goes: (GradNode, which result of it), (leaf tensor, 0), or nowhere."""
@@ -71,6 +73,11 @@ class GradNode:
 
     # ------------------------------------------------------------ PyTorch's public face of it
 
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Whatever is noted of it, by name."""
+        return self.__dict__.setdefault("_metadata", {})
+
     def name(self) -> str:
         """Its name, such as ``AddBackward0``."""
         label = self.__dict__.get("label")
@@ -102,6 +109,78 @@ class GradNode:
 
     def __repr__(self) -> str:
         return f"<{self.name()} object at {id(self):#x}>"
+
+
+class Packed:
+    """What a hook made of a saved value, until it is wanted."""
+
+    __slots__ = ("_unpack", "payload")
+
+    def __init__(self, node: Node) -> None:
+        assert mode.hooks is not None, "somebody has set hooks"
+        pack, self._unpack = mode.hooks
+        self.payload = pack(wrap(node))
+
+    def opened(self) -> Node:
+        """The value again.
+
+        Raises:
+            TypeError: if the hook gives something else than a tensor.
+        """
+        found = self._unpack(self.payload)
+        if not isinstance(found, Tensor):
+            raise TypeError(
+                f"Output of saved tensor unpack_hook expected to be a Tensor but got result of type {type(found)}"
+            )
+        return found._node if found._base is None else current(found)
+
+
+def packed(node: Node | None) -> Any:
+    """A saved value as the hooks in force will have it; numbers and absent values stay what they are."""
+    if mode.hooks is None or node is None or node is NONE or node.aval.weak:
+        return node
+    return Packed(node)
+
+
+class PackedNode(GradNode):
+    """An operation whose saved values went through hooks."""
+
+    __slots__ = ()
+
+    def backward(self, grads: list[Tensor | None]) -> Any:
+        kept = self.saved
+        if kept is None:
+            return super().backward(grads)
+        mode.arriving = grads
+        self.saved = tuple([part.opened() if type(part) is Packed else part for part in kept])
+        try:
+            return super().backward(grads)
+        finally:
+            self.saved = kept
+            mode.arriving = ()
+
+
+def attended(call: Call, edges: tuple[Edge, ...], saved: tuple[Node | None, ...]) -> GradNode:
+    """The tape's entry where more is wanted of it: hooks on what is saved, or where it was recorded."""
+    if mode.hooks is None:
+        made = GradNode(call, edges, saved)
+    else:
+        made = PackedNode(call, edges, tuple([packed(node) for node in saved]))
+    if mode.anomaly:
+        note_traceback(made)
+    return made
+
+
+def note_traceback(grad_fn: GradNode) -> None:
+    """Notes from which lines of the user's program an operation was recorded."""
+    # Imported here: few programs need it.
+    import traceback
+
+    frames = [frame for frame in traceback.extract_stack() if not frame.filename.startswith(_PACKAGE)]
+    grad_fn.metadata["traceback_"] = traceback.format_list(frames)
+
+
+_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 
 class AccumulateGrad:

@@ -130,7 +130,7 @@ class Form:
 
     def is_known(self) -> bool:
         """Whether the trial has seen enough of it."""
-        return self.turns >= TURNS or self.turns >= FEW and self.turns * self.typical() >= LONG
+        return self.turns >= TURNS or (self.turns >= FEW and self.turns * self.typical() >= LONG)
 
     def typical(self) -> float:
         """A lower quartile: what a run costs when nothing else gets in its way, but not by luck."""
@@ -285,7 +285,7 @@ class Entry:
         # The newest begins: it may never be worth another turn of the old ones.
         form = min(reversed(self.forms.values()), key=_turns)
         results = form.timed(values, donated)
-        if all(form.is_known() for form in self.forms.values()) or form.turns >= FEW and self._is_clear():
+        if all(form.is_known() for form in self.forms.values()) or (form.turns >= FEW and self._is_clear()):
             self._decide()
         return results
 

@@ -52,7 +52,7 @@ class Compiled:
     keeps its own settings.
     """
 
-    __slots__ = ("_constants", "_execute", "_order", "_outputs", "_places", "_program", "_taken", "text")
+    __slots__ = ("_constants", "_execute", "_order", "_outputs", "_places", "_program", "_taken", "memory", "text")
 
     def __init__(self, program: Program, donated: tuple[bool, ...], constants: dict[int, Any]) -> None:
         self._program = program
@@ -68,6 +68,7 @@ class Compiled:
             compiled = jitted.lower(*[_struct(aval) for aval in avals]).compile()
         self._execute = compiled
         self.text = compiled.as_text
+        self.memory = compiled.memory_analysis
 
     def _trace(self, *arrays: Any) -> list[Any]:
         program = self._program

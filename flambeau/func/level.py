@@ -29,6 +29,7 @@ from flambeau.graph.node import NONE, Aval, Node, leaf
 from flambeau.graph.observer import current as looking
 from flambeau.graph.program import living, stretch_of
 from flambeau.graph.recorder import pending
+from flambeau.ops import autocast
 from flambeau.ops.operator import Operator
 from flambeau.tensor.tensor import Tensor, current, wrap
 
@@ -161,11 +162,15 @@ class Level:
             given = args[0] if op.variadic else args[: op.arity]
             if not any(isinstance(x, Tensor) and level.shows(x) for x in given):
                 return outside(op, *args)
+            if mode.autocast is not None and op.autocast is not None:
+                # Now, so that what is cast of what all examples share is recorded outside.
+                given = autocast.operands(op.autocast, given)
             given = [level._admitted(x) if isinstance(x, Tensor) else x for x in given]
             start = len(pending)
-            result = record(op, given, *args[1:]) if op.variadic else record(op, *given, *args[op.arity :])
-            level._take(start)
-            return result
+            try:
+                return record(op, given, *args[1:]) if op.variadic else record(op, *given, *args[op.arity :])
+            finally:
+                level._take(start)
 
         return call
 

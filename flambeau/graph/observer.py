@@ -44,10 +44,18 @@ class Observer(Protocol):
 
 
 class _Current:
-    __slots__ = ("observer",)
+    """Who looks on now.
+
+    Attributes:
+        observer: while a function is captured or mapped.
+        draws: while what is drawn at random is kept, to be had again: gives the leaf for what makes one.
+    """
+
+    __slots__ = ("draws", "observer")
 
     def __init__(self) -> None:
         self.observer: Observer | None = None
+        self.draws: Callable[[Callable[[], Any]], Node] | None = None
 
 
 current = _Current()

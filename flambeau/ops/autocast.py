@@ -146,6 +146,16 @@ class _Settings:
         self.nesting = 0
         self.casts: dict[int, Any] = {}
 
+    def state(self) -> Any:
+        """What is set, for :meth:`restore`."""
+        return dict(self.enabled), dict(self.dtypes), self.caching
+
+    def restore(self, state: Any) -> None:
+        enabled, types, self.caching = state
+        self.enabled.update(enabled)
+        self.dtypes.update(types)
+        self.changed()
+
     def changed(self) -> None:
         types = tuple((kind, self.dtypes[kind]) for kind, on in self.enabled.items() if on)
         mode.autocast = Autocast(types, self.caching) if types else None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flambeau.autograd.grad_mode import mode
-from flambeau.autograd.node import GradNode
+from flambeau.autograd.node import GradNode, attended
 from flambeau.dtypes import FLOATING
 from flambeau.engine.flush import flush
 from flambeau.graph.node import NONE, Node, number
@@ -125,7 +125,9 @@ class Operator(Op):
                 edges.append((given, 0))
             else:
                 edges.append((given._grad_fn, given._output_nr))
-        return GradNode(call, tuple(edges), tuple(saved))
+        if mode.plain:
+            return GradNode(call, tuple(edges), tuple(saved))
+        return attended(call, tuple(edges), tuple(saved))
 
     def _several(self, call: Call, inputs: Any, reads: tuple[Node, ...], node: Node, noted: bool) -> tuple[Any, ...]:
         parts = [project(node, i) for i in range(len(call.out))]

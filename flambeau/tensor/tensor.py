@@ -290,11 +290,18 @@ def from_array(array: Any, dtype: dtypes.dtype | None = None, device: devices.de
 
 def from_draw(draw: Callable[[], np.ndarray]) -> Tensor:
     """A plain tensor of values drawn at random: a captured function draws anew with each replay."""
+    if looking.draws is not None:
+        return wrap(looking.draws(draw))
+    return wrap(drawn_leaf(draw))
+
+
+def drawn_leaf(draw: Callable[[], np.ndarray]) -> Node:
+    """A leaf of values drawn at random."""
     array = draw()
     node = leaf(array, dtypes.from_numpy(array.dtype))
     if looking.observer is not None:
         looking.observer.drawn(node, draw)
-    return wrap(node)
+    return node
 
 
 def current(tensor: Tensor) -> Node:

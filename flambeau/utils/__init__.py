@@ -1,5 +1,16 @@
 """What surrounds training: data loading and the like."""
 
+from typing import Any
+
 from flambeau.utils import data
 
 __all__ = ["data"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "checkpoint":
+        raise AttributeError(f"module 'flambeau.utils' has no attribute '{name}'")
+    from importlib import import_module
+
+    # Imported when first asked for: not every program needs it.
+    return import_module("flambeau.utils.checkpoint")
