@@ -163,7 +163,7 @@ def _heirs(program: Program, donated: tuple[bool, ...]) -> dict[int, int]:
             if heir is not None:
                 results.remove(heir)
                 heirs[i] = wanted.pop(heir)
-    for slot, i in leaves.items():
+    for i in leaves.values():
         kind = _kind(program.leaf_avals[i])
         heir = next((result for result in wanted if i not in heirs and _kind(outs[result]) == kind), None)
         if heir is not None:
