@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from flambeau import settings
+
 
 class _Switches:
     def __init__(self, **switches: Any) -> None:
@@ -18,7 +20,18 @@ class _Switches:
         return False
 
 
+class _Products(_Switches):
+    @property
+    def allow_tf32(self) -> bool:
+        """Whether products of float32 may be computed less exactly: unless the precision is ``"highest"``."""
+        return settings.get_float32_matmul_precision() != "highest"
+
+    @allow_tf32.setter
+    def allow_tf32(self, allowed: bool) -> None:
+        settings.set_float32_matmul_precision("high" if allowed else "highest")
+
+
 cudnn = _Switches(enabled=True, benchmark=False, deterministic=False, allow_tf32=True)
-cuda = _Switches(matmul=_Switches(allow_tf32=False))
+cuda = _Switches(matmul=_Products())
 mkldnn = _Switches(enabled=False)
 mps = _Switches()

@@ -8,10 +8,14 @@ from typing import Any, ClassVar
 _TYPES = ("cpu", "cuda", "tpu", "meta")
 
 
+_outer: list[device] = []
+"""The default devices around the ``with`` blocks that are open."""
+
+
 class device:
     """A device, named as in PyTorch: ``device("cpu")``, ``device("cuda:0")``, ``device("cuda", 0)``.
 
-    Devices are interned: equal devices are one object.
+    Devices are interned: equal devices are one object.  In a ``with`` block a device is the default one.
 
     Attributes:
         type: ``"cpu"``, ``"cuda"``, ``"tpu"`` or ``"meta"``.
@@ -55,6 +59,14 @@ class device:
     def __str__(self) -> str:
         return self.type if self.index is None else f"{self.type}:{self.index}"
 
+    def __enter__(self) -> device:
+        _outer.append(_default)
+        replace_default(resolve(self))
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        replace_default(_outer.pop())
+
     def __reduce__(self) -> tuple[Any, ...]:
         return (device, (self.type, self.index))
 
@@ -72,6 +84,11 @@ def default() -> device:
 def replace_default(new: device) -> None:
     global _default
     _default = new
+
+
+def injected(given: Any) -> Any:
+    """A device argument of a function that may be given a tensor: None stays, unless a default was set."""
+    return _default if given is None and _default is not cpu else given
 
 
 def resolve(given: Any) -> device:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import warnings
 from typing import Any
 
 from flambeau import devices
@@ -96,14 +97,22 @@ def is_deterministic_algorithms_warn_only_enabled() -> bool:
 def set_float32_matmul_precision(precision: str) -> None:
     """How exact float32 products must be on an accelerator: ``"highest"``, ``"high"`` or ``"medium"``.
 
-    On the CPU they are always exact to float32.
+    On the CPU they are always exact to float32.  Any other word warns, and has no effect.
 
     Raises:
-        RuntimeError: for any other word.
+        RuntimeError: if it is no string.
     """
     global _precision
+    if not isinstance(precision, str):
+        raise RuntimeError(f"set_float32_matmul_precision expects a str, but got {type(precision).__name__}")
     if precision not in ("highest", "high", "medium"):
-        raise RuntimeError(f"float32_matmul_precision must be one of 'highest', 'high', 'medium', got {precision!r}")
+        warnings.warn(
+            f"{precision} is not one of 'highest', 'high', or 'medium'; the current"
+            "setFloat32MatmulPrecision call has no effect.",
+            UserWarning,
+            stacklevel=2,
+        )
+        return
     _precision = precision
 
 

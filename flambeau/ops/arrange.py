@@ -237,7 +237,7 @@ def repeat_interleave(
     if not isinstance(repeats, Tensor):
         from flambeau.ops.create import tensor
 
-        repeats = tensor(repeats)
+        repeats = tensor(repeats, device=input.device)
     if repeats.dtype not in (dtypes.int64, dtypes.int32):
         raise RuntimeError("repeats has to be Long or Int tensor")
     counts = repeats._array()

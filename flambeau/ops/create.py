@@ -172,7 +172,7 @@ def new_tensor(
     input: Tensor, data: Any, *, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A new leaf with a copy of the data, of the type of this tensor unless given."""
-    return made(data, dtype or input.dtype, device, requires_grad)
+    return made(data, dtype or input.dtype, input.device if device is None else device, requires_grad)
 
 
 @public(into="", method=True)

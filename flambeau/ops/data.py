@@ -202,7 +202,7 @@ def tensor(
             UserWarning,
             stacklevel=2,
         )
-    return made(data, dtype, device, requires_grad)
+    return made(data, dtype, devices.injected(device), requires_grad)
 
 
 def made(data: Any, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -210,8 +210,7 @@ def made(data: Any, dtype: dtypes.dtype | None = None, device: Any = None, requi
     result = from_array(array_of(data, dtype), dtype, devices.cpu)
     if device is None and isinstance(data, Tensor):
         device = data.device
-    if device is not None:
-        result = result.to(device)
+    result = result.to(devices.resolve(device))
     if not requires_grad:
         return result
     if result.dtype.category < dtypes.FLOATING:
@@ -222,6 +221,7 @@ def made(data: Any, dtype: dtypes.dtype | None = None, device: Any = None, requi
 @public()
 def as_tensor(data: Any, dtype: dtypes.dtype | None = None, device: Any = None) -> Tensor:
     """The data as a tensor; a tensor that is as asked for already is returned itself."""
+    device = devices.injected(device)
     if isinstance(data, Tensor):
         return data.to(device=device, dtype=dtype) if dtype or device else data
     return made(data, dtype, device)
@@ -237,6 +237,7 @@ def asarray(
     requires_grad: bool = False,
 ) -> Tensor:
     """The object as a tensor; a tensor that is as asked for already is returned itself, unless ``copy`` is set."""
+    device = devices.injected(device)
     if isinstance(obj, Tensor):
         result = obj.to(device=device, dtype=dtype) if dtype or device else obj
         if copy is False and result is not obj:

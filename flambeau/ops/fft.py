@@ -403,8 +403,7 @@ def _frequencies(
 ) -> Tensor:
     dtype = dtype or dtypes.get_default_dtype()
     result = from_array((numerators / (n * d)).astype(dtype.numpy), dtype, devices.cpu)
-    if device is not None:
-        result = result.to(device)
+    result = result.to(devices.resolve(device))
     if out is not None:
         from flambeau.tensor.out import write_out
 

@@ -92,8 +92,8 @@ def get_default_dtype() -> dtypes.dtype:
 
 
 @public()
-def set_default_dtype(d: dtypes.dtype) -> None:
-    """Sets the type of floating-point tensors made from Python numbers.
+def set_default_dtype(d: Any) -> None:
+    """Sets the type of floating-point tensors made from Python numbers, float32 unless set.
 
     Raises:
         TypeError: for any but a floating-point type.

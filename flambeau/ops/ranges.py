@@ -24,8 +24,7 @@ def _plain(*values: Any) -> list[Any]:
 
 def _finished(array: np.ndarray, dtype: dtypes.dtype, device: Any, requires_grad: bool) -> Tensor:
     result = from_array(array.astype(dtype.numpy, copy=False), dtype, devices.cpu)
-    if device is not None:
-        result = result.to(device)
+    result = result.to(devices.resolve(device))
     return result.requires_grad_() if requires_grad else result
 
 

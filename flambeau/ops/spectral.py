@@ -542,7 +542,7 @@ def _limit_tensor(limit: Any, A: Tensor) -> Tensor:
         return limit.to(real)
     from flambeau.ops.create import tensor
 
-    return tensor(float(limit), dtype=real)
+    return tensor(float(limit), dtype=real, device=A.device)
 
 
 @public(into="linalg", out=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau import dtypes
+from flambeau import devices, dtypes
 from flambeau.dtypes import FLOATING
 from flambeau.ops.operator import public
 from flambeau.tensor.tensor import Tensor, from_array
@@ -42,8 +42,7 @@ def _made(
     else:
         array = values(np.arange(M, dtype=np.float64), M - 1 if sym else M)
     result = from_array(array.astype(dtype.numpy), dtype)
-    if device is not None:
-        result = result.to(device)
+    result = result.to(devices.resolve(device))
     return result.requires_grad_() if requires_grad else result
 
 
@@ -248,8 +247,7 @@ def _older(
         span = window_length if periodic else window_length - 1
         array = values(np.arange(window_length, dtype=np.float64), span)
     result = from_array(array.astype(dtype.numpy), dtype)
-    if device is not None:
-        result = result.to(device)
+    result = result.to(devices.resolve(device))
     return result.requires_grad_() if requires_grad else result
 
 

@@ -72,7 +72,7 @@ def legacy(
 def _sized(shape: tuple[int, ...], dtype: dtypes.dtype) -> Tensor:
     from flambeau.ops.create import filled
 
-    return filled(shape, 0, dtype)
+    return filled(shape, 0, dtype, devices.cpu)
 
 
 # ---------------------------------------------------------------- types of tensors
