@@ -190,6 +190,7 @@ class Replay:
                 self._sourced[origin[1]].append((i, origin[2]))
             else:
                 self._values[i] = origin[1]
+        self._places = [i for i, _ in (*self._reads, *self._args)]
         self._guards: list[Any] = []
         self._grads: list[Tensor] = []
         self._had_grads: list[bool] = []
@@ -226,6 +227,7 @@ class Replay:
             for i, place in places:
                 values[i] = fresh[place]
         donated = self._donated
+        nodes = []
         for i, tensor in self._reads:
             node = tensor._node if tensor._base is None else current(tensor)
             value = node.value
@@ -235,13 +237,17 @@ class Replay:
             if donated[i] and getrefcount(node) > _HELD_BY_BOX:
                 # Somebody else holds it now.
                 donated = (*donated[:i], False, *donated[i + 1 :])
+            nodes.append(node)
         for i, place in self._args:
-            values[i] = args[place]._value()
+            tensor = args[place]
+            node = tensor._node if tensor._base is None else current(tensor)
+            values[i] = value_of(node)
+            nodes.append(node)
         results = tiers.execute(self.entry, values, donated)
-        for i, place in self._args:
+        for i, node in zip(self._places, nodes, strict=True):
             # A tier may have put a value into a form of its own: next time it need not.
-            args[place]._node.value = values[i]
-        for i, _ in self._reads:
+            if node.value is not values[i]:
+                node.value = values[i]
             values[i] = None
         made: list[Any] = [None] * self._slots
         for i, what, where in self._puts:

@@ -28,11 +28,16 @@ class Interpreted:
         self._slots = program.slots
 
     def run(self, values: list[Any], donated: tuple[bool, ...] = ()) -> list[Any]:
-        """Results for the values of the leaves, both in the program's order."""
+        """Results for the values of the leaves, both in the program's order.
+
+        Arrays of another tier are read in place, and replaced in the list by NumPy's view of them.
+        """
         env: list[Any] = [None] * self._slots
-        for slot, value in zip(self._leaves, values, strict=True):
-            # What another tier left behind is an array of its own kind; NumPy reads it in place.
-            env[slot] = value if isinstance(value, _HOST) else np.asarray(value)
+        for i, slot in enumerate(self._leaves):
+            value = values[i]
+            if not isinstance(value, _HOST):
+                values[i] = value = np.asarray(value)
+            env[slot] = value
         with np.errstate(all="ignore"):
             for kernel, inputs, slot, last in self._steps:
                 env[slot] = kernel(*[env[i] for i in inputs])

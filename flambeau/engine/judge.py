@@ -282,8 +282,9 @@ class Entry:
             form.turns = 0
 
     def _take_turns(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
-        # The newest begins: it may never be worth another turn of the old ones.
-        form = min(reversed(self.forms.values()), key=_turns)
+        # The newest begins: it may never be worth another turn of the old ones.  Each has its turns in a row,
+        # since the threads of one that has just worked go on spinning for a while and disturb the next.
+        form = next(form for form in reversed(self.forms.values()) if not form.is_known())
         results = form.timed(values, donated)
         if all(form.is_known() for form in self.forms.values()) or (form.turns >= FEW and self._is_clear()):
             self._decide()
@@ -321,10 +322,6 @@ class Entry:
             return self.chosen.run(values, donated)
         self._begin_trial()
         return self._take_turns(values, donated)
-
-
-def _turns(form: Form) -> int:
-    return form.turns
 
 
 def _built(tier: Tier, program: Any, donated: tuple[bool, ...], constants: dict[int, Any]) -> Executable:

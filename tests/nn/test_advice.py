@@ -181,9 +181,7 @@ def test_a_forgotten_batch_dimension_shows_at_the_first_linear_layer() -> None:
     with pytest.raises(RuntimeError, match=re.escape("(8x36 and 288x10)")) as caught:
         Net()(flambeau.ones(3, 8, 8))
     assert "one sample without its batch dimension: add it with .unsqueeze(0)" in str(caught.value)
-    assert caught.value.__notes__ == [
-        "in Net.head: Linear(in_features=288, out_features=10, bias=True), input (8, 36)"
-    ]
+    assert caught.value.__notes__ == ["in Net.head: Linear(in_features=288, out_features=10, bias=True), input (8, 36)"]
 
 
 def test_a_class_that_does_not_exist_names_the_classes() -> None:
