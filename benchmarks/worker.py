@@ -14,9 +14,9 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-SETTLED_SECONDS = 1.0
+SETTLED_SECONDS = 4.0
 """So long must pass without anything new being compiled."""
-PATIENCE_SECONDS = 12.0
+PATIENCE_SECONDS = 20.0
 
 
 def numbers(result: Any) -> list[float]:

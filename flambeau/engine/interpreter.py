@@ -33,10 +33,8 @@ class Interpreted:
         Arrays of another tier are read in place, and replaced in the list by NumPy's view of them.
         """
         env: list[Any] = [None] * self._slots
-        for i, slot in enumerate(self._leaves):
-            value = values[i]
-            if not isinstance(value, _HOST):
-                values[i] = value = np.asarray(value)
+        self.prepare(values)
+        for slot, value in zip(self._leaves, values, strict=True):
             env[slot] = value
         with np.errstate(all="ignore"):
             for kernel, inputs, slot, last in self._steps:
@@ -44,6 +42,12 @@ class Interpreted:
                 for done in last:
                     env[done] = None
         return [as_array(env[slot]) for slot in self._outputs]
+
+    def prepare(self, values: list[Any]) -> None:
+        """Replaces arrays of another tier by NumPy's view of them."""
+        for i, value in enumerate(values):
+            if not isinstance(value, _HOST):
+                values[i] = np.asarray(value)
 
     def wait(self, results: list[Any]) -> None:
         """Nothing: results are there when ``run`` returns."""

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 WORTHWHILE = 40e-6
 """Seconds: a program that the interpreter runs faster than this has little to gain."""
 PATIENCE = 0.5
-"""Compile once the interpreter has spent this part of what compiling is expected to take."""
+"""Compile once the interpreter has spent this part of what compiling is expected to take ..."""
+REGULAR = 16
+"""... or has run the program so often that it may be one of many that make up a loop."""
 THRIFTY = 0.5
 """All compiling together may take this part of the time that all interpreting has taken ..."""
 EAGER = 4.0
@@ -83,15 +85,9 @@ class Kin:
         self.gains: deque[float] = deque(maxlen=TURNS)
         self.building = 0
 
-    def budget(self) -> float:
-        """The part of the time spent on interpreting that compiling may take."""
-        if self.gains:
-            return EAGER if sorted(self.gains)[len(self.gains) // 2] >= GAIN else THRIFTY
-        return EAGER if self.asked else THRIFTY
-
-    def has_room(self) -> bool:
-        """Whether one more may be compiled now."""
-        return bool(self.gains) or self.building < AT_ONCE
+    def gain(self) -> float | None:
+        """By what factor compiling has typically made programs faster; None while that is not known."""
+        return sorted(self.gains)[len(self.gains) // 2] if self.gains else None
 
 
 PLAIN = Kin()
@@ -119,7 +115,11 @@ class Form:
         return self.executable.run(values, donated)
 
     def timed(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
-        """Runs, waits for the results, and notes how long that took."""
+        """Runs, waits for the results, and notes how long that took.
+
+        Taking values over from another tier is not counted: once all of a loop runs on one tier, it does not happen.
+        """
+        self.executable.prepare(values)
         started = perf_counter()
         results = self.executable.run(values, donated)
         self.executable.wait(results)
@@ -243,12 +243,24 @@ class Entry:
 
     def _promises_gain(self, tier: Tier) -> bool:
         seconds = tier.expected_seconds(self.program)
-        if not self.kin.asked:
-            if self.runs < 2 or min(self.forms[INTERPRETER.name].seconds) < WORTHWHILE:
-                return False
-            if self.spent <= PATIENCE * seconds and self.kin.budget() == THRIFTY:
-                return False
-        return self.kin.has_room() and spending.affords(seconds, self.kin.budget()) and tier.can_run(self.program)
+        gain = self.kin.gain()
+        if gain is None:
+            wanted = self.kin.asked or self._is_hot(seconds)
+            budget = EAGER if self.kin.asked else THRIFTY
+            wanted = wanted and self.kin.building < AT_ONCE
+        elif gain >= GAIN:
+            wanted = self.runs > 1
+            budget = EAGER
+        else:
+            wanted = self.spent * (1 - 1 / gain) > seconds
+            budget = THRIFTY
+        return wanted and spending.affords(seconds, budget) and tier.can_run(self.program)
+
+    def _is_hot(self, seconds: float) -> bool:
+        """Whether so much has been spent on it, or so often, that compiling may be worth its seconds."""
+        if self.runs < 2 or min(self.forms[INTERPRETER.name].seconds) < WORTHWHILE:
+            return False
+        return self.spent > PATIENCE * seconds or self.runs >= REGULAR
 
     def _done_building(self) -> None:
         self._job = None

@@ -25,6 +25,10 @@ class Executable(Protocol):
         """Results for the values of the leaves; ``donated`` says which of them nobody reads again."""
         ...
 
+    def prepare(self, values: list[Any]) -> None:
+        """Puts values into the form in which this tier keeps them, in place; ``run`` does so as well."""
+        ...
+
     def wait(self, results: list[Any]) -> None:
         """Returns when the results are there."""
         ...

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax._src.lax.lax import _convert_element_type  # type: ignore[reportPrivateImportUsage]  (makes numbers weak)
 from jax._src.lib import xla_client  # type: ignore[reportPrivateImportUsage]  (device_put itself is slow)
 from jax.core import ShapedArray
 from jax.sharding import SingleDeviceSharding
@@ -52,17 +53,18 @@ class Compiled:
     keeps its own settings.
     """
 
-    __slots__ = ("_constants", "_execute", "_order", "_outputs", "_places", "_program", "_taken", "memory", "text")
+    __slots__ = ("_constants", "_execute", "_order", "_outputs", "_packs", "_places", "_program", "memory", "text")
 
     def __init__(self, program: Program, donated: tuple[bool, ...], constants: dict[int, Any]) -> None:
         self._program = program
         self._constants = constants
-        self._taken = [i for i in range(len(program.leaves)) if i not in constants]
-        avals = [_shape_of(program.leaf_avals[i]) for i in self._taken]
         heirs = _heirs(program, donated)
-        self._places = [(i, aval, i in heirs) for i, aval in zip(self._taken, avals, strict=True)]
         self._outputs, self._order = _inherited_order(program, heirs)
+        arrays = [i for i, aval in enumerate(program.leaf_avals) if not aval.weak]
+        self._places = [(i, _shape_of(program.leaf_avals[i]), i in heirs) for i in arrays]
+        self._packs = _packs(program, constants)
         positions = tuple(p for p, (_, _, given) in enumerate(self._places) if given)
+        avals = [aval for _, aval, _ in self._places] + [aval for _, aval in self._packs]
         with jax.enable_x64(True):
             jitted = jax.jit(self._trace, donate_argnums=positions, keep_unused=True)
             compiled = jitted.lower(*[_struct(aval) for aval in avals]).compile()
@@ -75,8 +77,11 @@ class Compiled:
         env: list[Any] = [None] * program.slots
         for i, value in self._constants.items():
             env[program.leaves[i]] = value
-        for i, array in zip(self._taken, arrays, strict=True):
+        for (i, _, _), array in zip(self._places, arrays, strict=False):
             env[program.leaves[i]] = array
+        for (leaves, _), pack in zip(self._packs, arrays[len(self._places) :], strict=True):
+            for k, i in enumerate(leaves):
+                env[program.leaves[i]] = _convert_element_type(pack[k], weak_type=True)
         for step in program.steps:
             kernel = prepared(step.call, step.call.op.lax, jnp)
             env[step.slot] = kernel(*[env[slot] for slot in step.inputs])
@@ -99,13 +104,19 @@ class Compiled:
             elif give_up:
                 # A host array may share its memory with another value: it is never given up itself.
                 value = _put(np.array(value, dtype=aval.dtype, order="C"), aval)
-            elif aval.weak_type:
-                value = _put(np.asarray(value, dtype=aval.dtype), aval)
             else:
                 values[i] = value = _put(np.asarray(value, dtype=aval.dtype, order="C"), aval)
             buffers.append(value)
+        for leaves, aval in self._packs:
+            buffers.append(_put(np.array([values[i] for i in leaves], dtype=aval.dtype), aval))
         results = self._execute(*buffers)
         return [results[place] for place in self._order]
+
+    def prepare(self, values: list[Any]) -> None:
+        """Puts host arrays onto the device, as the first of many runs would."""
+        for i, aval, _ in self._places:
+            if type(values[i]) is not _ARRAY:
+                values[i] = _put(np.array(values[i], dtype=aval.dtype, order="C"), aval)
 
     def wait(self, results: list[Any]) -> None:
         jax.block_until_ready(results)
@@ -120,20 +131,29 @@ def _put(array: np.ndarray, aval: Any) -> Any:
         return xla_client.batched_device_put(aval, _SHARDING, [array], [_DEVICE])
 
 
-def _shaped(shape: tuple[int, ...], numpy_dtype: np.dtype, weak: bool) -> Any:
+def _shaped(shape: tuple[int, ...], numpy_dtype: np.dtype) -> Any:
     with jax.enable_x64(True):
-        return ShapedArray(shape, numpy_dtype, weak_type=weak)
+        return ShapedArray(shape, numpy_dtype)
 
 
-_ARRAY = type(_put(np.zeros(1, np.float32), _shaped((1,), np.dtype(np.float32), False)))
+_ARRAY = type(_put(np.zeros(1, np.float32), _shaped((1,), np.dtype(np.float32))))
 
 
 def _shape_of(aval: Aval) -> Any:
-    return _shaped(aval.shape, _WIDE[aval.dtype.category] if aval.weak else aval.dtype.numpy, aval.weak)
+    return _shaped(aval.shape, aval.dtype.numpy)
+
+
+def _packs(program: Program, constants: dict[int, Any]) -> list[tuple[list[int], Any]]:
+    """Python numbers that change, together as one vector of each category: handing over each would take longer."""
+    packs: dict[np.dtype, list[int]] = {}
+    for i, aval in enumerate(program.leaf_avals):
+        if aval.weak and i not in constants:
+            packs.setdefault(_WIDE[aval.dtype.category], []).append(i)
+    return [(leaves, _shaped((len(leaves),), wide)) for wide, leaves in packs.items()]
 
 
 def _struct(aval: Any) -> Any:
-    return jax.ShapeDtypeStruct(aval.shape, aval.dtype, sharding=_SHARDING, weak_type=aval.weak_type)
+    return jax.ShapeDtypeStruct(aval.shape, aval.dtype, sharding=_SHARDING)
 
 
 def _out_avals(program: Program) -> dict[int, Any]:
