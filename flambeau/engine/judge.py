@@ -13,6 +13,7 @@ from collections import deque
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from flambeau.engine.memory import return_free_memory
 from flambeau.engine.statistics import counters
 from flambeau.engine.tier import INTERPRETER, TIERS, Executable, Tier
 from flambeau.graph.program import Stretch, program_of
@@ -276,6 +277,7 @@ class Entry:
         error = job.exception()
         if error is None:
             self.forms[tier.name] = Form(tier, job.result())
+            return_free_memory()
             self._begin_trial()
             return
         self._refused.add(tier.name)

@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from flambeau.engine.interpreter import Interpreted
+from flambeau.engine.memory import return_free_memory
 from flambeau.engine.statistics import counters
 from flambeau.graph.program import Program
 
@@ -116,6 +117,7 @@ class XlaTier:
 
         # What importing takes is not what compiling takes, from which the next are judged.
         started = perf_counter()
+        return_free_memory()
         executable = xla.Compiled(program, donated, constants)
         self.guessed += _guess(program)
         self.measured += perf_counter() - started
