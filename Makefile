@@ -19,7 +19,7 @@ PARITY_OPTIONS ?= --jobs 2
 .PHONY: help demo test properties lint format bench parity clean
 
 help:
-	@echo "make demo    train three models on real data (about two minutes)"
+	@echo "make demo    train four models on real data (about two minutes)"
 	@echo "make test    lint, types and all tests"
 	@echo "make properties  a hundred random configurations of each recurrent, attention and normalization layer"
 	@echo "make lint    lint and types alone"
@@ -43,6 +43,7 @@ $(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
 
 demo: $(VENV)/demo.stamp
 	@$(BIN)/python examples/digits.py
+	@$(BIN)/python examples/digits_training.py
 	@$(BIN)/python examples/tagger.py
 	@$(BIN)/python examples/language_model.py
 

@@ -1,4 +1,4 @@
-"""What the three examples share: the report at the end of a run, and where pictures go."""
+"""What the examples share: the report at the end of a run, and where pictures go."""
 
 from __future__ import annotations
 

@@ -418,11 +418,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     dtype = input.dtype
     if not isinstance(value, Tensor):
         if isinstance(value, bool | int | float | complex | np.generic) or hasattr(value, "__array__"):
-            value = (
-                make(value, device=input.device)
-                if not isinstance(value, np.generic)
-                else make(value.item(), device=input.device)
-            )
+            value = make(value.item() if isinstance(value, np.generic) else value, device=input.device)
         else:
             raise TypeError(f"can't assign a {type(value).__name__} to a torch.{dtype.title}Tensor")
     if value.dtype is not dtype:
