@@ -9,7 +9,7 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.graph.node import Aval
 from flambeau.ops.index import INDEX, INDEX_PUT, MASKED_FILL, add_at, added, checked_bounds, known_value
-from flambeau.ops.operator import Operator, operator, public
+from flambeau.ops.operator import Operator, labelled, operator, public
 from flambeau.ops.outs import written_apart
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import Shape, wrapped_dim
@@ -458,14 +458,14 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     _check_source("index_add", input, dim, index, source)
     if alpha != 1:
         source = source * alpha
-    return _index_put(input, dim, index, source, True)
+    return labelled(_index_put(input, dim, index, source, True), "IndexAddBackward0")
 
 
 @public(method=True, inplace=True, out=True)
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """``input`` with the parts of a dimension that ``index`` names replaced by those of ``source``."""
     _check_source("index_copy", input, dim, index, source)
-    return _index_put(input, dim, index, source, False)
+    return labelled(_index_put(input, dim, index, source, False), "IndexCopyBackward0")
 
 
 def _check_source(name: str, input: Tensor, dim: int, index: Tensor, source: Tensor) -> None:
@@ -538,7 +538,8 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     shape = [1] * max(input.ndim, 1)
     n = shape[dim] = input._node.aval.shape[dim] if input.ndim else 1
     chosen = INDEX_PUT([index.new_zeros((n,), dtype=dtypes.bool_), True, index.reshape(-1)], False)
-    return MASKED_FILL(input, chosen.reshape(tuple(shape) if input.ndim else ()), value)
+    result = MASKED_FILL(input, chosen.reshape(tuple(shape) if input.ndim else ()), value)
+    return labelled(result, f"IndexFillBackward{int(isinstance(value, Tensor))}")
 
 
 @public(method=True, inplace=True, out=True)

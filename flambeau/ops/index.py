@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from flambeau import dtypes
+from flambeau.autograd.grad_mode import mode
 from flambeau.graph.node import Aval
-from flambeau.ops.operator import operator, public
+from flambeau.ops.operator import labelled, operator, public
 from flambeau.ops.pointwise import broadcast_shapes
 from flambeau.ops.samples import T, case
 from flambeau.ops.slicing import SELECT, SLICE, slice_bounds
@@ -426,13 +427,15 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     mask = _mask_alone(input, index)
     if mask is not None and not value._node.aval.shape:
         check_writable(input)
-        write(input, MASKED_FILL(input, mask.reshape((*mask.shape, *[1] * (input.ndim - mask.ndim))), value))
+        mask = mask.reshape((*mask.shape, *[1] * (input.ndim - mask.ndim)))
+        write(input, labelled(MASKED_FILL(input, mask, value), "IndexPutBackward0"))
         return
     view, indices = subscript(input, index)
     check_writable(view)
     shape = view._node.aval.shape
     if not indices:
-        write(view, fitted(value, shape))
+        new = written_over(view, fitted(value, shape))
+        write(view, new if value._node.aval.shape else labelled(new, "FillBackward3"))
         return
     leading = value._node.aval.shape
     extra = len(leading) - len(_indexed_shape(shape, tuple([None if i is None else i._node.aval for i in indices]))[0])
@@ -444,14 +447,39 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
 def fitted(value: Tensor, shape: Shape) -> Tensor:
     """A value stretched to a shape, to be written into a tensor; leading dimensions of one may fall away."""
     have = value._node.aval.shape
-    if have == shape:
-        # A leaf stays where it is: the tensor written to must come from it, not be it.
-        return value.clone() if value._rg and value._grad_fn is None else value
     while len(have) > len(shape) and have[0] == 1:
         have = have[1:]
     if len(have) != value.ndim:
         value = value.reshape(have)
     return value if have == shape else value.expand(shape)
+
+
+# ---------------------------------------------------------------- writing over a whole tensor
+
+
+def _copy_rule(x: Aval, value: Aval) -> Aval:
+    return x.of()
+
+
+def _copy_derivative(grad: Tensor) -> tuple[Tensor, Tensor]:
+    return grad.new_zeros(()).expand(grad.shape), grad
+
+
+COPY = operator(
+    "copy",
+    _copy_rule,
+    lambda xp, x, value: value,
+    _copy_derivative,
+    moves=True,
+    grad_name="torch::autograd::CopyBackwards",
+    samples=lambda: [case("Tensor.copy_", T(2, 3, dtype="int64"), T(2, 3, dtype="int64"), grad=False)],
+)
+"""Keeps the place of what is written over in differentiation, though its gradient is zero."""
+
+
+def written_over(old: Tensor, value: Tensor) -> Tensor:
+    """What a tensor shows once a value of its shape and type is written over it."""
+    return COPY(old, value) if mode.grad and (old._rg or value._rg) else value
 
 
 # ---------------------------------------------------------------- masked_fill

@@ -353,19 +353,44 @@ def _restrided(size: Shape, stride: Shape, offset: int, shape: Shape, strides: S
     return None if (found < 0).any() else found
 
 
-def _as_strided_rule(x: Aval, *, size: Shape, stride: Shape, offset: int, strides: Shape, start: int) -> Aval:
+Geometry = tuple[Shape, Shape, int]
+"""Shape, strides and storage offset."""
+
+
+def _as_strided_rule(
+    x: Aval, *, size: Shape, stride: Shape, offset: int, strides: Shape, start: int, through: Geometry | None
+) -> Aval:
     return x.of(size)
 
 
-def _as_strided_kernel(xp: Any, x: Any, *, size: Shape, stride: Shape, offset: int, strides: Shape, start: int) -> Any:
+def _as_strided_kernel(
+    xp: Any,
+    x: Any,
+    *,
+    size: Shape,
+    stride: Shape,
+    offset: int,
+    strides: Shape,
+    start: int,
+    through: Geometry | None,
+) -> Any:
     found = _restrided(size, stride, offset, x.shape, strides, start)
     return xp.reshape(x, -1)[found]
 
 
 def _as_strided_derivative(
-    grad: Tensor, x_shape: Shape, size: Shape, stride: Shape, offset: int, strides: Shape, start: int
+    grad: Tensor,
+    x_shape: Shape,
+    size: Shape,
+    stride: Shape,
+    offset: int,
+    strides: Shape,
+    start: int,
+    through: Geometry | None,
 ) -> Tensor:
     found = _restrided(size, stride, offset, x_shape, strides, start)
+    if through is not None:
+        grad = grad * from_array(np.isin(_places(size, stride, offset), _places(*through)))
     count = 1
     for n in x_shape:
         count *= n
@@ -373,7 +398,14 @@ def _as_strided_derivative(
 
 
 def scattered(
-    parent: Tensor, value: Tensor, size: Shape, stride: Shape, offset: int, strides: Shape, start: int
+    parent: Tensor,
+    value: Tensor,
+    size: Shape,
+    stride: Shape,
+    offset: int,
+    strides: Shape,
+    start: int,
+    through: Geometry | None = None,
 ) -> Tensor:
     """A tensor, itself laid out by ``strides`` from ``start`` on, with values put at the places of another layout."""
     shape = parent._node.aval.shape
@@ -417,7 +449,7 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
     size, stride, offset = _geometry(input, size, stride, storage_offset)
     strides, start = layout(input)
     if _restrided(size, stride, offset, input._node.aval.shape, strides, start) is not None:
-        return view_of(AS_STRIDED, input, size, stride, offset, strides, start)
+        return view_of(AS_STRIDED, input, size, stride, offset, strides, start, None)
     found = None if input._base is None else in_storage(input, size, stride, offset)
     if found is not None:
         return found
@@ -434,6 +466,8 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
 def in_storage(view: Tensor, size: Shape, stride: Shape, offset: int) -> Tensor | None:
     """Elements of a view's storage at ``offset + sum(i * stride)``, whether the view shows them or not.
 
+    As in PyTorch, gradients reach only those that the view shows.
+
     Returns:
         a view of the base that no expansion leads to; None where that reaches outside the storage.
     """
@@ -449,7 +483,8 @@ def in_storage(view: Tensor, size: Shape, stride: Shape, offset: int) -> Tensor 
     strides, start = layout(root)
     if _restrided(size, stride, offset, root._node.aval.shape, strides, start) is None:
         return None
-    found = view_of(AS_STRIDED, root, size, stride, offset, strides, start)
+    through = (view._node.aval.shape, *layout(view))
+    found = view_of(AS_STRIDED, root, size, stride, offset, strides, start, through)
     return view_of(CONJ, found) if is_conj(view) else found
 
 
@@ -466,11 +501,11 @@ def _storage_as(view: Tensor) -> Tensor:
     if base.dtype is dtype:
         return base
     count = reach(base._node.aval.shape, *layout(base))
-    flat = view_of(AS_STRIDED, base, (count,), (1,), 0, *layout(base))
+    flat = view_of(AS_STRIDED, base, (count,), (1,), 0, *layout(base), None)
     if base.dtype.is_complex and base.dtype.to_real() is dtype:
         return view_of(RESHAPE, view_of(VIEW_AS_REAL, flat), (2 * count,))
     whole = count * base.dtype.itemsize // dtype.itemsize * dtype.itemsize // base.dtype.itemsize
-    flat = view_of(AS_STRIDED, flat, (whole,), (1,), 0, (1,), 0)
+    flat = view_of(AS_STRIDED, flat, (whole,), (1,), 0, (1,), 0, None)
     if dtype.is_complex and dtype.to_real() is base.dtype:
         return view_of(VIEW_AS_COMPLEX, view_of(RESHAPE, flat, (whole // 2, 2)))
     return view_dtype(flat, dtype)

@@ -6,8 +6,8 @@ from typing import Any
 
 from flambeau.autograd.grad_mode import mode
 from flambeau.graph.node import Aval
-from flambeau.ops.index import fitted
-from flambeau.ops.operator import operator, public
+from flambeau.ops.index import fitted, written_over
+from flambeau.ops.operator import labelled, operator, public
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import sizes_of
 from flambeau.tensor.tensor import Tensor, current
@@ -23,7 +23,7 @@ def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     if src is input:
         return input
     value = src.to(device=input.device, dtype=input.dtype)
-    return write(input, _broadcast(value, input))
+    return write(input, written_over(input, _broadcast(value, input)))
 
 
 def _broadcast(value: Tensor, like: Tensor) -> Tensor:
@@ -87,14 +87,14 @@ FILL = operator(
 def fill_(input: Tensor, value: Any) -> Tensor:
     """Fills the tensor with one value: a number or a tensor without dimensions."""
     check_writable(input)
-    return write(input, _filled(input, value))
+    return write(input, labelled(_filled(input, value), f"FillBackward{3 if isinstance(value, Tensor) else 2}"))
 
 
 @public("zero_", into="torch", method=True)
 def zero_(input: Tensor) -> Tensor:
     """Fills the tensor with zeros."""
     check_writable(input)
-    return write(input, _filled(input, 0))
+    return write(input, labelled(_filled(input, 0), "ZeroBackward0"))
 
 
 @public(into="", method=True)

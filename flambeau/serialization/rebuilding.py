@@ -307,7 +307,7 @@ def _share(storage: Storage) -> None:
         if member in free:
             box = member.box
             box._base = root
-            attrs = (member.size, member.stride, member.offset, contiguous_strides(shape), 0)
+            attrs = (member.size, member.stride, member.offset, contiguous_strides(shape), 0, None)
             box._chain = ((DETACH, ()), (AS_STRIDED, attrs)) if root._rg else ((AS_STRIDED, attrs),)
             box._seen = root._writes
         member.box._layout = (member.stride, member.offset)

@@ -127,7 +127,7 @@ def _repr(self: Tensor, *, tensor_contents: Any = None) -> str:
         dtype_name=aval.dtype.name,
         default_dtype_name=dtypes.get_default_dtype().name,
         requires_grad=self._rg,
-        grad_fn_name=self.grad_fn.name() if self.grad_fn is not None else None,
+        grad_fn_name=self.grad_fn.name().rpartition("::")[2] if self.grad_fn is not None else None,
         device=str(aval.device),
         is_meta=aval.device.type == "meta",
         shape=aval.shape,

@@ -11,7 +11,7 @@ from typing import Any
 
 from flambeau.autograd.grad_mode import mode
 from flambeau.graph.observer import current as looking
-from flambeau.tensor.tensor import Tensor, wrap
+from flambeau.tensor.tensor import Tensor, current, wrap
 
 Layout = tuple[tuple[int, ...], int]
 
@@ -97,6 +97,8 @@ def refresh(view: Tensor) -> None:
     finally:
         mode.grad = before
     _show(view, found)
+    if view._grad_fn is not None and view._chain:
+        view._grad_fn.label = "AsStridedBackward0"  # type: ignore[attr-defined]
     view._seen = base._writes
 
 
@@ -109,7 +111,11 @@ def _show(box: Tensor, new: Tensor) -> None:
 
 def check_writable(tensor: Tensor) -> None:
     """Raises if an in-place operation on the tensor would lose its place in differentiation."""
-    if not mode.grad or not tensor._rg:
+    if not mode.grad:
+        return
+    if tensor._base is not None:
+        current(tensor)
+    if not tensor._rg:
         return
     if tensor.grad_fn is None:
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
@@ -151,7 +157,11 @@ def write(tensor: Tensor, new: Tensor) -> Tensor:
         base._writes += 1
     else:
         put(base, written)
-    _show(tensor, new) if mode.grad else setattr(tensor, "_node", new._node)
+    if mode.grad and base._rg and not detached:
+        # It is differentiated through the base from now on, and derived anew when next looked at.
+        base._grad_fn.label = "torch::autograd::CopySlices"  # type: ignore[union-attr]
+        return tensor
+    tensor._node = new._node
     tensor._seen = base._writes
     return tensor
 
