@@ -6,7 +6,9 @@ from typing import Any
 
 from flambeau import devices, dtypes
 from flambeau.graph.node import Aval
+from flambeau.ops.cast import formatted
 from flambeau.ops.data import array_of, as_tensor, from_numpy, made, tensor
+from flambeau.ops.numbers import fitting
 from flambeau.ops.operator import operator, public
 from flambeau.ops.ranges import arange
 from flambeau.ops.samples import case
@@ -88,7 +90,8 @@ def full(
     """A tensor of one value; its dtype is the value's unless given."""
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
-    return filled(sizes_of((size,)), fill_value, dtype or dtypes.of_number(fill_value), device, requires_grad)
+    kind = dtype or dtypes.of_number(fill_value)
+    return filled(sizes_of((size,)), fitting(fill_value, kind, reduced=False), kind, device, requires_grad)
 
 
 # ---------------------------------------------------------------- like another tensor
@@ -105,7 +108,8 @@ def _like(name: str, value: float) -> Any:
         memory_format: Any = None,
     ) -> Tensor:
         aval = input._node.aval
-        return filled(aval.shape, value, dtype or aval.dtype, device or aval.device, requires_grad)
+        result = filled(aval.shape, value, dtype or aval.dtype, device or aval.device, requires_grad)
+        return result if memory_format is None else formatted(result, memory_format, True)
 
     like.__name__ = f"{name}_like"
     like.__doc__ = f"A tensor of {name} with the shape, type and device of ``input``."
@@ -149,7 +153,9 @@ def full_like(
     """A tensor of one value with the shape, type and device of ``input``."""
     aval = input._node.aval
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
-    return filled(aval.shape, value, dtype or aval.dtype, device or aval.device, requires_grad)
+    kind = dtype or aval.dtype
+    result = filled(aval.shape, fitting(value, kind, reduced=False), kind, device or aval.device, requires_grad)
+    return formatted(result, memory_format, True)
 
 
 @public(into="", method=True)
@@ -164,7 +170,9 @@ def new_full(
 ) -> Tensor:
     """A tensor of one value in the given shape, with the type and device of this one."""
     aval = input._node.aval
-    return filled(sizes_of((size,)), fill_value, dtype or aval.dtype, device or aval.device, requires_grad)
+    value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
+    kind = dtype or aval.dtype
+    return filled(sizes_of((size,)), fitting(value, kind, reduced=False), kind, device or aval.device, requires_grad)
 
 
 @public(into="", method=True)

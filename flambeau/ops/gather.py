@@ -9,6 +9,7 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.graph.node import Aval
 from flambeau.ops.index import INDEX, INDEX_PUT, MASKED_FILL, add_at, added, checked_bounds, known_value
+from flambeau.ops.numbers import fitting
 from flambeau.ops.operator import Operator, labelled, operator, public
 from flambeau.ops.outs import written_apart
 from flambeau.ops.samples import T, case
@@ -280,6 +281,8 @@ def scatter(
         raise RuntimeError("scatter(): Expected self.dtype to be equal to src.dtype")
     if input.ndim:
         _check_range(index, dim, input._node.aval.shape[dim])
+    if src is not None and not isinstance(src, Tensor):
+        src = fitting(src, input.dtype)
     if reduce is None:
         return SCATTER(input, index, src, dim)
     if reduce == "add":
@@ -529,6 +532,8 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
             )
     elif isinstance(value, complex) and not input.dtype.is_complex:
         raise RuntimeError("index_fill_(): Converting complex Scalar to non-complex type is not supported")
+    else:
+        value = fitting(value, input.dtype)
     if index.dtype is not dtypes.int64:
         raise IndexError("index_fill_(): Expected dtype int64 for index.")
     if index.ndim > 1:

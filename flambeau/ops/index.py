@@ -12,6 +12,7 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.autograd.grad_mode import mode
 from flambeau.graph.node import Aval
+from flambeau.ops.numbers import fitting, overflow, spelled_out
 from flambeau.ops.operator import labelled, operator, public
 from flambeau.ops.pointwise import broadcast_shapes
 from flambeau.ops.samples import T, case
@@ -40,16 +41,38 @@ def _indexed_shape(shape: Shape, indices: tuple[Aval | None, ...]) -> tuple[Shap
 
 
 def _index_rule(x: Aval, *indices: Aval | None) -> Aval:
-    return x.of(_indexed_shape(x.shape, indices)[0])
+    shape, _ = _indexed_shape(x.shape, indices)
+    _check_not_empty(x.shape, indices)
+    return x.of(shape)
+
+
+def _check_not_empty(shape: Shape, indices: tuple[Aval | None, ...]) -> None:
+    """Raises if elements are asked for of a dimension that has none."""
+    given = [(n, index) for n, index in zip(shape, indices, strict=False) if index is not None]
+    if any(not n for n, _ in given) and not any(0 in index.shape for _, index in given):
+        raise IndexError("index is out of bounds for dimension with size 0")
 
 
 def _key(indices: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple([slice(None) if i is None else i for i in indices])
 
 
-def _worded(error: IndexError) -> IndexError:
-    """NumPy's complaint about an index, as PyTorch words it."""
-    return IndexError(str(error).replace(" axis ", " dimension "))
+def outside(shape: Shape, indices: tuple[Any, ...]) -> IndexError | None:
+    """What is wrong with indices of an array, if one that is used is out of range."""
+    given = [(index, n) for index, n in zip(indices, shape, strict=False) if index is not None]
+    common = np.broadcast_shapes(*[index.shape for index, _ in given])
+    kept = [n for i, n in enumerate(shape) if i >= len(indices) or indices[i] is None]
+    if 0 in common or 0 in kept:
+        return None
+    wrong = [np.broadcast_to((index < -n) | (index >= n), common).reshape(-1) for index, n in given]
+    at = np.flatnonzero(np.logical_or.reduce(wrong))
+    if not len(at):
+        return None
+    rank = next(i for i, bad in enumerate(wrong) if bad[at[0]])
+    index, n = given[rank]
+    value = np.broadcast_to(index, common).reshape(-1)[at[0]]
+    # PyTorch counts the dimensions that are indexed.
+    return IndexError(f"index {value} is out of bounds for dimension {rank} with size {n}")
 
 
 def _index_numpy(xp: Any, x: Any, *indices: Any) -> Any:
@@ -57,8 +80,12 @@ def _index_numpy(xp: Any, x: Any, *indices: Any) -> Any:
         if len(indices) == 1:
             return x.take(indices[0], axis=0)
         return x[_key(indices)]
-    except IndexError as error:
-        raise _worded(error) from None
+    except IndexError:
+        wrong = outside(x.shape, indices)
+        if wrong is not None:
+            raise wrong from None
+        # Nothing is read.
+        return np.zeros(_indexed_shape(x.shape, indices)[0], x.dtype)
 
 
 def _index_lax(xp: Any, x: Any, *indices: Any) -> Any:
@@ -102,16 +129,9 @@ def add_at(out: np.ndarray, indices: tuple[Any, ...], value: Any) -> None:
 
     NumPy's ``add.at`` is fast for one index of a flat array, so the indices are flattened first.
     """
-    if not out.size:
-        for i, index in enumerate(indices):
-            if index is not None and index.size and not out.shape[i]:
-                raise IndexError(f"index {index.flat[0]} is out of bounds for dimension {i} with size 0")
+    places = _index_numpy(np, np.arange(out.size).reshape(out.shape), *indices)
+    if not places.size:
         return
-    places = np.arange(out.size).reshape(out.shape)
-    try:
-        places = places[_key(indices)] if len(indices) != 1 else places.take(indices[0], axis=0)
-    except IndexError as error:
-        raise _worded(error) from None
     value = np.broadcast_to(value, places.shape).reshape(-1)
     flat = out.reshape(-1)
     if out.dtype.kind == "b":
@@ -151,6 +171,7 @@ UNINDEX = operator(
 
 def _index_put_rule(x: Aval, value: Aval, *indices: Aval | None, accumulate: bool) -> Aval:
     shape, _ = _indexed_shape(x.shape, indices)
+    _check_not_empty(x.shape, indices)
     try:
         fits = broadcast_shapes(value.shape, shape) == shape
     except RuntimeError:
@@ -171,8 +192,10 @@ def _index_put_numpy(xp: Any, x: Any, value: Any, *indices: Any, accumulate: boo
         return out
     try:
         out[_key(indices)] = value
-    except IndexError as error:
-        raise _worded(error) from None
+    except IndexError:
+        wrong = outside(x.shape, indices)
+        if wrong is not None:
+            raise wrong from None
     return out
 
 
@@ -270,11 +293,17 @@ def subscript(tensor: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
     """Applies what a subscript says in plain numbers and ranges; what is left are index tensors.
 
     Returns:
-        the view, and one index tensor, mask or None per dimension (empty if none is left).
+        the view, and one index tensor or None per dimension (empty if none is left).
 
     Raises:
         IndexError: as PyTorch does.
     """
+    view, items = _sliced(tensor, index)
+    return view, _without_masks(view, items) if items else items
+
+
+def _sliced(tensor: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
+    """The first half of :func:`subscript`: a mask still stands for all its dimensions."""
     kind = type(index)
     if kind is list and _is_tuple_like(index):
         warnings.warn(
@@ -286,23 +315,20 @@ def subscript(tensor: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
             stacklevel=3,
         )
         kind, index = tuple, tuple(index)
-    if kind is int and tensor._node.aval.shape:
-        return _selected(tensor, index, 0, 0), []
-    items = [_as_index(item) for item in (index if kind is tuple else (index,))]
+    if kind is int or isinstance(index, np.integer):
+        return _selected(tensor, int(index), 0, 0), []
+    items = index if kind is tuple else (index,)
     ndim = len(tensor._node.aval.shape)
     wide = sum(map(_width, items))
     if wide > ndim:
-        if not ndim:
-            raise IndexError(
-                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to "
-                "convert "
-                "a 0-dim tensor to a number"
-            )
+        if kind is slice:
+            raise IndexError("slice() cannot be applied to a 0-dim tensor.")
         raise IndexError(f"too many indices for tensor of dimension {ndim}")
     view = tensor
     dim = 0
     indices: list[Tensor | None] = []
-    for place, item in enumerate(items):
+    for place, given in enumerate(items):
+        item = _as_index(given)
         if item is Ellipsis:
             skip = ndim - wide
             dim += skip
@@ -324,10 +350,17 @@ def subscript(tensor: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
             indices.append(from_array(np.zeros(int(item), np.int64)))
             dim += 1
         elif isinstance(item, Tensor):
-            if item.ndim == 0 and item.dtype.category == dtypes.INTEGER and not _is_mask(item):
+            if item.ndim:
+                indices.append(item)
+                dim += item.ndim if _is_mask(item) else 1
+            elif _is_mask(item):
+                view = view.unsqueeze(dim)
+                indices.append(from_array(np.zeros(int(bool(item)), np.int64)))
+                dim += 1
+            elif item.dtype.category == dtypes.INTEGER:
                 view = _selected_by(view, item, dim, place)
             else:
-                dim, view = _noted(view, item, dim, indices)
+                raise _not_an_index()
         else:
             try:
                 at = as_int(item)
@@ -343,7 +376,13 @@ def subscript(tensor: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
 
 
 def _selected(view: Tensor, index: int, dim: int, place: int) -> Tensor:
-    n = view._node.aval.shape[dim]
+    shape = view._node.aval.shape
+    if not shape and not index:
+        raise IndexError(
+            "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert "
+            "a 0-dim tensor to a number"
+        )
+    n = shape[dim] if shape else 0
     if not -n <= index < n:
         # PyTorch names the item's place between the brackets, not the tensor's dimension.
         raise IndexError(f"index {index} is out of bounds for dimension {place} with size {n}")
@@ -356,27 +395,55 @@ def _selected_by(view: Tensor, index: Tensor, dim: int, place: int) -> Tensor:
     return _selected(view, int(index.item() if value is None else value), dim, place)
 
 
-def _noted(view: Tensor, item: Tensor, dim: int, indices: list[Tensor | None]) -> tuple[int, Tensor]:
-    """Notes an index tensor; a mask becomes the indices of its true elements."""
+def _not_an_index() -> IndexError:
+    return IndexError("tensors used as indices must be long, int, byte or bool tensors")
+
+
+def _without_masks(view: Tensor, items: list[Tensor | None]) -> list[Tensor | None]:
+    """Index tensors, with masks replaced by the indices of their true elements."""
     shape = view._node.aval.shape
-    if item.dtype.category > dtypes.INTEGER:
-        raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
-    if not _is_mask(item):
-        checked_bounds(item, dim, shape[dim])
-        indices.append(item)
-        return dim + 1, view
-    if not item.ndim:
-        view = view.unsqueeze(dim)
-        indices.append(from_array(np.zeros(int(bool(item)), np.int64)))
-        return dim + 1, view
-    for i, n in enumerate(item._node.aval.shape):
+    if any(item is not None and item.dtype.category > dtypes.INTEGER for item in items):
+        raise _not_an_index()
+    indices: list[Tensor | None] = []
+    for item in items:
+        if item is None or not _is_mask(item):
+            indices.append(item)
+            continue
+        if item.dtype is dtypes.uint8:
+            warnings.warn(
+                "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead.",
+                UserWarning,
+                stacklevel=4,
+            )
+        check_mask_shape(shape, item, len(indices))
+        indices.extend(map(from_array, np.nonzero(item._array())))
+    return indices
+
+
+def check_mask_shape(shape: Shape, mask: Tensor, dim: int) -> None:
+    """Raises unless a mask has the sizes of the dimensions from ``dim`` on."""
+    for i, n in enumerate(mask._node.aval.shape):
         if n != shape[dim + i]:
             raise IndexError(
-                f"The shape of the mask {list(item.shape)} at index {i} does not match the shape of the indexed tensor "
+                f"The shape of the mask {list(mask.shape)} at index {i} does not match the shape of the indexed tensor "
                 f"{list(shape)} at index {dim + i}"
             )
-    indices.extend(map(from_array, np.nonzero(item._array())))
-    return dim + item.ndim, view
+
+
+def check_range(view: Tensor, indices: list[Tensor | None]) -> None:
+    """Raises if indices whose values are known already are out of range."""
+    known = [None if index is None else known_value(index) for index in indices]
+    shape = view._node.aval.shape
+    suspicious = False
+    for n, index, value in zip(shape, indices, known, strict=False):
+        if index is None:
+            continue
+        if value is None:
+            return
+        suspicious = suspicious or (value.size and (value.min() < -n or value.max() >= n))
+    wrong = outside(shape, tuple(known)) if suspicious else None
+    if wrong is not None:
+        raise wrong
 
 
 @public(into="", method="__getitem__")
@@ -388,22 +455,14 @@ def getitem(input: Tensor, index: Any) -> Tensor:
     """
     view, indices = subscript(input, index)
     if indices:
-        return INDEX([view, *indices])
+        result = INDEX([view, *indices])
+        check_range(view, indices)
+        return result
     if view is input:
         from flambeau.ops.views import ALIAS
 
         return view_of(ALIAS, input)
     return view
-
-
-def _mask_alone(tensor: Tensor, index: Any) -> Tensor | None:
-    """The mask, if a subscript is nothing but one mask of leading dimensions."""
-    if isinstance(index, tuple) and len(index) == 1:
-        index = index[0]
-    if not isinstance(index, Tensor) or index.dtype is not dtypes.bool_:
-        return None
-    mask, shape = index._node.aval.shape, tensor._node.aval.shape
-    return index if mask and mask == shape[: len(mask)] else None
 
 
 @public(into="", method="__setitem__")
@@ -412,36 +471,68 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
 
     Raises:
         IndexError: as :func:`getitem` does.
-        RuntimeError: if the value does not broadcast to the part written to.
+        TypeError: if the value is neither a tensor nor a number.
+        RuntimeError: if the value does not broadcast to the part written to, or index tensors are used and it
+            has another type.
     """
-    from flambeau.ops.create import tensor as make
-
-    dtype = input.dtype
     if not isinstance(value, Tensor):
-        if isinstance(value, bool | int | float | complex | np.generic) or hasattr(value, "__array__"):
-            value = make(value.item() if isinstance(value, np.generic) else value, device=input.device)
-        else:
-            raise TypeError(f"can't assign a {type(value).__name__} to a torch.{dtype.title}Tensor")
-    if value.dtype is not dtype:
-        value = value.to(dtype)
-    mask = _mask_alone(input, index)
-    if mask is not None and not value._node.aval.shape:
-        check_writable(input)
-        mask = mask.reshape((*mask.shape, *[1] * (input.ndim - mask.ndim)))
-        write(input, labelled(MASKED_FILL(input, mask, value), "IndexPutBackward0"))
+        value = _assigned(input, value)
+    if index is False:
         return
-    view, indices = subscript(input, index)
+    if index is True:
+        index = None
+    leading = 0
+    shape = value._node.aval.shape
+    while leading < len(shape) and shape[leading] == 1:
+        leading += 1
+    if leading:
+        value = value.reshape(shape[leading:])
+    view, items = _sliced(input, index)
     check_writable(view)
-    shape = view._node.aval.shape
-    if not indices:
-        new = written_over(view, fitted(value, shape))
+    dtype = view.dtype
+    if not items:
+        new = fitted(value, view._node.aval.shape)
+        if new.dtype is not dtype:
+            new = fitted(value.to(dtype), view._node.aval.shape)
+        new = written_over(view, new)
         write(view, new if value._node.aval.shape else labelled(new, "FillBackward3"))
         return
-    leading = value._node.aval.shape
-    extra = len(leading) - len(_indexed_shape(shape, tuple([None if i is None else i._node.aval for i in indices]))[0])
-    if extra > 0 and leading[:extra] == (1,) * extra:
-        value = value.reshape(leading[extra:])
-    write(view, INDEX_PUT([view, value, *indices], False))
+    if not value._node.aval.shape and _is_mask(items[-1]) and items.count(None) == len(items) - 1:  # type: ignore[arg-type]
+        mask = _stretched(items[-1], len(items) - 1, view)  # type: ignore[arg-type]
+        write(view, labelled(MASKED_FILL(view, mask, value), "IndexPutBackward0"))
+        return
+    indices = _without_masks(view, items)
+    new = INDEX_PUT([view, value, *indices], False)
+    if value.dtype is not dtype:
+        raise RuntimeError(
+            f"Index put requires the source and destination dtypes match, got {dtype.title} for the destination and "
+            f"{value.dtype.title} for the source."
+        )
+    check_range(view, indices)
+    write(view, new)
+
+
+def _assigned(input: Tensor, value: Any) -> Tensor:
+    """A Python number as a tensor of the type of what it is assigned to."""
+    if not isinstance(value, bool | int | float | complex | np.integer):
+        # PyTorch does not take NumPy's single-precision numbers or arrays either.
+        kind = type(value)
+        name = f"numpy.{kind.__name__}" if kind.__module__ == "numpy" else kind.__name__
+        raise TypeError(f"can't assign a {name} to a torch.{input.dtype.title}Tensor")
+    from flambeau.ops.create import FULL
+
+    dtype = input.dtype
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        raise ValueError("Overflow when unpacking long long")
+    return FULL(fitting(value, dtype, reduced=False), (), dtype, input.device)
+
+
+def _stretched(mask: Tensor, dim: int, view: Tensor) -> Tensor:
+    """A mask of the dimensions from ``dim`` on, to be broadcast with the tensor."""
+    shape = view._node.aval.shape
+    check_mask_shape(shape, mask, dim)
+    sizes = mask._node.aval.shape
+    return mask.reshape((*sizes, *[1] * (len(shape) - dim - len(sizes))))
 
 
 def fitted(value: Tensor, shape: Shape) -> Tensor:
@@ -488,15 +579,15 @@ def written_over(old: Tensor, value: Tensor) -> Tensor:
 def _masked_fill_rule(x: Aval, mask: Aval, value: Aval) -> Aval:
     if mask.dtype is not dtypes.bool_:
         raise RuntimeError(
-            "masked_fill only supports boolean masks, but got mask with dtype " + str(mask.dtype).replace("torch.", "")
+            f"masked_fill_ only supports boolean masks, but got mask with dtype {spelled_out(mask.dtype)}"
         )
     if value.shape:
         raise RuntimeError(
-            f"masked_fill only supports a 0-dimensional value tensor, but got tensor with {len(value.shape)} "
+            f"masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {len(value.shape)} "
             "dimension(s)."
         )
     if value.dtype.is_complex and not x.dtype.is_complex:
-        raise RuntimeError(f"value cannot be converted to type {x.dtype.name} without overflow")
+        raise overflow(x.dtype)
     return x.of(broadcast_shapes(x.shape, mask.shape))
 
 
@@ -539,4 +630,4 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
         >>> torch.zeros(2).masked_fill(torch.tensor([True, False]), 1.0)
         tensor([1., 0.])
     """
-    return MASKED_FILL(input, mask, value)
+    return MASKED_FILL(input, mask, value if isinstance(value, Tensor) else fitting(value, input.dtype))

@@ -86,7 +86,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
             f"{input.dtype.title} and {source.dtype.title}"
         )
     if mask.dtype is not dtypes.bool_:
-        raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype {mask.dtype.name}")
+        raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype {mask.dtype.title}")
     shape = broadcast_shapes(input._node.aval.shape, mask._node.aval.shape)
     chosen = np.flatnonzero(np.broadcast_to(mask._array(), shape))
     if len(chosen) > source._node.aval.size:

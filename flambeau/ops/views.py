@@ -413,8 +413,10 @@ def expand(input: Tensor, *size: Any, implicit: bool = False) -> Tensor:
             "provided "
             f"({len(wanted)}) must be greater or equal to the number of dimensions in the tensor ({len(have)})"
         )
-    sizes = []
-    for i, n in enumerate(wanted):
+    sizes = list(wanted)
+    # From the last dimension on, as PyTorch names the first that does not fit.
+    for i in range(len(wanted) - 1, -1, -1):
+        n = wanted[i]
         old = have[i - extra] if i >= extra else None
         if n == -1:
             if old is None:
@@ -428,7 +430,7 @@ def expand(input: Tensor, *size: Any, implicit: bool = False) -> Tensor:
                 "dimension "
                 f"{i}.  Target sizes: {list(wanted)}.  Tensor sizes: {list(have)}"
             )
-        sizes.append(n)
+        sizes[i] = n
     return view_of(EXPAND, input, tuple(sizes))
 
 

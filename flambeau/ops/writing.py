@@ -7,6 +7,7 @@ from typing import Any
 from flambeau.autograd.grad_mode import mode
 from flambeau.graph.node import Aval
 from flambeau.ops.index import fitted, written_over
+from flambeau.ops.numbers import fitting
 from flambeau.ops.operator import labelled, operator, public
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import sizes_of
@@ -55,8 +56,8 @@ def _filled(input: Tensor, value: Any) -> Tensor:
             raise RuntimeError(
                 f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions."
             )
-    elif isinstance(value, complex) and not input.dtype.is_complex:
-        raise RuntimeError("value cannot be converted to type " + input.dtype.name + " without overflow")
+    else:
+        value = fitting(value, input.dtype, reduced=False)
     if mode.grad and input._rg:
         return FILL(input, value)
     aval = input._node.aval

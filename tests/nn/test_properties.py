@@ -315,8 +315,8 @@ def transformer(draw, kind):
         square = library.nn.Transformer.generate_square_subsequent_mask
         if kind == "TransformerEncoderLayer":
             mask = square(source, dtype=tensors[0].dtype) if masked else None
-            padded = None if padded is None else library.zeros_like(padded, dtype=tensors[0].dtype).masked_fill(
-                padded, -1e9
+            padded = (
+                None if padded is None else library.zeros_like(padded, dtype=tensors[0].dtype).masked_fill(padded, -1e9)
             )
             return layer(*tensors, src_mask=mask, src_key_padding_mask=padded, is_causal=masked and causal)
         mask = square(target, dtype=tensors[0].dtype) if masked else None
