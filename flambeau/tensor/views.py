@@ -96,7 +96,11 @@ def refresh(view: Tensor) -> None:
             found = op(found, *attrs)
     finally:
         mode.grad = before
-    _show(view, found)
+    if view._rg and view._grad_fn is None and not found._rg:
+        # A leaf by its own word stays one.
+        view._node = found._node
+    else:
+        _show(view, found)
     if view._grad_fn is not None and view._chain:
         view._grad_fn.label = "AsStridedBackward0"  # type: ignore[attr-defined]
     view._seen = base._writes
