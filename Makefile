@@ -16,12 +16,13 @@ WORKERS ?= 2
 SUITES ?= modules optim ops
 PARITY_OPTIONS ?= --jobs 2
 
-.PHONY: help demo test properties lint format bench parity clean
+.PHONY: help demo test thorough properties lint format bench parity clean
 
 help:
 	@echo "make demo    train four models on real data (about two minutes)"
 	@echo "make test    lint, types and all tests"
 	@echo "make properties  a hundred random configurations of each recurrent, attention and normalization layer"
+	@echo "make thorough  that, and vmap of every operator compiled (a minute more)"
 	@echo "make lint    lint and types alone"
 	@echo "make format  rewrite the sources as the formatter wants them"
 	@echo "make bench   measure against PyTorch, side by side"
@@ -57,6 +58,9 @@ test: lint
 
 properties: $(VENV)/dev.stamp
 	@FLAMBEAU_EXAMPLES=100 $(ONE_THREAD) $(BIN)/python -m pytest --quiet -n $(WORKERS) tests/nn/test_properties.py
+
+thorough: test
+	@$(ONE_THREAD) SAMPLES=all $(BIN)/python -m pytest --quiet -n $(WORKERS) tests/ops/test_mapped.py
 
 format: $(VENV)/dev.stamp
 	@$(BIN)/ruff check --quiet --fix

@@ -446,7 +446,7 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpa
 
 def _out_of_range(pivots: Tensor, rows: int) -> bool:
     # Pivots not computed yet come from a factorization.
-    if pivots._node.value is None or pivots.device.type == "meta":
+    if not hasattr(pivots._node.value, "shape") or pivots.device.type == "meta":
         return False
     known = pivots._array()
     return bool(((known < 1) | (known > rows)).any())

@@ -1,0 +1,101 @@
+"""``vmap`` of every operator: the same as one example after the other.
+
+In the interpreter each operator is mapped; compiled, one in eight is, or with ``SAMPLES=all`` in the environment (as
+``make thorough`` sets it) each.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from test_operators import EXAMPLES as SAMPLES
+from test_operators import Maker, array_of, flat, resolved
+
+import flambeau
+from flambeau import engine
+from flambeau.ops.samples import T, case
+
+EXAMPLES_EACH = 2
+# These look at values while they are recorded, which one example does not have.
+REFUSED = {"linalg_eig", "linalg_inv_ex", "linalg_ldl_solve", "linalg_solve_ex", "linalg_svdvals"}
+ALL = os.environ.get("SAMPLES") == "all"
+
+
+def first_of_each():
+    seen = set()
+    found = []
+    for name, i, example in SAMPLES:
+        if name not in seen and example.compare:
+            seen.add(name)
+            found.append((name, i, example))
+    return found
+
+
+FIRST = [("interpreter", *found) for found in first_of_each()]
+FIRST += [("compiled", *found) for found in first_of_each() if ALL or zlib.crc32(found[0].encode()) % 8 == 0]
+
+
+@pytest.fixture(autouse=True)
+def put_back():
+    before = engine.get_tier()
+    yield
+    engine.set_tier(before)
+
+
+class Given(Maker):
+    """Puts given tensors in the place of an example's; without any, keeps those that it makes."""
+
+    def __init__(self, seed: int, tensors=None) -> None:
+        super().__init__(flambeau, seed)
+        self.tensors = None if tensors is None else iter(tensors)
+        self.made = []
+
+    def tensor(self, spec: T):
+        made = super().tensor(spec).detach()
+        if self.tensors is not None:
+            return next(self.tensors)
+        self.made.append(made)
+        return made
+
+
+def run(example: case, seed: int, tensors) -> tuple:
+    maker = Given(seed, tensors)
+    args, kwargs = maker(example.args), maker(example.kwargs)
+    function: Any = resolved(flambeau, example.fn)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return tuple(flat(function(*args, **kwargs)))
+
+
+@pytest.mark.parametrize(("tier", "name", "i", "example"), FIRST, ids=[f"{t}-{n}-{i}" for t, n, i, _ in FIRST])
+def test_mapped_operators(tier: str, name: str, i: int, example: case) -> None:
+    engine.set_tier(tier)
+    seed = zlib.crc32(f"{name}{i}".encode())
+    rows = []
+    for b in range(EXAMPLES_EACH):
+        maker = Given(seed + b)
+        maker(example.args)
+        maker(example.kwargs)
+        rows.append(maker.made)
+    if not rows[0]:
+        return
+    expected = [run(example, seed, row) for row in rows]
+    stacked = [flambeau.stack(column) for column in zip(*rows, strict=True)]
+    mapped = flambeau.vmap(lambda *tensors: run(example, seed, tensors))
+    if name in REFUSED:
+        with pytest.raises(RuntimeError, match=r"calling \.item\(\) on a Tensor"):
+            mapped(*stacked)
+        return
+    found = mapped(*stacked)
+    assert len(found) == len(expected[0])
+    for k, out in enumerate(found):
+        for b in range(EXAMPLES_EACH):
+            one, other = array_of(out[b]), array_of(expected[b][k])
+            assert one.shape == other.shape
+            assert one.dtype == other.dtype
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
