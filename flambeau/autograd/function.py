@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from flambeau import dtypes
 from flambeau.autograd.grad_mode import mode
 from flambeau.autograd.node import GradNode, Packed, edge_of, note_traceback, packed
+from flambeau.graph.observer import current as looking
 from flambeau.tensor.tensor import Tensor, current, wrap
 
 
@@ -30,10 +33,10 @@ class FunctionCtx:
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keeps inputs or outputs for the backward pass."""
-        for tensor in tensors:
+        for i, tensor in enumerate(tensors):
             if tensor is not None and not isinstance(tensor, Tensor):
                 raise TypeError(
-                    f"save_for_backward can only save variables, but argument 0 is of type {type(tensor).__name__}"
+                    f"save_for_backward can only save variables, but argument {i} is of type {type(tensor).__name__}"
                 )
         self._to_save = tensors
 
@@ -104,6 +107,11 @@ class FunctionNode(GradNode):
                 found.append(tensor)
         return tuple(found)
 
+    @property
+    def saved_tensors(self) -> tuple[Any, ...]:
+        """What forward saved."""
+        return self.unpacked()
+
     def out_avals(self) -> tuple[Any, ...]:
         return tuple(self._avals)
 
@@ -140,6 +148,9 @@ class FunctionNode(GradNode):
             raise RuntimeError(
                 f"function {self.name()} returned an incorrect number of gradients (expected {count}, got {len(found)})"
             )
+        for g in found:
+            if g is not None and not isinstance(g, Tensor):
+                raise RuntimeError(f"expected Variable or None (got {type(g).__name__})")
         return tuple(found[i] for i in self._places)
 
 
@@ -187,10 +198,30 @@ class Function:
             "You must implement the jvp function for custom autograd.Function to use it with forward mode AD."
         )
 
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *args: Any) -> Any:
+        """``vmap`` of forward, given all examples: (results, where they have the dimension of examples).
+
+        Without it, forward is mapped like any other function.
+
+        Args:
+            info: has the ``batch_size`` and the ``randomness``.
+            in_dims: per argument the dimension of examples, or None.
+        """
+        raise NotImplementedError(
+            "To use autograd.Function with vmap, you must either override the vmap staticmethod or set "
+            "generate_vmap_rule=True."
+        )
+
+    generate_vmap_rule = False
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise RuntimeError(
+        warnings.warn(
             f"{type(self)} should not be instantiated. Methods on autograd functions are all static, so you should "
-            f"invoke them on the class itself: {type(self).__name__}.apply(...)"
+            "invoke them on the class itself. Instantiating an autograd function will raise an error in a future "
+            "version of PyTorch.",
+            DeprecationWarning,
+            stacklevel=2,
         )
 
     @classmethod
@@ -203,13 +234,17 @@ class Function:
         before = mode.grad
         mode.grad = False
         try:
-            if cls.setup_context is not Function.setup_context:
+            if cls.vmap is not Function.vmap and looking.observer is not None:
+                result = _by_rule(cls, ctx, args, kwargs)
+            elif cls.setup_context is not Function.setup_context:
                 result = cls.forward(*args, **kwargs)
-                cls.setup_context(ctx, args, result)
             else:
                 result = cls.forward(ctx, *args, **kwargs)
+            if cls.setup_context is not Function.setup_context:
+                cls.setup_context(ctx, args, result)
         finally:
             mode.grad = before
+        _check_dirty(ctx, args, result)
         if not noted:
             return result
         inputs = [args[i] for i in places]
@@ -226,6 +261,8 @@ class Function:
                 return tensor
             if id(tensor) in given and id(tensor) not in dirty:
                 tensor = wrap(tensor._node if tensor._base is None else current(tensor))
+            elif id(tensor) in dirty and tensor._base is None:
+                tensor._writes += 1
             differentiable = tensor.dtype.category >= dtypes.FLOATING and id(tensor) not in ctx._not_differentiable
             if differentiable:
                 tensor._grad_fn = entry
@@ -242,16 +279,99 @@ class Function:
         return final
 
 
-def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """For a backward that cannot be differentiated in turn: its results are cut off, and say so."""
+def _check_dirty(ctx: FunctionCtx, args: tuple[Any, ...], result: Any) -> None:
+    """Raises unless what forward wrote to is a result, and may be written to."""
+    returned = {id(out) for out in (result if isinstance(result, tuple) else (result,))}
+    for tensor in ctx._dirty:
+        if id(tensor) not in returned:
+            raise RuntimeError(
+                "Some elements marked as dirty during the forward method were not returned as output. The inputs that "
+                "are modified inplace must all be outputs of the Function."
+            )
+        if mode.grad and tensor._rg and tensor.grad_fn is None and any(tensor is arg for arg in args):
+            raise RuntimeError("a leaf Variable that requires grad has been used in an in-place operation.")
 
+
+class _VmapInfo(NamedTuple):
+    """What a vmap rule is told: the number of examples and what random operations do."""
+
+    batch_size: int
+    randomness: str
+
+
+def _by_rule(cls: Any, ctx: FunctionCtx, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The results of forward; by the function's own vmap rule if an argument stands for one example of a map."""
+    # Imported here: maps build on the tape.
+    from flambeau.func.level import Level
+
+    level = looking.observer
+    shown = [isinstance(a, Tensor) and isinstance(level, Level) and level.shows(a) for a in args]
+    if not isinstance(level, Level) or not any(shown):
+        return cls.forward(*(args if cls.setup_context is not Function.setup_context else (ctx, *args)), **kwargs)
+    if cls.generate_vmap_rule:
+        raise RuntimeError(
+            f"You tried to vmap over {cls.__name__}, but it has both generate_vmap_rule=True and an overridden vmap "
+            "staticmethod. Please set generate_vmap_rule=False or delete the overridden vmap staticmethod to avoid "
+            "ambiguity. For more details, please see https://pytorch.org/docs/main/notes/extending.func.html"
+        )
+    in_dims = tuple(0 if flag else None for flag in shown)
+    with level.suspended():
+        given = [level.stacked(a) if flag else a for a, flag in zip(args, shown, strict=True)]
+        outs, out_dims = cls.vmap(_VmapInfo(level.size, level.randomness), in_dims, *given)
+        several = isinstance(outs, tuple)
+        results = outs if several else (outs,)
+        places = out_dims if isinstance(out_dims, tuple) else (out_dims,) * len(results)
+        if len(places) != len(results):
+            raise RuntimeError(
+                f"The vmap staticmethod of {cls.__name__} gave {len(results)} results but out_dims for {len(places)}"
+            )
+        moved = [out.movedim(dim, 0) if dim else out for out, dim in zip(results, places, strict=True)]
+    lanes = tuple(out if dim is None else level.lane(out) for out, dim in zip(moved, places, strict=True))
+    return lanes if several else lanes[0]
+
+
+class _Twice(GradNode):
+    """Where a second derivative is cut off: says so to whoever wants it."""
+
+    __slots__ = ("_aval",)
+
+    def __init__(self, aval: Any, edges: tuple[Any, ...]) -> None:
+        super().__init__(None, edges, ())  # type: ignore[arg-type]
+        self._aval = aval
+
+    def backward(self, grads: list[Tensor | None]) -> Any:
+        raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
+
+    def out_avals(self) -> tuple[Any, ...]:
+        return (self._aval,)
+
+    def name(self) -> str:
+        return "torch::autograd::Error"
+
+
+def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """For a backward that cannot be differentiated in turn: its results say so to whoever tries."""
+
+    @functools.wraps(backward)
     def wrapped(ctx: Any, *grads: Any) -> Any:
         before = mode.grad
         mode.grad = False
         try:
-            return backward(ctx, *grads)
+            found = backward(ctx, *grads)
         finally:
             mode.grad = before
+        edges = tuple(edge_of(g) for g in grads if isinstance(g, Tensor) and g._rg)
+        if not before or not edges:
+            return found
+
+        def cut_off(g: Any) -> Any:
+            if not isinstance(g, Tensor):
+                return g
+            end = wrap(g._node if g._base is None else current(g))
+            end._grad_fn, end._rg = _Twice(g._node.aval, edges), True
+            return end
+
+        return tuple(map(cut_off, found)) if isinstance(found, tuple) else cut_off(found)
 
     return wrapped
 

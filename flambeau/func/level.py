@@ -334,6 +334,14 @@ class Level:
             node.call = None
             node.inputs = ()
 
+    def stacked(self, tensor: Tensor) -> Tensor:
+        """All examples of a tensor that stands for one, as far as they are recorded; outside of the tape.
+
+        To be called outside.
+        """
+        self.settle()
+        return wrap(_node(tensor).value.node)
+
     def results(self, tensors: Sequence[Tensor]) -> list[tuple[Tensor, bool]]:
         """Per result of the recorded work: what shows it outside, and whether that has a dimension of examples.
 
