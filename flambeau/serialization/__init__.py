@@ -1,7 +1,6 @@
 """Checkpoints: ``torch.save``, ``torch.load`` and what belongs to them."""
 
 from flambeau.serialization.loading import get_unsafe_globals_in_checkpoint, load
-from flambeau.serialization.safe_tensors import load_safetensors, save_safetensors
 from flambeau.serialization.saving import save
 from flambeau.serialization.unpickler import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
 
@@ -11,8 +10,6 @@ __all__ = [
     "get_safe_globals",
     "get_unsafe_globals_in_checkpoint",
     "load",
-    "load_safetensors",
     "safe_globals",
     "save",
-    "save_safetensors",
 ]

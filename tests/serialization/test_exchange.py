@@ -292,18 +292,3 @@ def _umask():
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def test_safetensors_both_ways(tmp_path):
-    pytest.importorskip("safetensors")
-    from safetensors.torch import load_file, save_file
-
-    from flambeau.serialization import load_safetensors, save_safetensors
-
-    names = ["float32", "bfloat16", "int64", "bool", "float16", "uint8"]
-    path = tmp_path / "x.safetensors"
-    save_file({name: torch.arange(6).reshape(2, 3).to(getattr(torch, name)) for name in names}, path)
-    loaded = load_safetensors(path)
-    assert {k: v.tolist() for k, v in loaded.items()} == {k: v.tolist() for k, v in load_file(path).items()}
-    save_safetensors(loaded, path, {"made": "here"})
-    assert {k: str(v.dtype) for k, v in load_file(path).items()} == {k: f"torch.{k}" for k in names}
