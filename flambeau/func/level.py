@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakSet, ref
 
 import numpy as np
 
@@ -120,6 +121,9 @@ class Level:
         self._nodes: list[Node] = []
         self._ids: set[int] = set()
         self._borders: dict[Any, Border] = {}
+        # What was made inside without depending on an example: boxes, and leaves.
+        self._own: dict[int, ref[Tensor]] = {}
+        self._leaves: WeakSet[Node] = WeakSet()
         self.casts: dict[int, Any] = {}
         self._previous: Any = None
         self._previous_call: Any = None
@@ -140,7 +144,10 @@ class Level:
         finally:
             looking.observer = self._previous
             Operator.__call__ = self._previous_call  # type: ignore[method-assign]
+            self._previous = self._previous_call = None
             self._borders.clear()
+            self._own.clear()
+            self._leaves.clear()
             self.casts.clear()
 
     @contextmanager
@@ -161,7 +168,10 @@ class Level:
         def call(op: Operator, *args: Any) -> Any:
             given = args[0] if op.variadic else args[: op.arity]
             if not any(isinstance(x, Tensor) and level.shows(x) for x in given):
-                return outside(op, *args)
+                result = outside(op, *args)
+                for made in result if isinstance(result, tuple) else (result,):
+                    level._own[id(made)] = ref(made)
+                return result
             if mode.autocast is not None and op.autocast is not None:
                 # Now, so that what is cast of what all examples share is recorded outside.
                 given = autocast.operands(op.autocast, given)
@@ -264,6 +274,7 @@ class Level:
             value_of(node)
 
     def made(self, node: Node) -> None:
+        self._leaves.add(node)
         if self._previous is not None:
             self._previous.made(node)
 
@@ -275,6 +286,7 @@ class Level:
                 "'different' randomness flags on vmap or perform the randomness operation out of vmap"
             )
         if self.randomness == "same":
+            self._leaves.add(node)
             if self._previous is not None:
                 self._previous.drawn(node, again)
             return
@@ -298,7 +310,7 @@ class Level:
             self._previous.read(tensor)
 
     def written(self, tensor: Tensor, new: Tensor) -> None:
-        if self.has(_node(new)) and not self.has(_node(tensor)):
+        if self.shows(new) and not self.shows(tensor) and not self._is_own(tensor):
             raise RuntimeError(
                 "vmap: inplace arithmetic(self, *extra_args) is not possible because there exists a Tensor `other` in "
                 "extra_args that has more elements than `self`. This happened due to `other` being vmapped over but "
@@ -308,6 +320,12 @@ class Level:
             )
         if self._previous is not None:
             self._previous.written(tensor, new)
+
+    def _is_own(self, tensor: Tensor) -> bool:
+        """Whether a tensor was made inside: nobody outside can see what is written to it."""
+        box = tensor if tensor._base is None else tensor._base
+        known = self._own.get(id(box))
+        return (known is not None and known() is box) or box._node in self._leaves
 
     def action(self, again: Any) -> None:
         if self._previous is not None:

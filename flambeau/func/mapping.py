@@ -1,7 +1,7 @@
 """One node that runs a program once per example.
 
-XLA runs ``jax.vmap`` of the program.  NumPy goes through it step by step: an elementwise operator takes all
-examples at once, any other is called once per example.
+XLA runs ``jax.vmap`` of the program.  NumPy goes through it step by step: many operators take all examples at once
+(see :mod:`flambeau.func.at_once`), any other is called once per example.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy
 
 from flambeau.capture.joint import traced
 from flambeau.engine.kernels import prepared
+from flambeau.func.at_once import all_at_once
 from flambeau.graph.node import Aval, Node
 from flambeau.graph.op import Call, Op
 from flambeau.graph.program import Program, Stretch, program_of
@@ -63,32 +64,14 @@ class MappedBody:
         plan = []
         for step in program.steps:
             mapped[step.slot] = True
-            kernel = prepared(step.call, step.call.op.numpy, numpy)
             flags = [mapped[slot] for slot in step.inputs]
-            if step.call.op.name == "project":
-                run = kernel
-            elif step.call.op.elementwise:
-                run = _all_at_once(kernel, step.call, flags)
-            else:
-                run = _one_by_one(kernel, step.call, flags, self.size)
+            run = all_at_once(step.call, flags, self.size) or _one_by_one(step.call, flags, self.size)
             plan.append((run, step.inputs, step.slot, step.last))
         return plan
 
 
-def _all_at_once(kernel: Callable[..., Any], call: Call, flags: list[bool]) -> Callable[..., Any]:
-    """An elementwise kernel on all examples: sizes of one keep an example's dimensions in line."""
-    ndims = [0 if aval is None else aval.ndim for aval in call.inputs]
-    ndim = max(ndims)
-    gaps = [(1,) * (ndim - n) if flag else () for n, flag in zip(ndims, flags, strict=True)]
-
-    def run(*arrays: Any) -> Any:
-        aligned = [a.reshape(a.shape[0], *gap, *a.shape[1:]) if gap else a for a, gap in zip(arrays, gaps, strict=True)]
-        return kernel(*aligned)
-
-    return run
-
-
-def _one_by_one(kernel: Callable[..., Any], call: Call, flags: list[bool], size: int) -> Callable[..., Any]:
+def _one_by_one(call: Call, flags: list[bool], size: int) -> Callable[..., Any]:
+    kernel = prepared(call, call.op.numpy, numpy)
     outs = call.out
 
     def row(arrays: tuple[Any, ...], b: int) -> Any:

@@ -67,6 +67,7 @@ PASS_ABOVE = operator(
     lambda grad, x, threshold: (PASS_ABOVE(grad, x, threshold), None),
     samples=lambda: [case("relu", T(3, 4))],
 )
+RELU.elementwise = PASS_ABOVE.elementwise = True
 
 
 def _relu(input: Tensor) -> Tensor:

@@ -76,7 +76,9 @@ def activation(
     backward = operator(
         f"{name}_backward", backward_rule, backward_kernel, second, numpy=backward_numpy, samples=lambda: samples()[:1]
     )
-    return operator(name, rule, forward, derivative, numpy=forward_numpy, samples=samples, grad_name=grad_name)
+    made = operator(name, rule, forward, derivative, numpy=forward_numpy, samples=samples, grad_name=grad_name)
+    made.elementwise = backward.elementwise = True
+    return made
 
 
 def _chained(xp: Any, g: Any, slope: Any) -> Any:

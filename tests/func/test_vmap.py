@@ -223,6 +223,38 @@ def test_faults_are_told_as_pytorch_tells_them(name):
     assert (flambeau.ones(2) + 1).tolist() == [2.0, 2.0]
 
 
+def filled(v):
+    first = v.new_zeros(3)
+    first[0] = v.sum()
+    second = v.new_zeros(3)
+    second.add_(v)
+    second[1:] = v[1:] * 2
+    return first, second
+
+
+def test_what_is_made_inside_may_be_written_to(tier):
+    def program(L):
+        x = table(L, 2, 3).requires_grad_()
+        results = L.vmap(lambda v: (*filled(v), L.zeros_like(v).add_(v)))(x)
+        return results, L.autograd.grad(sum(r.pow(2).sum() for r in results), x)
+
+    both(program)
+    x = table(flambeau, 2, 3)
+    made = flambeau.vmap(lambda v: flambeau.tensor([1.0, 2.0, 3.0]).mul_(v))(x)
+    assert flambeau.equal(made, x * flambeau.tensor([1.0, 2.0, 3.0]))
+
+
+def test_the_debug_mode_confirms_maps():
+    before = engine.get_tier()
+    engine.set_tier("both")
+    try:
+        x = table(flambeau, 2, 3).requires_grad_()
+        (g,) = flambeau.autograd.grad(flambeau.vmap(lambda v: v.softmax(0).log().sum())(x).sum(), x)
+        assert g.abs().sum().item() > 0
+    finally:
+        engine.set_tier(before)
+
+
 def test_writing_an_example_into_what_all_share_raises():
     with pytest.raises(RuntimeError, match=r"vmap: inplace arithmetic\(self, \*extra_args\) is not possible"):
         flambeau.vmap(lambda v, w: w.add_(v), (0, None))(flambeau.ones(2, 3), flambeau.ones(3))
