@@ -13,6 +13,7 @@ from flambeau.autograd.grad_mode import mode
 from flambeau.autograd.graph import GradientEdge
 from flambeau.autograd.node import AccumulateGrad, GradNode, edge_of
 from flambeau.graph.node import Aval, Node
+from flambeau.graph.observer import current as looking
 from flambeau.tensor.tensor import Tensor, wrap
 
 
@@ -348,6 +349,8 @@ def _run_post_hooks(grad_fn: GradNode, found: Any, grads: list[Tensor | None]) -
 
 def accumulate(leaf: Tensor, gradient: Tensor, create_graph: bool = False) -> None:
     """Adds a gradient to a tensor's ``grad``, and calls what waits for that."""
+    if looking.observer is not None:
+        looking.observer.written(leaf, gradient)
     known = leaf._grad
     if known is None:
         # A box of its own: the same gradient may have gone to other leaves as well.

@@ -154,3 +154,23 @@ class inference_mode(_Guard):
 
     def clone(self) -> inference_mode:
         return type(self)(self._on)
+
+
+class set_multithreading_enabled(_Guard):
+    """Accepted: the way back is recorded by the thread that asks for it, and computed by the engine.
+
+    Args:
+        mode: on or off.
+    """
+
+    def __init__(self, mode: bool) -> None:
+        self._on = bool(mode)
+
+    def __enter__(self) -> None:
+        """Changes nothing."""
+
+    def __exit__(self, *exc: object) -> None:
+        """Changes nothing."""
+
+    def clone(self) -> set_multithreading_enabled:
+        return type(self)(self._on)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -578,6 +580,16 @@ def _dot(gradient: np.ndarray, direction: tuple[np.ndarray, ...]) -> Any:
     if len(direction) == 1:
         return gradient @ direction[0]
     return gradient.real @ direction[0] + 1j * (gradient.imag @ direction[1])
+
+
+class _Callable(ModuleType):
+    """This module: PyTorch's name for it is its function's as well."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> bool:
+        return gradcheck(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _Callable
 
 
 def _shown(jacobian: np.ndarray) -> Tensor:

@@ -6,7 +6,6 @@ from typing import Any
 
 from flambeau.graph.node import Aval
 from flambeau.ops.operator import Operator
-from flambeau.tensor.tensor import Tensor
 
 
 def _after_rule(x: Aval, other: Aval) -> Aval:
@@ -44,8 +43,3 @@ AFTER = Operator(
     samples=list,
 )
 """``AFTER(x, other)`` is x, and is not there before ``other`` is.  It stands in front of recomputed activations."""
-
-
-def after(x: Tensor, other: Tensor) -> Tensor:
-    """A tensor's values, as values that are not known before those of another."""
-    return AFTER(x, other)

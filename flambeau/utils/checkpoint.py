@@ -6,6 +6,7 @@ import contextlib
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
+from weakref import WeakSet
 
 from flambeau.autograd.backward import backward as run_backward
 from flambeau.autograd.function import Function
@@ -16,7 +17,8 @@ from flambeau.graph.node import Node
 from flambeau.graph.observer import current as looking
 from flambeau.nn.modules.container import Sequential
 from flambeau.ops import autocast
-from flambeau.ops.barrier import after
+from flambeau.ops.barrier import AFTER
+from flambeau.ops.operator import Operator
 from flambeau.random import generators
 from flambeau.tensor.tensor import Tensor, current, drawn_leaf, wrap
 from flambeau.utils._pytree import tree_flatten, tree_unflatten
@@ -240,18 +242,57 @@ def _restore(states: list[tuple[Any, Any]]) -> None:
         generator.bits.set_state(state)
 
 
-def _behind_gradients(tensor: Any) -> Any:
-    """An argument of the second call: equal to that of the first, but not there before the gradients are.
+class _Barrier:
+    """Keeps the second call from being taken for the first, whose values would then be kept after all.
 
-    So nobody can take the second call for the first and keep its values after all.
+    What the function is given, or takes from outside, is equal to what the first call had, but is not there before
+    the gradients are.  Parameters stay as they are: a function of them alone is no activation.
     """
-    if not isinstance(tensor, Tensor):
-        return tensor
-    gradient = next((g for g in mode.arriving if g is not None), None)
-    if gradient is None:
-        return tensor
-    with no_grad():
-        return after(tensor, gradient)
+
+    def __init__(self) -> None:
+        self._gradient = next((g for g in mode.arriving if g is not None), None)
+        self._inside: WeakSet[Node] = WeakSet()
+        self._passed: dict[int, tuple[Node, Tensor]] = {}
+
+    def passed(self, tensor: Tensor) -> Tensor:
+        """A tensor on this side of the barrier."""
+        if self._gradient is None:
+            return tensor
+        node = tensor._node if tensor._base is None else current(tensor)
+        found = self._passed.get(id(node))
+        if found is None:
+            with no_grad():
+                # The node is kept beside it, so that no other can be mistaken for it.
+                found = self._passed[id(node)] = (node, AFTER(wrap(node), self._gradient))
+            self._inside.add(found[1]._node)
+        box = wrap(found[1]._node)
+        box._rg, box._grad_fn, box._output_nr = tensor._rg, tensor.grad_fn, tensor._output_nr
+        return box
+
+    @contextlib.contextmanager
+    def up(self) -> Iterator[None]:
+        """For the second call."""
+        outside = Operator.__call__
+
+        def call(op: Operator, *args: Any) -> Any:
+            if op is AFTER:
+                return outside(op, *args)
+            given = [self._admitted(x) for x in (args[0] if op.variadic else args[: op.arity])]
+            result = outside(op, given, *args[1:]) if op.variadic else outside(op, *given, *args[op.arity :])
+            self._inside.update([made._node for made in (result if isinstance(result, tuple) else (result,))])
+            return result
+
+        Operator.__call__ = call  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            Operator.__call__ = outside  # type: ignore[method-assign]
+
+    def _admitted(self, x: Any) -> Any:
+        if not isinstance(x, Tensor) or (x._rg and x.grad_fn is None):
+            return x
+        node = x._node if x._base is None else current(x)
+        return x if node in self._inside else self.passed(x)
 
 
 # ---------------------------------------------------------------- the function's own tape
@@ -317,11 +358,13 @@ class _Frame:
                 raise _Stop
             return tensor
 
-        leaves = [_behind_gradients_of(leaf) if type(leaf) is _Argument else leaf for leaf in self._leaves]
+        barrier = _Barrier()
+        leaves = [barrier.passed(leaf.shown()) if type(leaf) is _Argument else leaf for leaf in self._leaves]
         args, kwargs = tree_unflatten(leaves, self._spec)
         arriving = mode.arriving
         try:
-            with self.setting.restored(), self._context, saved_tensors_hooks(saved, _as_it_is), enable_grad():
+            hooks = saved_tensors_hooks(saved, _as_it_is)
+            with self.setting.restored(), self._context, hooks, enable_grad(), barrier.up():
                 self._function(*args, **kwargs)
         except _Stop:
             pass
@@ -385,14 +428,6 @@ class _Argument:
         return tensor
 
 
-def _behind_gradients_of(argument: _Argument) -> Tensor:
-    shown = argument.shown()
-    found = _behind_gradients(shown)
-    if found is not shown:
-        found._rg, found._grad_fn, found._output_nr = shown._rg, shown._grad_fn, shown._output_nr
-    return found
-
-
 # ---------------------------------------------------------------- one step of the tape
 
 
@@ -419,10 +454,11 @@ class CheckpointFunction(Function):
                 "parameter to .backward(). To resolve this error, you can either set use_reentrant=False, or call "
                 ".backward() without passing the `inputs` argument."
             )
+        barrier = _Barrier()
         inputs = list(ctx.inputs)
         for place, tensor in zip(ctx.places, ctx.saved_tensors, strict=True):
-            inputs[place] = _behind_gradients(tensor).detach().requires_grad_(tensor.requires_grad)
-        with ctx.setting.restored(), enable_grad():
+            inputs[place] = wrap(barrier.passed(tensor)._node).requires_grad_(tensor.requires_grad)
+        with ctx.setting.restored(), enable_grad(), barrier.up():
             outputs = ctx.run_function(*inputs)
         outputs = outputs if isinstance(outputs, tuple | list) else (outputs,)
         pairs = [

@@ -217,3 +217,11 @@ def test_the_search_for_anomalies_is_switched():
                 assert L.is_anomaly_enabled()
                 assert L.is_anomaly_check_nan_enabled()
         assert not L.is_anomaly_enabled()
+
+
+def test_threads_on_the_way_back_can_be_asked_for():
+    for L in LIBRARIES:
+        x = L.ones(2, requires_grad=True)
+        with L.autograd.set_multithreading_enabled(False):
+            (x * 2).sum().backward()
+        assert x.grad.tolist() == [2.0, 2.0]

@@ -258,6 +258,10 @@ def test_the_debug_mode_confirms_maps():
 def test_writing_an_example_into_what_all_share_raises():
     with pytest.raises(RuntimeError, match=r"vmap: inplace arithmetic\(self, \*extra_args\) is not possible"):
         flambeau.vmap(lambda v, w: w.add_(v), (0, None))(flambeau.ones(2, 3), flambeau.ones(3))
+    w = flambeau.ones(3, requires_grad=True)
+    with pytest.raises(RuntimeError, match="vmap: inplace arithmetic"):
+        flambeau.vmap(lambda v: (v * w).sum().backward() or v)(flambeau.ones(2, 3))
+    assert w.grad is None
     norm = flambeau.nn.BatchNorm1d(3)
     with pytest.raises(RuntimeError, match="vmap: inplace arithmetic"):
         flambeau.vmap(norm)(flambeau.ones(2, 4, 3))
