@@ -14,7 +14,7 @@ back along the inner tape inside the level entered anew.  What it records can be
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakSet, ref
@@ -125,6 +125,7 @@ class Level:
         self._own: dict[int, ref[Tensor]] = {}
         self._leaves: WeakSet[Node] = WeakSet()
         self.casts: dict[int, Any] = {}
+        self._checks: list[tuple[Tensor, Callable[[Any], None]]] = []
         self._previous: Any = None
         self._previous_call: Any = None
 
@@ -140,6 +141,7 @@ class Level:
             yield
         except BaseException:
             self._nodes.clear()
+            self._checks.clear()
             raise
         finally:
             looking.observer = self._previous
@@ -273,6 +275,12 @@ class Level:
         with self.suspended():
             value_of(node)
 
+    def postponed(self, tensor: Tensor, check: Callable[[Any], None]) -> bool:
+        if self.shows(tensor):
+            self._checks.append((tensor, check))
+            return True
+        return self._previous is not None and self._previous.postponed(tensor, check)
+
     def made(self, node: Node) -> None:
         self._leaves.add(node)
         if self._previous is not None:
@@ -366,6 +374,9 @@ class Level:
         To be called outside, once the level has been left.
         """
         self.settle()
+        checks, self._checks = self._checks, []
+        for tensor, check in checks:
+            check(self.stacked(tensor))
         found: list[tuple[Tensor, bool]] = []
         roots = []
         for tensor in tensors:

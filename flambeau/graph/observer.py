@@ -24,6 +24,10 @@ class Observer(Protocol):
     def value_wanted(self, node: Node) -> None:
         """Somebody asks for a value, which a replay could not know in time."""
 
+    def postponed(self, tensor: Any, check: Callable[[Any], None]) -> bool:
+        """Whether a check of a tensor's values waits until they are known; False: the values are wanted now."""
+        ...
+
     def made(self, node: Node) -> None:
         """A leaf was made from data of the program's own: a constant of what is captured."""
 

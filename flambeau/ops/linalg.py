@@ -15,6 +15,7 @@ import numpy
 
 from flambeau.dtypes import FLOATING, REDUCED, int32
 from flambeau.graph.node import Aval
+from flambeau.graph.observer import current as looking
 from flambeau.ops.join import cat
 from flambeau.ops.operator import NAMESPACES, operator, public
 from flambeau.ops.pointwise import broadcast_shapes, checked_tensor, conj
@@ -74,15 +75,24 @@ def same_type(function: str, A: Tensor, B: Tensor, names: str = "A B") -> None:
 
 def raise_where(info: Tensor, function: str, text: Callable[[int], str], error: type[Exception] = LinAlgError) -> None:
     """Raises for the first matrix whose ``info`` is not zero; computes what was recorded."""
-    if info.device.type == "meta":
+
+    def check(codes: numpy.ndarray) -> None:
+        if not codes.any():
+            return
+        flat = codes.reshape(-1)
+        first = int(numpy.flatnonzero(flat)[0])
+        where = f"(Batch element {first}): " if codes.ndim else ""
+        raise error(f"{function}: {where}{text(int(flat[first]))}")
+
+    inspect(info, check)
+
+
+def inspect(tensor: Tensor, check: Callable[[numpy.ndarray], None]) -> None:
+    """Has a check look at values: now, or while a function is mapped, when those of all examples are known."""
+    if tensor.device.type == "meta":
         return
-    codes = info._array()
-    if not codes.any():
-        return
-    flat = codes.reshape(-1)
-    first = int(numpy.flatnonzero(flat)[0])
-    where = f"(Batch element {first}): " if codes.ndim else ""
-    raise error(f"{function}: {where}{text(int(flat[first]))}")
+    if looking.observer is None or not looking.observer.postponed(tensor, lambda known: inspect(known, check)):
+        check(tensor._array())
 
 
 def unit(shape: Sequence[int], like: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import numpy
 
 from flambeau.dtypes import FLOATING, finfo, int32, int64
 from flambeau.graph.node import Aval
-from flambeau.ops.linalg import adjoint, batch_of, floating, identity, matrices, raise_where, square
+from flambeau.ops.linalg import adjoint, batch_of, floating, identity, inspect, matrices, raise_where, square
 from flambeau.ops.operator import operator, public
 from flambeau.ops.pointwise import conj, not_implemented
 from flambeau.ops.samples import T, case
@@ -246,9 +246,13 @@ def _check_eig(function: str, A: Tensor) -> None:
 def _eigen(function: str, A: Tensor) -> tuple[Tensor, Tensor]:
     _check_eig(function, A)
     values, vectors, info = EIG(A)
-    if info.device.type != "meta" and info._array().any():
-        raise RuntimeError("torch.linalg.eig: input tensor should not contain infs or NaNs.")
+    inspect(info, _check_finite)
     return values, vectors
+
+
+def _check_finite(info: Any) -> None:
+    if info.any():
+        raise RuntimeError("torch.linalg.eig: input tensor should not contain infs or NaNs.")
 
 
 @public(into="linalg", out=True)

@@ -289,3 +289,20 @@ def test_a_map_inside_of_a_compiled_function():
         np.testing.assert_allclose(out.detach().numpy(), (x.numpy() * (k + 1)).sum(1), rtol=1e-5)
         expected = (2 * out.detach().numpy()[:, None] * x.numpy()).sum(0)
         np.testing.assert_allclose(w.grad.numpy(), expected, rtol=1e-5)
+
+
+def test_linear_algebra_checks_all_examples_when_they_are_known(tier):
+    def program(L):
+        a = table(L, 2, 3, 3) + 3 * L.eye(3)
+        a.requires_grad_()
+        out = L.vmap(lambda m: (L.linalg.inv(m), L.linalg.solve(m, m[0]), L.linalg.cholesky(m @ m.T)))(a)
+        return out, L.autograd.grad(sum(o.sum() for o in out), a), L.vmap(L.linalg.svdvals)(a)
+
+    both(program, rtol=1e-3, atol=1e-4)
+    singular = flambeau.stack([flambeau.eye(2), flambeau.zeros(2, 2)])
+    with pytest.raises(flambeau.linalg.LinAlgError, match=r"linalg\.inv: \(Batch element 1\): "):
+        flambeau.vmap(flambeau.linalg.inv)(singular)
+    nested = flambeau.vmap(flambeau.vmap(flambeau.linalg.inv))
+    with pytest.raises(flambeau.linalg.LinAlgError, match=r"linalg\.inv: "):
+        nested(singular.unsqueeze(0))
+    assert flambeau.equal(nested(flambeau.eye(2).expand(2, 3, 2, 2)), flambeau.eye(2).expand(2, 3, 2, 2))
