@@ -1,6 +1,6 @@
 """``vmap`` of every operator: the same as one example after the other.
 
-In the interpreter each operator is mapped; compiled, one in eight is, or with ``SAMPLES=all`` in the environment (as
+In the interpreter each operator is mapped; compiled, one in sixteen is, or with ``SAMPLES=all`` in the environment (as
 ``make thorough`` sets it) each.
 """
 
@@ -39,7 +39,7 @@ def first_of_each(at_once: bool):
 
 
 FIRST = [("interpreter", *found) for found in first_of_each(True)]
-FIRST += [("compiled", *found) for found in first_of_each(False) if ALL or zlib.crc32(found[0].encode()) % 8 == 0]
+FIRST += [("compiled", *found) for found in first_of_each(False) if ALL or zlib.crc32(found[0].encode()) % 16 == 0]
 
 
 @pytest.fixture(autouse=True)
@@ -74,21 +74,18 @@ def run(example: case, seed: int, tensors) -> tuple:
         return tuple(flat(function(*args, **kwargs)))
 
 
-@pytest.mark.parametrize(("tier", "name", "i", "example"), FIRST, ids=[f"{t}-{n}-{i}" for t, n, i, _ in FIRST])
-def test_mapped_operators(tier: str, name: str, i: int, example: case) -> None:
-    engine.set_tier(tier)
-    seed = zlib.crc32(f"{name}{i}".encode())
+def examples(example: case, seed: int) -> tuple[list[list[Any]], list[Any]]:
+    """The tensors of several examples, and the same stacked."""
     rows = []
     for b in range(EXAMPLES_EACH):
         maker = Given(seed + b)
         maker(example.args)
         maker(example.kwargs)
         rows.append(maker.made)
-    if not rows[0]:
-        return
-    expected = [run(example, seed, row) for row in rows]
-    stacked = [flambeau.stack(column) for column in zip(*rows, strict=True)]
-    found = flambeau.vmap(lambda *tensors: run(example, seed, tensors))(*stacked)
+    return rows, [flambeau.stack(column) for column in zip(*rows, strict=True)]
+
+
+def assert_rows(found, expected) -> None:
     assert len(found) == len(expected[0])
     for k, out in enumerate(found):
         for b in range(EXAMPLES_EACH):
@@ -96,3 +93,37 @@ def test_mapped_operators(tier: str, name: str, i: int, example: case) -> None:
             assert one.shape == other.shape
             assert one.dtype == other.dtype
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("tier", "name", "i", "example"), FIRST, ids=[f"{t}-{n}-{i}" for t, n, i, _ in FIRST])
+def test_mapped_operators(tier: str, name: str, i: int, example: case) -> None:
+    engine.set_tier(tier)
+    seed = zlib.crc32(f"{name}{i}".encode())
+    rows, stacked = examples(example, seed)
+    if not stacked:
+        return
+    expected = [run(example, seed, row) for row in rows]
+    assert_rows(flambeau.vmap(lambda *tensors: run(example, seed, tensors))(*stacked), expected)
+
+
+ONE_EACH = {(name, i) for name, i, _ in first_of_each(False)}
+DIFFERENTIABLE = [found for found in FIRST if found[3].grad and found[1:3] in ONE_EACH]
+
+
+@pytest.mark.parametrize(
+    ("tier", "name", "i", "example"), DIFFERENTIABLE, ids=[f"{t}-{n}-{i}" for t, n, i, _ in DIFFERENTIABLE]
+)
+def test_gradients_of_each_example(tier: str, name: str, i: int, example: case) -> None:
+    engine.set_tier(tier)
+    seed = zlib.crc32(f"{name}{i}".encode())
+    rows, stacked = examples(example, seed)
+    places = tuple(k for k, x in enumerate(stacked) if x.is_floating_point() and x.shape[1:].numel())
+    if not places:
+        return
+
+    def total(*tensors):
+        parts = [out for out in run(example, seed, tensors) if out.is_floating_point() and out.requires_grad]
+        return sum(((out.double() * 1.5).cos().sum() for out in parts), tensors[places[0]].double().sum())
+
+    gradient = flambeau.func.grad(total, argnums=places)
+    assert_rows(flambeau.vmap(gradient)(*stacked), [gradient(*row) for row in rows])
