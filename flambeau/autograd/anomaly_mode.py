@@ -7,6 +7,7 @@ from typing import Any
 
 from flambeau.autograd.grad_mode import mode
 from flambeau.autograd.node import GradNode
+from flambeau.graph.observer import current as looking
 from flambeau.tensor.tensor import Tensor
 
 __all__ = ["detect_anomaly", "set_detect_anomaly"]
@@ -94,7 +95,8 @@ def checked_step(grad_fn: GradNode, grads: list[Tensor | None]) -> Any:
     except Exception:
         _tell(grad_fn)
         raise
-    if mode.check_nan:
+    # While a function is captured or mapped there are no values to look at yet.
+    if mode.check_nan and looking.observer is None:
         for i, gradient in enumerate(found):
             if isinstance(gradient, Tensor) and bool(gradient.detach().isnan().any()):
                 _tell(grad_fn)

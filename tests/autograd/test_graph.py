@@ -225,3 +225,15 @@ def test_threads_on_the_way_back_can_be_asked_for():
         with L.autograd.set_multithreading_enabled(False):
             (x * 2).sum().backward()
         assert x.grad.tolist() == [2.0, 2.0]
+
+
+def test_the_search_for_anomalies_passes_by_what_is_mapped():
+    x = flambeau.zeros(2, 3, requires_grad=True)
+    with flambeau.autograd.set_detect_anomaly(True):
+        gradient = flambeau.vmap(flambeau.func.grad(lambda v: v.exp().sum()))(x.detach())
+        assert gradient.tolist() == [[1.0] * 3] * 2
+        with (
+            pytest.warns(UserWarning, match="Error detected in VmapBackward"),
+            pytest.raises(RuntimeError, match="nan"),
+        ):
+            (flambeau.vmap(lambda v: v.sqrt().sum())(x) * 0).sum().backward()
