@@ -141,6 +141,7 @@ class Level:
             yield
         except BaseException:
             self._nodes.clear()
+            self._ids.clear()
             self._checks.clear()
             raise
         finally:

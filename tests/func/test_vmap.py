@@ -306,3 +306,30 @@ def test_linear_algebra_checks_all_examples_when_they_are_known(tier):
     with pytest.raises(flambeau.linalg.LinAlgError, match=r"linalg\.inv: "):
         nested(singular.unsqueeze(0))
     assert flambeau.equal(nested(flambeau.eye(2).expand(2, 3, 2, 2)), flambeau.eye(2).expand(2, 3, 2, 2))
+
+
+def test_a_map_that_failed_leaves_nothing_behind():
+    x = flambeau.ones(2, 3, requires_grad=True)
+    out = flambeau.vmap(lambda v: v.sin())(x)
+
+    def refuse(gradient):
+        raise RuntimeError("as planned")
+
+    handle = out.register_hook(refuse)
+    with pytest.raises(RuntimeError, match="as planned"):
+        out.sum().backward(retain_graph=True)
+    handle.remove()
+    out.sum().backward()
+    assert flambeau.allclose(x.grad, x.detach().cos())
+
+
+def test_autocast_reaches_what_is_mapped(tier):
+    layer = flambeau.nn.Linear(3, 2)
+    x = table(flambeau, 4, 3)
+    with flambeau.autocast("cpu"):
+        mapped = flambeau.vmap(layer)(x)
+        plain = layer(x)
+    assert mapped.dtype is plain.dtype is flambeau.bfloat16
+    assert flambeau.allclose(mapped.float(), plain.float(), rtol=1e-2, atol=1e-2)
+    mapped.float().sum().backward()
+    np.testing.assert_allclose(layer.weight.grad.numpy(), x.sum(0).expand(2, 3).numpy(), rtol=2e-2)
