@@ -70,6 +70,9 @@ class Watch:
     def postponed(self, tensor: Tensor, check: Callable[[Any], None]) -> bool:
         return False
 
+    def varies(self, tensor: Tensor) -> bool:
+        return False
+
     def made(self, node: Node) -> None:
         self.constants.append(node)
 

@@ -282,6 +282,9 @@ class Level:
             return True
         return self._previous is not None and self._previous.postponed(tensor, check)
 
+    def varies(self, tensor: Tensor) -> bool:
+        return self.shows(tensor) or (self._previous is not None and self._previous.varies(tensor))
+
     def made(self, node: Node) -> None:
         self._leaves.add(node)
         if self._previous is not None:
@@ -488,6 +491,10 @@ _SHAPE = (
     "vmap: We do not support batching operators that can output dynamic shape. Attempted to vmap over aten::{}. Please "
     "voice your support in https://github.com/pytorch/functorch/issues/256"
 )
+_MASK = (
+    "vmap: We do not support batching operators that can support dynamic shape. Attempting to batch over indexing with "
+    "a boolean mask."
+)
 _DYNAMIC = {"nonzero", "masked_select", "unique", "unique_consecutive", "unique_dim", "argwhere", "bincount"}
 
 
@@ -498,6 +505,8 @@ def _refusal() -> str:
         name = frame.f_code.co_name
         if name in ("__bool__", "_bool"):
             return _FLOW
+        if name == "_without_masks":
+            return _MASK
         if name in _DYNAMIC:
             return _SHAPE.format(name)
         if not frame.f_globals.get("__name__", "").startswith("flambeau"):

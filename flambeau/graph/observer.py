@@ -28,6 +28,10 @@ class Observer(Protocol):
         """Whether a check of a tensor's values waits until they are known; False: the values are wanted now."""
         ...
 
+    def varies(self, tensor: Any) -> bool:
+        """Whether a tensor stands for one of many examples, and so never has a value of its own."""
+        ...
+
     def made(self, node: Node) -> None:
         """A leaf was made from data of the program's own: a constant of what is captured."""
 

@@ -12,6 +12,7 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.autograd.grad_mode import mode
 from flambeau.graph.node import Aval
+from flambeau.graph.observer import current as looking
 from flambeau.ops.numbers import fitting, overflow, spelled_out
 from flambeau.ops.operator import labelled, operator, public
 from flambeau.ops.pointwise import broadcast_shapes
@@ -358,7 +359,12 @@ def _sliced(tensor: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
                 indices.append(from_array(np.zeros(int(bool(item)), np.int64)))
                 dim += 1
             elif item.dtype.category == dtypes.INTEGER:
-                view = _selected_by(view, item, dim, place)
+                if looking.observer is not None and looking.observer.varies(item):
+                    # Each example takes another element: no view of one place.
+                    indices.append(item)
+                    dim += 1
+                else:
+                    view = _selected_by(view, item, dim, place)
             else:
                 raise _not_an_index()
         else:

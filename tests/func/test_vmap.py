@@ -54,6 +54,9 @@ PROGRAMS = {
     "convolution": lambda L: L.vmap(lambda x, w: L.nn.functional.conv1d(x, w, padding=1))(
         table(L, 2, 1, 3, 5), table(L, 2, 4, 3, 3)
     ),
+    "an element by an index of its own": lambda L: L.vmap(
+        lambda v, m: (v[v.argmax()], m[v.argmax()], m[:, v.argmin()])
+    )(table(L, 4, 3), table(L, 4, 3, 3)),
     "where": lambda L: L.vmap(lambda v: L.where(v > 0, v, v * 0.1))(table(L, 4, 3)),
 }
 
@@ -168,6 +171,7 @@ def branches(v):
 FAULTS = {
     "item": (lambda L: L.vmap(lambda v: v.sum().item())(L.ones(2, 3)), RuntimeError, r"calling .item\(\) on a Tensor"),
     "branch": (lambda L: L.vmap(branches)(L.ones(2, 3)), RuntimeError, "data-dependent control flow"),
+    "mask": (lambda L: L.vmap(lambda v: v[v > 0])(L.ones(2, 3)), RuntimeError, "indexing with a boolean mask"),
     "nonzero": (lambda L: L.vmap(lambda v: v.nonzero())(L.ones(2, 3)), RuntimeError, "that can output dynamic shape"),
     "sizes": (
         lambda L: L.vmap(lambda a, b: a + b)(L.ones(2), L.ones(3)),
