@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import pickle
+
+import pytest
+
 import flambeau
 from flambeau.ops.operator import NAMESPACES
 
@@ -19,3 +24,9 @@ def test_names_of_types_shadow_nothing_that_the_package_uses():
     assert str(flambeau.float) == "torch.float32"
     assert str(flambeau.int) == "torch.int32"
     assert str(flambeau.bool) == "torch.bool"
+
+
+@pytest.mark.parametrize("name", ["abs", "relu", "nn.functional.relu", "linalg.inv", "matmul"])
+def test_public_functions_can_be_pickled(name):
+    function = functools.reduce(getattr, name.split("."), flambeau)
+    assert pickle.loads(pickle.dumps(function)) is function

@@ -355,6 +355,10 @@ def public(
         governed = fn if recorded else autocast.governed(autocast.listed_name(known, into), fn)
         for namespace in into.split():
             form = writing_out(governed, known) if out else explaining(governed, known)
+            if form is not governed:
+                # Where pickle finds it again; the module that defines it holds the plain form.
+                form.__module__ = "flambeau" if namespace == "torch" else f"flambeau.{namespace}"
+                form.__qualname__ = known
             NAMESPACES.setdefault(namespace, {})[known] = form
         if method:
             called = method if isinstance(method, str) else known
