@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
+from flambeau.random import default_generator
 from flambeau.utils.data import worker
 from flambeau.utils.data.collate import default_collate, default_convert
 from flambeau.utils.data.dataset import IterableDataset
@@ -25,6 +27,9 @@ class _Endless(Sampler[None]):
 
 class DataLoader(Generic[T]):
     """Batches of a dataset, in PyTorch's order for the same seed.
+
+    An epoch that was broken off can be taken up again: ``state_dict()`` says where it is, after
+    ``load_state_dict()`` the next ``iter()`` goes on from there.
 
     Args:
         dataset: samples by index, or an :class:`IterableDataset`.
@@ -56,6 +61,8 @@ class DataLoader(Generic[T]):
     """
 
     _iterator: Any = None
+    _current: Any = None
+    _resumed: dict[str, Any] | None = None
 
     def __init__(
         self,
@@ -152,15 +159,66 @@ class DataLoader(Generic[T]):
         return IterableFetcher if self._iterable else MapFetcher
 
     def __iter__(self) -> Any:
+        batches: _Batches
         if self.num_workers == 0:
-            return _Here(self)
-        if not self.persistent_workers:
-            return _ByWorkers(self)
-        if self._iterator is None or not self._iterator.usable:
-            self._iterator = _ByWorkers(self)
+            batches = _Here(self)
+        elif not self.persistent_workers:
+            batches = _ByWorkers(self)
+        elif self._iterator is None or not self._iterator.usable:
+            batches = self._iterator = _ByWorkers(self)
         else:
-            self._iterator.restart()
-        return self._iterator
+            batches = self._iterator
+            batches.restart()
+        self._current = weakref.ref(batches)
+        return batches
+
+    @property
+    def _generators(self) -> list[Any]:
+        """Whatever draws the order and the workers' seed, each once."""
+        inner = getattr(self.batch_sampler, "sampler", None)
+        found = [self.generator or default_generator]
+        for sampler in (self.sampler, self.batch_sampler, inner):
+            generator = getattr(sampler, "generator", None)
+            if generator is not None and all(generator is not known for known in found):
+                found.append(generator)
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the epoch is: how many batches were given, and what its order was drawn from.
+
+        The names are those of ``torchdata``'s ``StatefulDataLoader``; what is inside is not.  It holds the state of the
+        generators that the loader and its samplers were given; that of the default generator is the program's to keep.
+        """
+        batches = None if self._current is None else self._current()
+        now = [g.get_state() for g in self._generators if g is not default_generator]
+        if batches is None or batches.ended:
+            return {"batches": 0, "epoch": None, "generators": now}
+        return {"batches": batches.given, "epoch": batches.epoch, "generators": now}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Has the next ``iter()`` go on where :meth:`state_dict` was asked.
+
+        Samples by index are passed over without being fetched; what an iterable dataset gave is fetched once more and
+        dropped.  Draws that a dataset makes in workers begin anew: let those depend on the index.
+
+        Args:
+            state_dict: what :meth:`state_dict` gave, for a loader of the same kind.
+
+        Raises:
+            KeyError: if it is no such state.
+            RuntimeError: if the loader or its samplers have other generators, and from ``iter()``, if the epoch is
+                shorter.
+        """
+        given = [g for g in self._generators if g is not default_generator]
+        states = state_dict["generators"]
+        if len(given) != len(states):
+            raise RuntimeError(
+                f"the state is of a loader with {len(states)} generators of its own, and this one has "
+                f"{len(given)}: give the loader and its samplers generators as before"
+            )
+        for generator, state in zip(given, states, strict=True):
+            generator.set_state(state)
+        self._resumed = None if state_dict["epoch"] is None else dict(state_dict)
 
     def __len__(self) -> int:
         if not self._iterable:
@@ -171,18 +229,83 @@ class DataLoader(Generic[T]):
         return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_iterator": None}
+        return {**self.__dict__, "_iterator": None, "_current": None}
 
 
 class _Batches:
-    """What is common to both ways through an epoch."""
+    """What is common to both ways through an epoch.
+
+    Attributes:
+        epoch: what its order is drawn from.
+        given: how many batches it gave.
+        ended: whether it has no more.
+    """
+
+    epoch: dict[str, Any]
+    given: int
+    _dropped: int
+    _asks_ahead = False
 
     def __init__(self, loader: DataLoader[Any]) -> None:
         self._loader = loader
-        self._indices = iter(loader._indices)
-        # Drawn even where nobody needs it, since what the generator gives next depends on it.
-        self._base_seed = draw_seed(loader.generator)
-        self._given = 0
+        self._base_seed: int | None = None
+        self._set_out()
+
+    def _set_out(self) -> None:
+        """Begins the epoch, or takes up one that was broken off."""
+        loader = self._loader
+        resumed, loader._resumed = loader._resumed, None
+        self.ended = False
+        if resumed is None:
+            self._draw(None)
+            self._indices = iter(self._order)
+            self.given = self._dropped = 0
+            return
+        # The default generator is the program's: it goes on from where the program has put it.
+        kept = default_generator.get_state()
+        self._draw(resumed["epoch"])
+        count = resumed["batches"]
+        passed = 0 if loader._iterable else count
+        # Samplers draw when they are first asked.  If this one had been, it is asked before the state is put back.
+        asked = self._asks_ahead or count > 0
+        drawn = list(itertools.islice(self._order, passed + 1)) if asked else []
+        if len(drawn) < passed:
+            raise RuntimeError(
+                f"{count} batches of the epoch to be resumed were given, and it has {len(drawn)}: the dataset, the "
+                "sampler or the batch size has changed"
+            )
+        self._indices = itertools.chain(drawn[passed:], self._order)
+        default_generator.set_state(kept)
+        self.given = passed
+        self._dropped = count - passed
+
+    def _draw(self, epoch: dict[str, Any] | None) -> None:
+        loader = self._loader
+        generators = loader._generators
+        if epoch is not None:
+            for generator, state in zip(generators, epoch["began"], strict=True):
+                generator.set_state(state)
+        began = [generator.get_state() for generator in generators]
+        self._order = iter(loader._indices)
+        # Drawn even where nobody needs it, since what the generator gives next depends on it; but workers that go on
+        # from an epoch to the next keep theirs.
+        draws = self._base_seed is None if epoch is None else epoch["draws"]
+        if draws:
+            self._base_seed = draw_seed(loader.generator)
+        elif self._base_seed is None:
+            self._base_seed = epoch["base_seed"]  # type: ignore[index]
+        self.epoch = {"began": began, "draws": draws, "base_seed": self._base_seed}
+
+    def _drop(self) -> None:
+        """Drops what an iterable dataset gave before the epoch was broken off."""
+        if self._dropped:
+            kept = default_generator.get_state()
+            for _ in range(self._dropped):
+                next(self)
+            default_generator.set_state(kept)
+
+    def __next__(self) -> Any:
+        raise NotImplementedError
 
     def __iter__(self) -> Any:
         return self
@@ -191,15 +314,15 @@ class _Batches:
         return len(self._loader._indices)
 
     def _count(self) -> None:
-        self._given += 1
+        self.given += 1
         loader = self._loader
         if not loader._iterable or not hasattr(loader.dataset, "__len__"):
             return
         expected = len(loader)
-        if self._given == expected + 1:
+        if self.given == expected + 1:
             warnings.warn(
                 f"Length of IterableDataset {loader.dataset} was reported to be {expected} (when accessing "
-                f"len(dataloader)), but {self._given} samples have been fetched. With workers, each goes through the "
+                f"len(dataloader)), but {self.given} samples have been fetched. With workers, each goes through the "
                 "whole dataset unless it takes its share by get_worker_info().",
                 stacklevel=3,
             )
@@ -213,9 +336,14 @@ class _Here(_Batches):
             raise AssertionError("timeout needs num_workers > 0: what is fetched here cannot be interrupted")
         super().__init__(loader)
         self._fetcher = loader._fetcher(*loader._fetching)
+        self._drop()
 
     def __next__(self) -> Any:
-        batch = self._fetcher.fetch(next(self._indices))
+        try:
+            batch = self._fetcher.fetch(next(self._indices))
+        except StopIteration:
+            self.ended = True
+            raise
         self._count()
         return batch
 
@@ -225,6 +353,8 @@ class _ByWorkers(_Batches):
 
     Tasks are numbered in the sampler's order and dealt out in turn.
     """
+
+    _asks_ahead = True
 
     def __init__(self, loader: DataLoader[Any]) -> None:
         from flambeau.utils.data.pool import Pool, context_for
@@ -242,6 +372,7 @@ class _ByWorkers(_Batches):
         self._sent = 0
         self.usable = True
         self._begin()
+        self._drop()
 
     def _begin(self) -> None:
         self._worker_of: dict[int, int] = {}
@@ -255,11 +386,11 @@ class _ByWorkers(_Batches):
         for task in list(self._worker_of):
             # An epoch that was left early: its batches are let go.
             self._pool.take([task], self._loader.timeout)
-        self._indices = iter(self._loader._indices)
-        self._given = 0
+        self._set_out()
         for number in range(self._loader.num_workers):
             self._pool.give(number, worker.AGAIN, None)
         self._begin()
+        self._drop()
 
     def _deal(self) -> None:
         if not any(self._active):
@@ -276,6 +407,7 @@ class _ByWorkers(_Batches):
     def __next__(self) -> Any:
         while True:
             if not self._worker_of:
+                self.ended = True
                 if not self._loader.persistent_workers:
                     self._end()
                 raise StopIteration
