@@ -256,7 +256,8 @@ def test_complex(torch_type, size):
     ],
 )
 def test_inversions(seed, torch_type, dtype, name, parameters):
-    ulps = 0 if LIBM else 4
+    # Where a log differs from PyTorch's in its last bit, exp and tan magnify that by their argument's size.
+    ulps = 0 if LIBM else 4 if name == "exponential" else 32
     generator = both(seed)
     for size in SIZES:
         expected = getattr(torch.empty(size, dtype=torch_type), name + "_")(*parameters)

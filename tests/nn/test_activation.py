@@ -38,9 +38,13 @@ def test_values_beyond_all_bounds_are_pytorchs(name: str, tier: str) -> None:
     values = [-INF, -1e30, -100.0, -0.0, 0.0, 100.0, 1e30, INF, float("nan")]
     x = torch.tensor(values, requires_grad=True)
     y = oracle.tensor(values, requires_grad=True)
-    found, expected = getattr(F, name)(x), getattr(oracle.nn.functional, name)(y)
+    found, expected = getattr(F, name)(x), getattr(oracle.nn.functional, name)(y).detach().numpy()
+    if name == "gelu":
+        # PyTorch gives inf on some processors and nan on others.
+        assert np.isinf(expected[values.index(INF)]) or np.isnan(expected[values.index(INF)])
+        expected[values.index(INF)] = INF
     # The smallest numbers may be flushed to zero.
-    np.testing.assert_allclose(found.detach().numpy(), expected.detach().numpy(), rtol=1e-6, atol=1e-37)
+    np.testing.assert_allclose(found.detach().numpy(), expected, rtol=1e-6, atol=1e-37)
 
 
 def test_relu_lets_no_gradient_pass_where_it_is_zero_however_large(tier: str) -> None:

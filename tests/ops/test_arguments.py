@@ -48,7 +48,7 @@ def functions() -> list[str]:
                 and not inspect.isclass(getattr(theirs, name))
             ):
                 names.append(f"{space}.{name}" if space else name)
-    return [name for name in names if name not in APART]
+    return [name for name in names if name not in APART and "autocast" not in name]
 
 
 def raised(function, args) -> Exception | None:
