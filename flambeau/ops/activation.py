@@ -120,7 +120,7 @@ def _threshold(input: Tensor, threshold: float, value: float) -> Tensor:
     return THRESHOLD(input, threshold, value)
 
 
-public("threshold")(_threshold)
+public("threshold", out=True)(_threshold)
 inplace_form(_threshold, "torch nn.functional")
 
 
@@ -370,7 +370,7 @@ HARDSHRINK = activation(
 )
 
 
-@public(into="torch nn.functional", method=True)
+@public(into="torch nn.functional", method=True, out="exact")
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """``x``, but 0 between ``-lambd`` and ``lambd``."""
     return HARDSHRINK(input, (float(lambd),))
@@ -386,7 +386,7 @@ SOFTSHRINK = activation(
 )
 
 
-@public(into="nn.functional")
+@public(into="nn.functional", out="exact")
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """``x`` moved towards 0 by ``lambd``, and 0 in between.
 

@@ -73,7 +73,7 @@ GELU_TANH = activation(
 )
 
 
-@public(into="nn.functional")
+@public(into="nn.functional", out="exact")
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """``x Φ(x)`` with Φ the normal distribution function; with ``approximate="tanh"`` Φ by a tanh.
 
@@ -141,7 +141,7 @@ LOG_SIGMOID = activation(
 )
 
 
-@public(into="nn.functional")
+@public(into="nn.functional", out="exact")
 def logsigmoid(input: Tensor) -> Tensor:
     """``log(1 / (1 + exp(-x)))``, without overflow."""
     return LOG_SIGMOID(input, ())
@@ -176,7 +176,7 @@ SOFTPLUS = activation(
 )
 
 
-@public(into="nn.functional")
+@public(into="nn.functional", out="exact")
 def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
     """``log(1 + exp(beta x)) / beta``; x itself where ``beta x`` exceeds the threshold."""
     return SOFTPLUS(input, (beta, threshold))

@@ -45,3 +45,12 @@ def refuse_wrong_types(
         if not isinstance(value, wanted):
             where = "" if parameter in kwargs else f" (position {i + (not method)})"
             raise TypeError(f"{name}(): argument '{parameter}'{where} must be {title}, not {type(value).__name__}")
+
+
+def made_type(name: str, dtype: dtypes.dtype | None, out: Any) -> dtypes.dtype:
+    """The type in which a function makes a tensor for ``out``: that of ``out``, which no other may contradict."""
+    if not isinstance(out, Tensor):
+        raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
+    if dtype not in (None, out.dtype):
+        raise RuntimeError(f"dtype {dtype.title} does not match dtype of out parameter ({out.dtype.title})")
+    return out.dtype

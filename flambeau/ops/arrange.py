@@ -291,7 +291,7 @@ def _triangle(name: str) -> Any:
 
     triangle.__name__ = triangle.__qualname__ = name
     triangle.__doc__ = f"The elements of the last two dimensions on and {side} a diagonal; zero elsewhere."
-    return public(name, method=True, inplace=True, out=True)(triangle)
+    return public(name, method=True, inplace=True, out="exact")(triangle)
 
 
 tril = _triangle("tril")

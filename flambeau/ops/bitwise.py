@@ -83,7 +83,7 @@ BITWISE_NOT = unary(
     rule=_not_rule,
     samples=lambda: [case("bitwise_not", T(5, dtype="int64")), case("bitwise_not", T(5, dtype="bool"))],
 )
-bitwise_not = unary_function(BITWISE_NOT, "Every bit turned over; for bools the logical negation.")
+bitwise_not = unary_function(BITWISE_NOT, "Every bit turned over; for bools the logical negation.", out="exact")
 
 # ---------------------------------------------------------------- shifts
 

@@ -74,7 +74,7 @@ def triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitrian
     return found.transpose(-2, -1)
 
 
-@public(into="linalg", out=True)
+@public(into="linalg", out="exact")
 def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Tensor:
     """The solutions of ``AX = B``, or ``XA = B`` if not ``left``, by substitution.
 
@@ -119,7 +119,7 @@ def triangular_solve(
         return result
     from flambeau.tensor.out import write_out
 
-    return write_out("triangular_solve", result, out)
+    return write_out("triangular_solve", result, out, "exact")
 
 
 def _pair(function: str, b: Tensor, A: Tensor) -> None:
@@ -232,7 +232,7 @@ def _factor(function: str, A: Tensor, upper: bool) -> tuple[Tensor, Tensor]:
     return (adjoint(lower) if upper else lower), info
 
 
-@public(into="linalg", out=True)
+@public(into="linalg", out="exact")
 def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> Any:
     """Cholesky factors, and an ``info``: the order of the leading minor that is not positive, or zero."""
     result, info = _factor("linalg.cholesky", A, upper)
@@ -241,7 +241,7 @@ def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -
     return named("linalg_cholesky_ex", result, info)
 
 
-@public("cholesky", into="linalg", out=True)
+@public("cholesky", into="linalg", out="exact")
 def _linalg_cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """The lower triangular L with ``A = L Lᴴ``, or the upper triangular U with ``A = Uᴴ U``.
 

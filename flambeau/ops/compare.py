@@ -129,11 +129,11 @@ isfinite = unary_function(
     ISFINITE, "Whether the element is neither infinite nor not a number.", inplace=False, out=False
 )
 ISPOSINF = unary("isposinf", _no_integer(lambda xp, x: x == xp.inf, False), INTEGER_RESULT, rule=_real_rule("isposinf"))
-isposinf = unary_function(ISPOSINF, "Whether the element is positive infinity.", inplace=False)
+isposinf = unary_function(ISPOSINF, "Whether the element is positive infinity.", inplace=False, out="exact")
 ISNEGINF = unary(
     "isneginf", _no_integer(lambda xp, x: x == -xp.inf, False), INTEGER_RESULT, rule=_real_rule("isneginf")
 )
-isneginf = unary_function(ISNEGINF, "Whether the element is negative infinity.", inplace=False)
+isneginf = unary_function(ISNEGINF, "Whether the element is negative infinity.", inplace=False, out="exact")
 ISREAL = unary("isreal", lambda xp, x: xp.imag(x) == 0, INTEGER_RESULT, rule=bool_rule)
 isreal = unary_function(ISREAL, "Whether the element's imaginary part is zero.", inplace=False, out=False)
 
@@ -149,7 +149,7 @@ def _signbit_kernel(xp: Any, x: Any) -> Any:
 
 
 SIGNBIT = unary("signbit", _signbit_kernel, INTEGER_RESULT, rule=_signbit_rule)
-signbit = unary_function(SIGNBIT, "Whether the sign is negative; True for -0.0.", inplace=False)
+signbit = unary_function(SIGNBIT, "Whether the sign is negative; True for -0.0.", inplace=False, out="exact")
 
 # ---------------------------------------------------------------- where
 
@@ -189,7 +189,7 @@ WHERE = operator(
 )
 
 
-@public(out=True)
+@public(out="exact")
 def where(condition: Tensor, input: Any = None, other: Any = None, *, self: Any = None) -> Any:
     """``input`` where the condition holds and ``other`` elsewhere; all three are broadcast.
 
@@ -374,8 +374,8 @@ def _by_numbers(call: Any) -> bool:
     return all(aval is None or aval.weak for aval in call.inputs[1:])
 
 
-@public("clip", method=True, inplace=True, out=True)
-@public(method=True, inplace=True, out=True)
+@public("clip", method=True, inplace=True, out="exact")
+@public(method=True, inplace=True, out="exact")
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """Each element brought into ``[min, max]``; either bound may be a number, a tensor or None.
 
@@ -521,7 +521,7 @@ ISIN = operator(
 )
 
 
-@public(out=True)
+@public(out="exact")
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """Whether each of ``elements`` occurs in ``test_elements`` (or, with ``invert``, does not).
 

@@ -267,7 +267,7 @@ def conj(input: Tensor) -> Tensor:
     return view_of(CONJ, input) if input.dtype.is_complex else input
 
 
-@public(method=True, inplace=True, out=True)
+@public(method=True, inplace=True, out="exact")
 def conj_physical(input: Tensor) -> Tensor:
     """The conjugate in memory of its own; of a real tensor the tensor itself."""
     checked_tensor("conj_physical", "input", 1, input)

@@ -16,7 +16,7 @@ def _copying(name: str, function: Any) -> None:
 
     copy.__name__ = copy.__qualname__ = name
     copy.__doc__ = f"What ``{name.removesuffix('_copy')}`` shows, as a copy."
-    public(name, out=True)(copy)
+    public(name, out="exact")(copy)
 
 
 for _name, _function in {
@@ -40,7 +40,7 @@ for _name, _function in {
     _copying(_name, _function)
 
 
-@public(method=True, out=True)
+@public(method=True, out="exact")
 def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """What ``narrow`` shows, as a copy."""
     if not input.ndim:

@@ -150,7 +150,7 @@ def _range_of(name: str, array: np.ndarray, low: float, high: float) -> tuple[fl
     return low, high
 
 
-@public(method=True, out=True)
+@public(method=True, out="exact")
 def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
     """How many elements fall into each of ``bins`` intervals of equal width between ``min`` and ``max``.
 
@@ -341,7 +341,7 @@ SEARCH = operator(
 )
 
 
-@public(out=True)
+@public(out="exact")
 def searchsorted(
     sorted_sequence: Tensor,
     input: Any,
@@ -401,7 +401,7 @@ def searchsorted(
     return SEARCH(sorted_sequence, input, bool(right), dtypes.int32 if out_int32 else dtypes.int64)
 
 
-@public(out=True)
+@public(out="exact")
 def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
     """Which of the intervals between ascending boundaries each element falls into.
 

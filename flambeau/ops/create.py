@@ -49,8 +49,13 @@ def filled(
     return result.requires_grad_() if requires_grad else result
 
 
-def _shape(size: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, ...]:
-    return sizes_of(size or (kwargs.pop("size"),))
+def _shape(name: str, size: tuple[Any, ...], named: dict[str, Any]) -> tuple[int, ...]:
+    if not size and "size" not in named:
+        raise TypeError(f"{name}() missing 1 required positional argument: 'size'")
+    shape = sizes_of(size or (named.pop("size"),))
+    if named:
+        raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(named))}'")
+    return shape
 
 
 def _float_filled(name: str, value: float) -> Any:
@@ -63,11 +68,11 @@ def _float_filled(name: str, value: float) -> Any:
         requires_grad: bool = False,
         **named: Any,
     ) -> Tensor:
-        return filled(_shape(size, named), value, dtype or dtypes.get_default_dtype(), device, requires_grad)
+        return filled(_shape(name, size, named), value, dtype or dtypes.get_default_dtype(), device, requires_grad)
 
     make.__name__ = name
     make.__doc__ = f"A tensor of {name} in the given shape, float32 unless ``dtype`` says otherwise."
-    return public(name)(make)
+    return public(name, out="made")(make)
 
 
 zeros = _float_filled("zeros", 0)
@@ -76,7 +81,7 @@ empty = _float_filled("empty", 0)
 empty.__doc__ = "A tensor in the given shape whose values do not matter (here: zeros)."
 
 
-@public()
+@public(out="made")
 def full(
     size: Any,
     fill_value: Any,
@@ -126,7 +131,9 @@ def _like(name: str, value: float) -> Any:
         **named: Any,
     ) -> Tensor:
         aval = input._node.aval
-        return filled(_shape(size, named), value, dtype or aval.dtype, device or aval.device, requires_grad)
+        return filled(
+            _shape(f"new_{name}", size, named), value, dtype or aval.dtype, device or aval.device, requires_grad
+        )
 
     new.__name__ = f"new_{name}"
     new.__doc__ = f"A tensor of {name} in the given shape, with the type and device of this one."

@@ -18,7 +18,7 @@ LETTERS = string.ascii_uppercase + string.ascii_lowercase
 # ---------------------------------------------------------------- tensordot
 
 
-@public(out=True)
+@public(out="exact")
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """The sum of products over some dimensions of ``a`` and as many of ``b``, as one matrix product.
 

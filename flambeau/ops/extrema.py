@@ -68,7 +68,7 @@ MAX_ALL = _extreme("max_all", "max", "MaxBackward1", lambda: [case("max", T(3, 4
 MIN_ALL = _extreme("min_all", "min", "MinBackward1", lambda: [case("min", T(3, 4)), case("min", T())])
 
 
-@public(method=True, out=True)
+@public(method=True, out="exact")
 def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The largest element along ``dim``, one dimension or several (all if empty).
 
@@ -81,7 +81,7 @@ def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     return AMAX(input, dims, keepdim)
 
 
-@public(method=True, out=True)
+@public(method=True, out="exact")
 def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The smallest element along ``dim``, one dimension or several (all if empty).
 
@@ -115,7 +115,7 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False, out
         dims = reduced_dims(dim, len(shape))
         if any_empty := [d for d in dims if not shape[d]]:
             raise IndexError(f"aminmax: Expected reduction dim {any_empty[0]} to have non-zero size.")
-    return written(named("aminmax", AMIN(input, dims, keepdim), AMAX(input, dims, keepdim)), out, exact=True)
+    return written(named("aminmax", AMIN(input, dims, keepdim), AMAX(input, dims, keepdim)), out)
 
 
 # ---------------------------------------------------------------- max, min along a dimension
@@ -266,7 +266,7 @@ def _public_arg(name: str, op: Operator) -> Any:
         dim: None for the index into the flattened tensor.
         keepdim: leave the reduced dimension as one.
     """
-    return public(name, method=True, out=True)(position)
+    return public(name, method=True, out="exact")(position)
 
 
 argmax = _public_arg("argmax", ARGMAX)

@@ -102,7 +102,7 @@ QR = operator(
 )
 
 
-@public("qr", into="linalg", out=True)
+@public("qr", into="linalg", out="exact")
 def _linalg_qr(A: Tensor, mode: str = "reduced") -> Any:
     """``A = Q R``, Q having orthonormal columns and R being upper triangular.
 
@@ -123,7 +123,7 @@ def _linalg_qr(A: Tensor, mode: str = "reduced") -> Any:
     return named("linalg_qr", *QR(A, mode))
 
 
-@public(method=True, out=True)
+@public(method=True, out="exact")
 def qr(input: Tensor, some: bool = True) -> Any:
     """``input = Q R``; the older form of :func:`flambeau.linalg.qr`."""
     matrices("linalg.qr", input)
@@ -216,7 +216,7 @@ def householder_product(input: Tensor, tau: Tensor) -> Tensor:
     return unit(input.shape, input) - V @ (T_ @ adjoint(V.narrow(-2, 0, n)))
 
 
-@public(method=True, out=True)
+@public(method=True, out="exact")
 def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
     """The product of ``other`` with the square Q that reflections stand for, from the left or the right.
 
@@ -355,7 +355,7 @@ def _check_lu(function: str, A: Tensor, pivot: bool) -> None:
         raise RuntimeError(f"{function.removeprefix('torch.')}: LU without pivoting is not implemented on the CPU")
 
 
-@public(into="linalg", out=True)
+@public(into="linalg", out="exact")
 def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -> Any:
     """Both factors of ``A = P L U`` in one matrix, the pivots, and an ``info`` that is positive where U is singular."""
     _check_lu("torch.linalg.lu_factor", A, pivot)
@@ -372,7 +372,7 @@ def _zero_pivot(code: int) -> str:
     )
 
 
-@public(into="linalg", out=True)
+@public(into="linalg", out="exact")
 def lu_factor(A: Tensor, *, pivot: bool = True) -> Any:
     """Both factors of ``A = P L U`` in one matrix, and the pivots, for :func:`lu_solve`.
 
@@ -404,7 +404,7 @@ def lu(A: Tensor, pivot: bool = True, get_infos: bool = False, out: Any = None) 
     return write_out("lu", result, out)
 
 
-@public("lu", into="linalg", out=True)
+@public("lu", into="linalg", out="exact")
 def _linalg_lu(A: Tensor, *, pivot: bool = True) -> Any:
     """``A = P L U``: a permutation, a unit lower and an upper triangular (or trapezoidal) matrix.
 
@@ -422,7 +422,7 @@ def _unpacked(packed: Tensor) -> tuple[Tensor, Tensor]:
     return lower + unit(lower.shape, packed), packed.narrow(-2, 0, k).triu()
 
 
-@public(out=True)
+@public(out="exact")
 def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True) -> Any:
     """P, L and U from what :func:`flambeau.linalg.lu_factor` gives; what is not asked for is empty."""
     if unpack_pivots and LU_pivots.dtype is not int32:
@@ -496,7 +496,7 @@ ORDERED = operator(
 )
 
 
-@public("lu_solve", into="linalg", out=True)
+@public("lu_solve", into="linalg", out="exact")
 def _linalg_lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False) -> Tensor:
     """The solutions of ``AX = B`` (``XA = B`` if not ``left``), given the factors of A; of Aᴴ if ``adjoint``."""
     function = "linalg.lu_solve"
@@ -522,7 +522,7 @@ def _lu_solved(packed: Tensor, pivots: Tensor, B: Tensor, left: bool, conjugated
     return triangular(packed, half, upper=True)
 
 
-@public(method=True, out=True)
+@public(method=True, out="exact")
 def lu_solve(input: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
     """The solutions of ``AX = input``, given the factors of A; see :func:`flambeau.linalg.lu_solve`."""
     return _linalg_lu_solve(LU_data, LU_pivots, input)

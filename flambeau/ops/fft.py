@@ -359,7 +359,7 @@ def hfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = 
     return _to_real("hfft", conj(input), (at,), (size,), _scale(norm, size, True, "hfft"))
 
 
-@public(into="fft", out=True)
+@public(into="fft", out="exact")
 def ihfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of :func:`hfft`."""
     _operand("ihfft", input, False)

@@ -260,7 +260,7 @@ SCATTER_ADD = operator(
 )
 
 
-@public(method=True, inplace=True, out=True)
+@public(method=True, inplace=True, out="exact")
 def scatter(
     input: Tensor, dim: int, index: Tensor, src: Any = None, *, reduce: str | None = None, value: Any = None
 ) -> Tensor:
@@ -292,7 +292,7 @@ def scatter(
     raise RuntimeError("reduce argument must be either add or multiply.")
 
 
-@public(method=True, inplace=True, out=True)
+@public(method=True, inplace=True, out="exact")
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """``input`` with ``out[index[i][j]][j] += src[i][j]`` for ``dim=0``, and likewise for other dimensions."""
     _check_index_type("scatter_add", index)
@@ -371,7 +371,7 @@ def _neutral(reduce: str, dtype: dtypes.dtype) -> Any:
     return -float("inf") if reduce == "amax" else float("inf")
 
 
-@public(method=True, inplace=True, out=True)
+@public(method=True, inplace=True, out="exact")
 def scatter_reduce(
     input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
@@ -432,7 +432,7 @@ def _check_vector_range(index: Tensor, n: int) -> None:
         raise IndexError("index out of range in self")
 
 
-@public(method=True, out=True)
+@public(method=True, out="exact")
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The parts of a dimension that a vector of indices names, in its order.
 
@@ -455,7 +455,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     return INDEX([input, *[None] * dim, index.reshape(-1)])
 
 
-@public(method=True, inplace=True, out=True)
+@public(method=True, inplace=True, out="exact")
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """``input`` with ``alpha * source`` added to the parts of a dimension that ``index`` names."""
     _check_source("index_add", input, dim, index, source)
@@ -464,7 +464,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     return labelled(_index_put(input, dim, index, source, True), "IndexAddBackward0")
 
 
-@public(method=True, inplace=True, out=True)
+@public(method=True, inplace=True, out="exact")
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """``input`` with the parts of a dimension that ``index`` names replaced by those of ``source``."""
     _check_source("index_copy", input, dim, index, source)
@@ -547,7 +547,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     return labelled(result, f"IndexFillBackward{int(isinstance(value, Tensor))}")
 
 
-@public(method=True, inplace=True, out=True)
+@public(method=True, inplace=True, out="exact")
 def index_reduce(
     input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:

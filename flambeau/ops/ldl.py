@@ -177,7 +177,7 @@ def _zero_block(code: int) -> str:
     return f"D[{code},{code}] is zero and using it on ldl_solve would result in a division by zero."
 
 
-@public(into="linalg", out=True)
+@public(into="linalg", out="exact")
 def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = False) -> Any:
     """L and the block diagonal D of ``A = L D Lᵀ`` in one matrix, the pivots, and an ``info``."""
     LD, pivots, info = _factored(A, hermitian)
@@ -186,7 +186,7 @@ def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = Fa
     return named("linalg_ldl_factor_ex", LD, pivots, info)
 
 
-@public(into="linalg", out=True)
+@public(into="linalg", out="exact")
 def ldl_factor(A: Tensor, *, hermitian: bool = False) -> Any:
     """L and the block diagonal D of ``A = L D Lᵀ`` (``L D Lᴴ`` if ``hermitian``) in one matrix, and the pivots.
 
@@ -316,7 +316,7 @@ LDL_SOLVE = operator(
 )
 
 
-@public(into="linalg", out=True)
+@public(into="linalg", out="exact")
 def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False) -> Tensor:
     """The solutions of ``AX = B``, given what :func:`ldl_factor` gives for A.
 

@@ -284,7 +284,7 @@ def _singular(code: int) -> str:
     )
 
 
-@public(into="linalg", out=True)
+@public(into="linalg", out="exact")
 def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
     """The inverses of square matrices, and an ``info`` that is positive where there is none."""
     square("linalg.inv_ex", A)
@@ -295,7 +295,7 @@ def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
     return named("linalg_inv_ex", inverse, info)
 
 
-@public(into="linalg", out=True)
+@public(into="linalg", out="exact")
 def inv(A: Tensor) -> Tensor:
     """The inverses of square matrices.
 
@@ -387,7 +387,7 @@ def fits(function: str, A: Tensor, B: Tensor, left: bool) -> None:
         )
 
 
-@public(into="linalg", out=True)
+@public(into="linalg", out="exact")
 def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> Any:
     """Solutions of ``AX = B``, and an ``info`` that is positive where a matrix is singular."""
     result, info = _solved(A, B, left)
@@ -400,7 +400,7 @@ def _unsolvable(code: int) -> str:
     return "The solver failed because the input matrix is singular."
 
 
-@public(into="linalg", out=True)
+@public(into="linalg", out="exact")
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """The solutions of ``AX = B``, or of ``XA = B`` if not ``left``.
 
@@ -502,7 +502,7 @@ COFACTOR = operator(
 )
 
 
-@public(into="linalg", out=True)
+@public(into="linalg", out="exact")
 def det(A: Tensor) -> Tensor:
     """The determinants of square matrices.  Its gradient, the cofactors, exists for singular ones as well.
 
@@ -551,7 +551,7 @@ SLOGDET = operator(
 )
 
 
-@public(into="linalg", out=True)
+@public(into="linalg", out="exact")
 def slogdet(A: Tensor) -> Any:
     """The sign of the determinants (complex: the phase) and the logarithm of their size.
 
@@ -562,7 +562,7 @@ def slogdet(A: Tensor) -> Any:
     return named("linalg_slogdet", *SLOGDET(A))
 
 
-@public("slogdet", method=True, out=True)
+@public("slogdet", method=True, out="exact")
 def _slogdet(input: Tensor) -> Any:
     """The sign and the logarithm of the size of determinants; see :func:`flambeau.linalg.slogdet`."""
     square("linalg.slogdet", input)

@@ -39,7 +39,9 @@ def _abs_rule(x: Aval) -> Aval:
 
 
 ABS = unary("abs", lambda xp, x: xp.abs(x), lambda grad, x: grad * sgn(x), rule=_abs_rule)
-_abs = unary_function(ABS, "The absolute value; of a complex number its distance from zero.", "absolute", inplace=False)
+_abs = unary_function(
+    ABS, "The absolute value; of a complex number its distance from zero.", "absolute", inplace=False, out="exact"
+)
 
 
 def _abs_(input: Tensor) -> Tensor:
@@ -71,7 +73,7 @@ def _sign_kernel(xp: Any, x: Any) -> Any:
 
 
 SIGN = unary("sign", _sign_kernel, no_slope, rule=_sign_rule)
-sign = unary_function(SIGN, "-1, 0 or 1 by the sign of the element.")
+sign = unary_function(SIGN, "-1, 0 or 1 by the sign of the element.", out="exact")
 
 
 def _sgn_derivative(grad: Tensor, x: Tensor, out: Tensor) -> Tensor:
@@ -88,7 +90,7 @@ SGN = unary(
     _sgn_derivative,
     samples=lambda: [case("sgn", T(3, 4)), case("sgn", T(4, dtype="complex64"))],
 )
-sgn = unary_function(SGN, "The sign of the element; of a complex number ``x / |x|``, and zero of zero.")
+sgn = unary_function(SGN, "The sign of the element; of a complex number ``x / |x|``, and zero of zero.", out="exact")
 
 # ---------------------------------------------------------------- rounding
 
@@ -108,7 +110,7 @@ def _rounding(name: str, kernel: Callable[..., Any], doc: str, *aliases: str) ->
         rule=rule,
         samples=lambda: [case(name, T(3, 4)), case(name, T(5, dtype="int64"))],
     )
-    return unary_function(op, doc, *aliases)
+    return unary_function(op, doc, *aliases, out="exact")
 
 
 floor = _rounding("floor", lambda xp, x: xp.floor(x), "The largest integer not above the element.")
@@ -149,8 +151,8 @@ ROUND = operator(
 )
 
 
-@public(into="special", out=True)
-@public(method=True, inplace=True, out=True)
+@public(into="special", out="exact")
+@public(method=True, inplace=True, out="exact")
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """The nearest integer, a half going to the even one; or the nearest number of ``decimals`` digits.
 
@@ -166,7 +168,7 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
 FRAC = unary(
     "frac", lambda xp, x: x - xp.trunc(x), lambda grad: grad, rule=same_rule_without("frac", BOOL, INTEGER, COMPLEX)
 )
-frac = unary_function(FRAC, "The fraction of the element, with its sign.")
+frac = unary_function(FRAC, "The fraction of the element, with its sign.", out="exact")
 
 # ---------------------------------------------------------------- powers
 

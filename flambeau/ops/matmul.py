@@ -157,7 +157,7 @@ def _matmul_name(a: int, b: int) -> str:
     return "UnsafeViewBackward0"
 
 
-@public(method=True, out=True)
+@public(method=True, out="exact")
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """The matrix product, batched and broadcast over leading dimensions; vectors are rows or columns.
 
@@ -291,7 +291,7 @@ LINEAR = operator(
 )
 
 
-@public(into="nn.functional")
+@public(into="nn.functional", out="exact")
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``y = x Wᵀ + b``.
 

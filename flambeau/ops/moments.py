@@ -258,7 +258,7 @@ def norm(
         return result
     from flambeau.tensor.out import write_out
 
-    return write_out("norm", result, out)
+    return write_out("norm", result, out, "exact")
 
 
 # ---------------------------------------------------------------- logsumexp

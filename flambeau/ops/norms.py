@@ -55,7 +55,7 @@ def _check_identity(x: Tensor, ord: float, dim: Any, dims: tuple[int, ...]) -> N
             )
 
 
-@public(into="linalg", out=True)
+@public(into="linalg", out="exact")
 def vector_norm(
     x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None
 ) -> Tensor:
@@ -114,7 +114,7 @@ def _singular(A: Tensor, first: int, second: int, keepdim: bool, ord: Any) -> Te
     return result
 
 
-@public(into="linalg", out=True)
+@public(into="linalg", out="exact")
 def matrix_norm(
     A: Tensor,
     ord: Any = "fro",
@@ -155,7 +155,7 @@ def matrix_norm(
     return result if keepdim else result.squeeze((first, second))
 
 
-@public("norm", into="linalg", out=True)
+@public("norm", into="linalg", out="exact")
 def _linalg_norm(
     A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None
 ) -> Tensor:
@@ -224,7 +224,7 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     return NORM(input - other, float(p), tuple(range(max(input.ndim, other.ndim))), False)
 
 
-@public(method=True, inplace=True, out=True)
+@public(method=True, inplace=True, out="exact")
 def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     """Scales down each slice along ``dim`` whose p-norm is above ``maxnorm``.
 

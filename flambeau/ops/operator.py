@@ -18,7 +18,7 @@ from flambeau.graph.node import NONE, Node, number
 from flambeau.graph.op import Call, Op
 from flambeau.graph.recorder import LIMIT, pending
 from flambeau.ops import autocast
-from flambeau.ops.arguments import is_checkable, refuse_wrong_types
+from flambeau.ops.arguments import is_checkable, made_type, refuse_wrong_types
 from flambeau.tensor.tensor import Tensor, current, wrap
 
 
@@ -337,7 +337,7 @@ def public(
     into: str = "torch",
     method: bool | str = False,
     inplace: bool = False,
-    out: bool = False,
+    out: bool | str = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Makes a function part of the public face.
 
@@ -346,7 +346,8 @@ def public(
         into: the namespaces that hold it, separated by spaces; ``""`` for none.
         method: whether it is a Tensor method (of another name, if a string).
         inplace: whether it has an in-place method, its name with a trailing underscore.
-        out: whether the public form takes ``out=``, tensors that receive the results.
+        out: whether the public form takes ``out=``, tensors that receive the results; ``"exact"`` if they must
+            have the results' very types, ``"made"`` if a function that makes tensors takes its type from them.
     """
 
     def register(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -354,7 +355,7 @@ def public(
         recorded = known in OPERATORS and OPERATORS[known].autocast is not None
         governed = fn if recorded else autocast.governed(autocast.listed_name(known, into), fn)
         for namespace in into.split():
-            form = writing_out(governed, known) if out else explaining(governed, known)
+            form = writing_out(governed, known, out) if out else explaining(governed, known)
             if form is not governed:
                 # Where pickle finds it again; the module that defines it holds the plain form.
                 form.__module__ = "flambeau" if namespace == "torch" else f"flambeau.{namespace}"
@@ -386,11 +387,13 @@ def explaining(fn: Callable[..., Any], name: str, method: bool = False) -> Calla
     return outer
 
 
-def writing_out(fn: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """The form of a function that takes ``out=``, and explains its errors."""
+def writing_out(fn: Callable[..., Any], name: str, out_kind: bool | str = True) -> Callable[..., Any]:
+    """The form of a function that takes ``out=``, and explains its errors; ``out_kind`` as in :func:`public`."""
 
     @functools.wraps(fn)
     def outer(*args: Any, out: Any = None, **kwargs: Any) -> Any:
+        if out is not None and out_kind == "made":
+            kwargs["dtype"] = made_type(name, kwargs.get("dtype"), out)
         try:
             # PyTorch's forms with out= are not on autocast's lists.
             result = fn(*args, **kwargs) if out is None else autocast.as_given(fn, *args, **kwargs)
@@ -401,7 +404,7 @@ def writing_out(fn: Callable[..., Any], name: str) -> Callable[..., Any]:
             return result
         from flambeau.tensor.out import write_out
 
-        return write_out(name, result, out)
+        return write_out(name, result, out, out_kind)
 
     return outer
 

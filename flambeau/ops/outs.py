@@ -19,14 +19,6 @@ def check_apart(out: Tensor, *inputs: Any) -> None:
             )
 
 
-def check_type(out: Tensor, result: Tensor) -> None:
-    """Raises unless a tensor to be written to has the very type of the result."""
-    if isinstance(out, Tensor) and out.dtype is not result.dtype:
-        raise RuntimeError(
-            f"Expected out tensor to have dtype {result.dtype.title.lower()}, but got {out.dtype.title.lower()} instead"
-        )
-
-
 def written_apart(name: str, result: Tensor, out: Any, *inputs: Any, exact: bool = False) -> Tensor:
     """The result, in ``out`` if that is given, which must not share elements with the inputs."""
     if out is None:
@@ -35,21 +27,19 @@ def written_apart(name: str, result: Tensor, out: Any, *inputs: Any, exact: bool
 
     if isinstance(out, Tensor):
         check_apart(out, *inputs)
-        if exact:
-            check_type(out, result)
-    return write_out(name, result, out)
+    return write_out(name, result, out, "exact" if exact else True)
 
 
-def written(results: Any, out: Any, *inputs: Any, exact: bool = False) -> Any:
-    """Several results, in the tensors of ``out`` if these are given."""
+def written(results: Any, out: Any, *inputs: Any) -> Any:
+    """Several results, in the tensors of ``out``, of the very same types, if these are given."""
     if out is None:
         return results
     from flambeau.tensor.out import write_out
 
-    for target, result in zip(out, results, strict=True):
-        if isinstance(target, Tensor):
-            check_apart(target, *inputs)
-            if exact:
-                check_type(target, result)
     name = type(results).__name__
-    return named(name, *write_out(name, tuple(results), tuple(out)))
+    if not isinstance(out, Tensor):
+        for target in out:
+            if isinstance(target, Tensor):
+                check_apart(target, *inputs)
+        out = tuple(out)
+    return named(name, *write_out(name, tuple(results), out, "exact"))

@@ -39,7 +39,7 @@ def nonzero(input: Tensor, *, as_tuple: bool = False, out: Any = None) -> Any:
         return result
     from flambeau.tensor.out import write_out
 
-    return write_out("nonzero", result, out)
+    return write_out("nonzero", result, out, "exact")
 
 
 @public(method=True)
@@ -74,7 +74,7 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Any = None) -> Tensor:
     shape = broadcast_shapes(input._node.aval.shape, mask._node.aval.shape)
     chosen = np.flatnonzero(np.broadcast_to(mask._array(), shape))
     result = INDEX([view_of(EXPAND, input, shape).reshape(-1), from_array(chosen)])
-    return written_apart("masked_select", result, out, input, mask)
+    return written_apart("masked_select", result, out, input, mask, exact=True)
 
 
 @public(method=True, inplace=True)
@@ -119,7 +119,7 @@ def _flat_indices(name: str, input: Tensor, index: Any) -> None:
 def take(input: Tensor, index: Tensor, *, out: Any = None) -> Tensor:
     """The elements at ``index`` of the flattened tensor, in the shape of ``index``."""
     _flat_indices("take", input, index)
-    return written_apart("take", INDEX([input.reshape(-1), index]), out, input, index)
+    return written_apart("take", INDEX([input.reshape(-1), index]), out, input, index, exact=True)
 
 
 @public(method=True, inplace=True)
@@ -140,7 +140,7 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
     return flat.reshape(input._node.aval.shape)
 
 
-@public(method=True, out=True)
+@public(method=True, out="exact")
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """Like ``gather``, with both operands broadcast in the other dimensions; ``dim=None`` flattens them."""
     if indices.dtype is not dtypes.int64:

@@ -167,7 +167,7 @@ def unary_function(
     into: str = "torch",
     special: str | None = None,
     inplace: bool = True,
-    out: bool = True,
+    out: bool | str = True,
 ) -> Callable[[Tensor], Tensor]:
     """Makes the public function of an operator of one operand, under its name and other ones.
 
@@ -398,8 +398,8 @@ def true_divide(input: Any, other: Any) -> Tensor:
 NEG = unary("neg", lambda xp, x: xp.negative(x), lambda grad: -grad)
 
 
-@public("negative", method=True, inplace=True, out=True)
-@public(method=True, inplace=True, out=True)
+@public("negative", method=True, inplace=True, out="exact")
+@public(method=True, inplace=True, out="exact")
 def neg(input: Tensor) -> Tensor:
     """``-input``."""
     checked_tensor("neg", "input", 1, input)

@@ -127,7 +127,7 @@ def avg_pool1d(
     return AVG_POOL(input, windows)
 
 
-@public(into="nn.functional")
+@public(into="nn.functional", out="exact")
 def avg_pool2d(
     input: Tensor,
     kernel_size: Any,
@@ -155,7 +155,7 @@ def avg_pool2d(
     return AVG_POOL(input, windows)
 
 
-@public(into="nn.functional")
+@public(into="nn.functional", out="exact")
 def avg_pool3d(
     input: Tensor,
     kernel_size: Any,

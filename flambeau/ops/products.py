@@ -24,7 +24,7 @@ from flambeau.tensor.views import check_writable, write
 # ---------------------------------------------------------------- two operands
 
 
-@public(method=True, out=True)
+@public(method=True, out="exact")
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """The product of two matrices, (N, K) and (K, M).
 
@@ -50,7 +50,7 @@ def _matrices(input: Tensor, mat2: Tensor) -> None:
         raise RuntimeError("mat2 must be a matrix")
 
 
-@public(method=True, out=True)
+@public(method=True, out="exact")
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """The product of two stacks of matrices, (B, N, K) and (B, K, M), without broadcasting.
 
@@ -75,7 +75,7 @@ def _stacks(batch1: Tensor, batch2: Tensor) -> None:
         raise RuntimeError(f"expected scalar type {batch1.dtype.title} but found {batch2.dtype.title}")
 
 
-@public(method=True, out=True)
+@public(method=True, out="exact")
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """The product of a matrix (N, M) and a vector (M).
 
@@ -109,7 +109,7 @@ def _vectors(x: Tensor, y: Tensor) -> None:
         )
 
 
-@public(method=True, out=True)
+@public(method=True, out="exact")
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """``sum(input * tensor)`` of two vectors; nothing is conjugated.
 
@@ -120,14 +120,14 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
     return MATMUL(input, tensor)
 
 
-@public(method=True, out=True)
+@public(method=True, out="exact")
 def vdot(input: Tensor, other: Tensor) -> Tensor:
     """``sum(conj(input) * other)`` of two vectors."""
     _vectors(input, other)
     return MATMUL(conj(input), other)
 
 
-@public(method=True, out=True)
+@public(method=True, out="exact")
 def inner(input: Tensor, other: Tensor) -> Tensor:
     """The sums of products over the last dimensions; with a zero-dim operand, the product.
 
@@ -160,7 +160,7 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     return input.unsqueeze(1) * vec2
 
 
-@public(into="linalg", out=True)
+@public(into="linalg", out="exact")
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """``sum(conj(x) * y)`` along ``dim``, broadcast over the rest."""
     for name, vector in (("x", x), ("y", y)):
@@ -217,7 +217,7 @@ def _expanded(input: Tensor, shape: tuple[int, ...]) -> Tensor:
     return input.expand(shape)
 
 
-@public(method=True, inplace=True, out=True)
+@public(method=True, inplace=True, out="exact")
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """``beta * input + alpha * (mat1 @ mat2)``.
 
@@ -239,7 +239,7 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
     return _expanded(_blend(input, product, beta, alpha), tuple(product.shape))
 
 
-@public(method=True, inplace=True, out=True)
+@public(method=True, inplace=True, out="exact")
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """``beta * input + alpha * (mat @ vec)``.
 
@@ -259,7 +259,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
     return _blend(input, MATMUL(mat, vec), beta, alpha)
 
 
-@public(method=True, out=True)
+@public(method=True, out="exact")
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """``beta * input + alpha * sum_b batch1[b] @ batch2[b]``.
 
@@ -293,7 +293,7 @@ def _addbmm_in_place(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any
     return assign(input, result)
 
 
-@public(method=True, inplace=True, out=True)
+@public(method=True, inplace=True, out="exact")
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """``beta * input + alpha * (batch1 @ batch2)``.
 
@@ -353,7 +353,7 @@ def chain_matmul(*matrices: Tensor, out: Tensor | None = None) -> Tensor:
     return write_out("chain_matmul", result, out)
 
 
-@public(into="linalg", out=True)
+@public(into="linalg", out="exact")
 def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     """The product of two or more matrices, multiplied in the order that costs least.
 
@@ -422,7 +422,7 @@ def _multiplied(tensors: list[Tensor], splits: dict[tuple[int, int], int], i: in
     return MATMUL(_multiplied(tensors, splits, i, k), _multiplied(tensors, splits, k + 1, j))
 
 
-@public(method=True, out=True)
+@public(method=True, out="exact")
 def matrix_power(input: Tensor, n: int) -> Tensor:
     """The n-th power of square matrices, by repeated squaring; of the inverse if ``n`` is negative.
 
@@ -456,7 +456,7 @@ def matrix_power(input: Tensor, n: int) -> Tensor:
         input = MATMUL(input, input)
 
 
-@public("matrix_power", into="linalg", out=True)
+@public("matrix_power", into="linalg", out="exact")
 def _linalg_matrix_power(A: Tensor, n: int) -> Tensor:
     """The n-th power of square matrices; see :func:`matrix_power`."""
     return matrix_power(A, n)
@@ -501,7 +501,7 @@ CROSS = operator(
 )
 
 
-@public("cross", into="linalg", out=True)
+@public("cross", into="linalg", out="exact")
 def _linalg_cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     """The cross product of vectors of three elements along ``dim``, broadcast over the rest."""
     if input.ndim != other.ndim:
@@ -514,7 +514,7 @@ def _linalg_cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     return CROSS(input, other, at)
 
 
-@public(method=True, out=True)
+@public(method=True, out="exact")
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """The cross product along ``dim``; by default, with a warning, along the first dimension of size three."""
     if dim is None:

@@ -145,7 +145,7 @@ def _normal(bits: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return bits.normal(shape, dtype)
 
 
-@public(out=True)
+@public(out="made")
 def rand(
     *size: Any,
     generator: Any = None,
@@ -170,7 +170,7 @@ def rand(
     return _made(_uniform, _size(size, named), dtype, device, generator, requires_grad)
 
 
-@public(out=True)
+@public(out="made")
 def randn(
     *size: Any,
     generator: Any = None,
@@ -199,6 +199,8 @@ def _size(size: tuple[Any, ...], named: dict[str, Any]) -> tuple[int, ...]:
     given = named.pop("size", None)
     if named:
         raise TypeError(f"got an unexpected keyword argument '{next(iter(named))}'")
+    if given is None and not size:
+        raise TypeError("missing a required argument: 'size'")
     return sizes_of(size) if given is None else sizes_of((given,))
 
 
@@ -249,7 +251,7 @@ def _bounds(args: tuple[Any, ...], named: dict[str, Any], names: tuple[str, ...]
     return [found["low"], found["high"], *(found[name] for name in names if name not in ("low", "high"))]
 
 
-@public(out=True)
+@public(out="made")
 def randint(
     *args: Any,
     generator: Any = None,
@@ -300,7 +302,7 @@ def randint_like(
     return _made(draw, aval.shape, dtype or aval.dtype, device or aval.device, generator, requires_grad)
 
 
-@public(out=True)
+@public(out="made")
 def randperm(
     n: int,
     *,

@@ -101,7 +101,7 @@ def arange(
     if out is not None:
         from flambeau.tensor.out import write_out
 
-        return write_out("arange", result, out)
+        return write_out("arange", result, out, "made")
     return result.requires_grad_() if requires_grad else result
 
 
@@ -195,7 +195,7 @@ def _scalar_ends(name: str, start: Any, end: Any) -> tuple[Any, Any]:
     return first, last
 
 
-@public(out=True)
+@public(out="made")
 def linspace(
     start: Any,
     end: Any,
@@ -222,7 +222,7 @@ def linspace(
     return _finished(values, dtype, device, requires_grad)
 
 
-@public(out=True)
+@public(out="made")
 def logspace(
     start: Any,
     end: Any,
@@ -264,7 +264,7 @@ EYE = operator(
 )
 
 
-@public(out=True)
+@public(out="made")
 def eye(
     n: int,
     m: int | None = None,

@@ -210,13 +210,13 @@ def _logic_dims(dim: Any, ndim: int) -> tuple[int, ...]:
     return () if isinstance(dim, list | tuple) and not dim else reduced_dims(dim, ndim)
 
 
-@public(method=True, out=True)
+@public(method=True, out="exact")
 def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether an element along ``dim`` (of all if None) is not zero."""
     return ANY(input, _logic_dims(dim, input.ndim), bool(keepdim))
 
 
-@public(method=True, out=True)
+@public(method=True, out="exact")
 def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether no element along ``dim`` (of all if None) is zero."""
     return ALL(input, _logic_dims(dim, input.ndim), bool(keepdim))

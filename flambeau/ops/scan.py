@@ -219,7 +219,7 @@ LOGCUMSUMEXP = operator(
 )
 
 
-@public(method=True, out=True)
+@public(method=True, out="exact")
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """``log(cumsum(exp(input)))`` along ``dim``, without overflow."""
     if input.dtype.category < dtypes.FLOATING:

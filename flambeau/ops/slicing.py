@@ -330,7 +330,7 @@ def sliced(input: Tensor, dim: int, start: Any, stop: Any, step: Any = 1) -> Ten
     return view_of(SLICE, input, first, dim, length, step)
 
 
-@public(method=True)
+@public(method=True, out="exact")
 def slice_scatter(
     input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Tensor:

@@ -167,7 +167,7 @@ def _applied(op: Any, input: Tensor, dim: int, dtype: dtypes.dtype | None) -> Te
     return op(input, wrapped_dim(dim, input.ndim))
 
 
-@public("softmax", into="torch special", method=True, out=True)
+@public("softmax", into="torch special", method=True, out="exact")
 def _softmax(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> Tensor:
     """``exp(xᵢ) / Σⱼ exp(xⱼ)`` along ``dim``.
 
@@ -186,7 +186,7 @@ def _softmax(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> Tens
     return _applied(SOFTMAX, input, dim, dtype)
 
 
-@public("log_softmax", into="torch special", method=True, out=True)
+@public("log_softmax", into="torch special", method=True, out="exact")
 def _log_softmax(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> Tensor:
     """``xᵢ - log Σⱼ exp(xⱼ)`` along ``dim``, without overflow; arguments as of ``softmax``."""
     return _applied(LOG_SOFTMAX, input, dim, dtype)

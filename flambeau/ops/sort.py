@@ -110,7 +110,7 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = 
     return written(named("sort", *SORT(input, wrapped_dim(dim, input.ndim), bool(descending))), out)
 
 
-@public(method=True, out=True)
+@public(method=True, out="exact")
 def msort(input: Tensor) -> Tensor:
     """The elements in order along the first dimension."""
     return sort(input, 0)[0]
@@ -429,7 +429,7 @@ def _quantile(
     return values
 
 
-@public(method=True, out=True)
+@public(method=True, out="exact")
 def quantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Tensor:
@@ -448,7 +448,7 @@ def quantile(
     return _quantile("quantile", input, q, dim, keepdim, interpolation, False)
 
 
-@public(method=True, out=True)
+@public(method=True, out="exact")
 def nanquantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Tensor:

@@ -120,7 +120,7 @@ def _check_eigh(A: Tensor, UPLO: str) -> str:
     return UPLO.upper()
 
 
-@public(into="linalg", out=True)
+@public(into="linalg", out="exact")
 def eigh(A: Tensor, UPLO: str = "L") -> Any:
     """Eigenvalues, in ascending order, and eigenvectors of Hermitian matrices: ``A = V diag(w) Vᴴ``.
 
@@ -133,7 +133,7 @@ def eigh(A: Tensor, UPLO: str = "L") -> Any:
     return named("linalg_eigh", *EIGH(A, _check_eigh(A, UPLO)))
 
 
-@public(into="linalg", out=True)
+@public(into="linalg", out="exact")
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     """Eigenvalues of Hermitian matrices, in ascending order.
 
@@ -413,7 +413,7 @@ def decomposed(A: Tensor, full: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     return U, S, Vh
 
 
-@public("svd", into="linalg", out=True)
+@public("svd", into="linalg", out="exact")
 def _linalg_svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> Any:
     """``A = U diag(S) Vᴴ``: orthonormal columns, and singular values in descending order.
 
@@ -428,7 +428,7 @@ def _linalg_svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = N
     return named("linalg_svd", *decomposed(A, bool(full_matrices)))
 
 
-@public(into="linalg", out=True)
+@public(into="linalg", out="exact")
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     """Singular values, in descending order.
 
@@ -440,7 +440,7 @@ def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     return values
 
 
-@public(method=True, out=True)
+@public(method=True, out="exact")
 def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
     """``input = U diag(S) Vᴴ`` as U, S and V; the older form of :func:`flambeau.linalg.svd`."""
     matrices("linalg.svd", input)

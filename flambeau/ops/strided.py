@@ -171,7 +171,7 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     return UNDIAGONAL(input, wanted, int(offset), first, second)
 
 
-@public(method=True, out=True)
+@public(method=True, out="exact")
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """A copy of a matrix's diagonal, or a matrix with a vector on its diagonal."""
     if input.ndim == 1:

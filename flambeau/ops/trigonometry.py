@@ -197,7 +197,7 @@ HEAVISIDE = binary(
 )
 
 
-@public(method=True, inplace=True, out=True)
+@public(method=True, inplace=True, out="exact")
 def heaviside(input: Tensor, values: Tensor) -> Tensor:
     """0 below zero, 1 above, and ``values`` at zero; broadcast.
 
@@ -238,7 +238,7 @@ def _frexp_derivative(grads: list[Any], outs: list[Tensor]) -> Any:
 FREXP = operator("frexp", _frexp_rule, _frexp_kernel, _frexp_derivative, samples=lambda: [case("frexp", T(3, 4))])
 
 
-@public(method=True, out=True)
+@public(method=True, out="exact")
 def frexp(input: Tensor) -> Any:
     """Mantissa and exponent: ``input = mantissa * 2 ** exponent`` with ``0.5 <= |mantissa| < 1``."""
     checked_tensor("frexp", "input", 1, input)
@@ -452,7 +452,7 @@ NAN_TO_NUM = operator(
 )
 
 
-@public(method=True, inplace=True, out=True)
+@public(method=True, inplace=True, out="exact")
 def nan_to_num(
     input: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
 ) -> Tensor:
