@@ -99,18 +99,19 @@ class Counting(data.IterableDataset):
         return iter(range(start, 12, step))
 
 
-OPTIONS = [
-    {"dataset": range(11), "shuffle": True},
-    {"dataset": range(11), "shuffle": True, "num_workers": 2},
-    {"dataset": range(11), "shuffle": True, "num_workers": 2, "persistent_workers": True},
-    {"dataset": Counting()},
-    {"dataset": Counting(), "num_workers": 2},
-]
+OPTIONS = {
+    "here": {"dataset": range(11), "shuffle": True},
+    "workers": {"dataset": range(11), "shuffle": True, "num_workers": 2},
+    "persistent": {"dataset": range(11), "shuffle": True, "num_workers": 2, "persistent_workers": True},
+    "iterable": {"dataset": Counting()},
+    "iterable by workers": {"dataset": Counting(), "num_workers": 2},
+}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=lambda o: "-".join(map(str, o.values()))[:40])
+@pytest.mark.parametrize("kind", OPTIONS)
 @pytest.mark.parametrize("given", (0, 3))
-def test_a_loader_goes_on_where_its_state_was_asked(options, given):
+def test_a_loader_goes_on_where_its_state_was_asked(kind, given):
+    options = OPTIONS[kind]
     torch.manual_seed(3)
     loader = data.DataLoader(batch_size=2, **options)
     first = [batch.tolist() for batch in loader]
