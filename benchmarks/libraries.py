@@ -59,7 +59,7 @@ class Library:
         return self.torch.compile(step)
 
     def wait(self) -> int:
-        """Waits for work in the background; how many programs have been compiled so far."""
+        """Waits for work in the background; how many programs have been compiled, and judged, so far."""
         return 0
 
     def device_bytes(self) -> int:
@@ -79,7 +79,8 @@ class Flambeau(Library):
     def wait(self) -> int:
         engine = importlib.import_module("flambeau.engine")
         engine.synchronize()
-        return engine.statistics()["programs_compiled"]
+        found = engine.statistics()
+        return found["programs_compiled"] + found["verdicts"]
 
     def device_bytes(self) -> int:
         return _jax_bytes() if self.setting.device == "cuda" else 0

@@ -320,6 +320,7 @@ class Entry:
             if form.typical() < CLEARLY * best.typical():
                 best = form
         self.chosen = best
+        counters.verdicts += 1
         self._rest()
         self.kin.gains.append(forms[0].typical() / min(form.typical() for form in forms[1:]))
 

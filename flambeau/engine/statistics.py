@@ -13,6 +13,7 @@ class Counters:
         programs_compiled: programs built by XLA.
         runs_interpreted, runs_compiled: programs run, by tier.
         programs_evicted: programs dropped because the cache was full.
+        verdicts: trials of tiers against each other that have ended.
     """
 
     __slots__ = (
@@ -23,6 +24,7 @@ class Counters:
         "programs_seen",
         "runs_compiled",
         "runs_interpreted",
+        "verdicts",
     )
 
     def __init__(self) -> None:
