@@ -12,6 +12,7 @@ import warnings
 from collections import deque
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from flambeau.engine.memory import return_free_memory
 from flambeau.engine.statistics import counters
@@ -105,17 +106,20 @@ class Form:
     Attributes:
         seconds: of the last runs that were timed, the newest last.
         turns: how many of them belong to the trial in progress.
+        recent: whether it has run since room was last made.
     """
 
-    __slots__ = ("executable", "seconds", "tier", "turns")
+    __slots__ = ("executable", "recent", "seconds", "tier", "turns")
 
     def __init__(self, tier: Tier, executable: Executable) -> None:
         self.tier = tier
         self.executable = executable
         self.seconds: deque[float] = deque(maxlen=TURNS)
         self.turns = 0
+        self.recent = True
 
     def run(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
+        self.recent = True
         self.tier.count_run()
         return self.executable.run(values, donated)
 
@@ -124,6 +128,7 @@ class Form:
 
         Taking values over from another tier is not counted: once all of a loop runs on one tier, it does not happen.
         """
+        self.recent = True
         self.executable.prepare(values)
         started = perf_counter()
         results = self.executable.run(values, donated)
@@ -156,6 +161,7 @@ class Entry:
     """
 
     __slots__ = (
+        "__weakref__",
         "_expected",
         "_job",
         "_left",
@@ -188,12 +194,24 @@ class Entry:
         """The program as a tier runs it; made now if need be."""
         found = self.forms.get(tier.name)
         if found is None:
+            make_room(tier)
             before = perf_counter()
             found = Form(tier, tier.build(self.program, donated, dict(self.constants)))
             if tier is not INTERPRETER:
                 spending.compiled += perf_counter() - before
-            self.forms[tier.name] = found
+            self._keep(found)
         return found
+
+    def _keep(self, form: Form) -> None:
+        self.forms[form.tier.name] = form
+        if form.tier is not INTERPRETER:
+            _holders.append(ref(self))
+
+    def give_up(self, tier: Tier) -> None:
+        """Forgets the program as a tier runs it; it is made ready again if that promises a gain."""
+        form = self.forms.pop(tier.name)
+        if self.chosen is form:
+            self.chosen = None
 
     def note_changes(self, values: list[Any]) -> None:
         """A Python number is a constant of its program until it is seen to change."""
@@ -239,6 +257,7 @@ class Entry:
         for tier in TIERS:
             if tier.name in self.forms or tier.name in self._refused or not self._promises_gain(tier):
                 continue
+            make_room(tier)
             self._expected = tier.expected_seconds(self.program)
             spending.promised += self._expected
             self.kin.building += 1
@@ -280,7 +299,7 @@ class Entry:
         self._done_building()
         error = job.exception()
         if error is None:
-            self.forms[tier.name] = Form(tier, job.result())
+            self._keep(Form(tier, job.result()))
             return_free_memory()
             self._begin_trial()
             return
@@ -341,6 +360,29 @@ class Entry:
             return self.chosen.run(values, donated)
         self._begin_trial()
         return self._take_turns(values, donated)
+
+
+_holders: list[ref[Entry]] = []
+"""Entries with a form beyond the interpreter's, in the order in which they got it."""
+
+
+def make_room(tier: Tier) -> None:
+    """Gives up what a tier has made ready and nobody ran lately, if it can hold no more."""
+    if not tier.is_crowded():
+        return
+    holders = [entry for entry in _living() if tier.name in entry.forms]
+    idle = [entry for entry in holders if not entry.forms[tier.name].recent]
+    for entry in idle or holders[: 1 + len(holders) // 2]:
+        entry.give_up(tier)
+        counters.programs_evicted += 1
+    holders = [entry for entry in holders if tier.name in entry.forms]
+    for entry in holders:
+        entry.forms[tier.name].recent = False
+    _holders[:] = [ref(entry) for entry in _living() if entry.forms.keys() - {INTERPRETER.name}]
+
+
+def _living() -> dict[Entry, None]:
+    return dict.fromkeys(entry for held in _holders if (entry := held()) is not None)
 
 
 def _built(tier: Tier, program: Any, donated: tuple[bool, ...], constants: dict[int, Any]) -> Executable:

@@ -12,7 +12,8 @@ class Counters:
         programs_seen: distinct structural keys met.
         programs_compiled: programs built by XLA.
         runs_interpreted, runs_compiled: programs run, by tier.
-        programs_evicted: programs dropped because the cache was full.
+        programs_evicted: programs dropped because the cache was full, and compiled forms because the system
+            lets a process hold no more.
         verdicts: trials of tiers against each other that have ended.
     """
 

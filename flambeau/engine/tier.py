@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from flambeau.engine.interpreter import Interpreted
-from flambeau.engine.memory import return_free_memory
+from flambeau.engine.memory import is_crowded, return_free_memory
 from flambeau.engine.statistics import counters
 from flambeau.graph.program import Program
 
@@ -66,6 +66,10 @@ class Tier(Protocol):
         """Counts one more program run by this tier, for the statistics."""
         ...
 
+    def is_crowded(self) -> bool:
+        """Whether programs made ready earlier should be given up before more are."""
+        ...
+
 
 class InterpreterTier:
     """NumPy, one operation after the other: ready at once."""
@@ -83,6 +87,9 @@ class InterpreterTier:
 
     def count_run(self) -> None:
         counters.runs_interpreted += 1
+
+    def is_crowded(self) -> bool:
+        return False
 
 
 class XlaTier:
@@ -126,6 +133,9 @@ class XlaTier:
 
     def count_run(self) -> None:
         counters.runs_compiled += 1
+
+    def is_crowded(self) -> bool:
+        return is_crowded()
 
 
 def _guess(program: Program) -> float:

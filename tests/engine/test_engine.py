@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gc
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import flambeau as torch
 from flambeau import engine
-from flambeau.engine import judge
+from flambeau.engine import judge, memory, tier
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +111,51 @@ def test_program_cache_is_bounded(monkeypatch):
         torch.ones(length).sum().item()
     assert engine.statistics()["programs_held"] <= 8
     assert counted("programs_evicted") > 0
+
+
+def test_compiled_programs_are_given_up_before_the_system_has_no_room(monkeypatch):
+    """Those that ran since room was last made stay; all of them come back when they are wanted."""
+    engine.set_tier("compiled")
+    crowded = False
+    monkeypatch.setattr(tier, "is_crowded", lambda: crowded)
+    step = torch.compile(lambda x: (x * 3).sum())
+    lengths = [1, 2, 3, 4]
+    for length in lengths:
+        torch.ones(length).sum().item()
+    for _ in range(3):
+        step(torch.ones(2)).item()
+    crowded = True
+    torch.ones(5).sum().item()
+    assert counted("programs_evicted") >= len(lengths) // 2
+    crowded = False
+    built = counted("programs_compiled")
+    assert [torch.ones(length).sum().item() for length in lengths] == lengths
+    assert step(torch.ones(2)).item() == 6.0
+    assert counted("programs_compiled") > built
+    torch.ones(4).sum().item()
+    crowded = True
+    torch.ones(6).sum().item()
+    crowded = False
+    built = counted("programs_compiled")
+    torch.ones(4).sum().item()
+    assert counted("programs_compiled") == built
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds a process's mappings")
+def test_mappings_stay_within_their_bound(monkeypatch):
+    def mappings() -> int:
+        return Path("/proc/self/maps").read_bytes().count(b"\n")
+
+    engine.set_tier("compiled")
+    torch.ones(3).sum().item()
+    gc.collect()
+    allowed = int(Path("/proc/sys/vm/max_map_count").read_text())
+    start = mappings()
+    monkeypatch.setattr(memory, "MAPPINGS_USED", (start + 50) / allowed)
+    for length in range(4, 24):
+        torch.ones(length).softmax(0).cumsum(0).sum().item()
+    assert counted("programs_evicted") > 0
+    assert mappings() < start + 150
 
 
 def test_a_long_chain_that_nobody_reads_flushes_by_itself():
