@@ -50,10 +50,7 @@ class Lane:
         self.node = node
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        raise RuntimeError(
-            "a tensor escaped from inside a function that vmap maps: it stands for one example, and has a value only "
-            "there. Return it from the function instead"
-        )
+        raise RuntimeError(self.level.escaped)
 
 
 class Border(GradNode):
@@ -112,7 +109,13 @@ class Level:
         randomness: ``"error"``, ``"different"`` or ``"same"``.
         sealed: whether it is going back along its own tape now.
         casts: the weights' casts that autocast made inside.
+        escaped: what whoever asks for the value of one of its tensors outside is told.
     """
+
+    escaped = (
+        "a tensor escaped from inside a function that vmap maps: it stands for one example, and has a value only "
+        "there. Return it from the function instead"
+    )
 
     def __init__(self, size: int, randomness: str = "error") -> None:
         self.size = size
@@ -166,7 +169,7 @@ class Level:
             Operator.__call__ = mine  # type: ignore[method-assign]
 
     def _patch(self) -> Any:
-        level, outside, record = self, self._previous_call, Operator.record
+        level, outside = self, self._previous_call
 
         def call(op: Operator, *args: Any) -> Any:
             given = args[0] if op.variadic else args[: op.arity]
@@ -179,13 +182,17 @@ class Level:
                 # Now, so that what is cast of what all examples share is recorded outside.
                 given = autocast.operands(op.autocast, given)
             given = [level._admitted(x) if isinstance(x, Tensor) else x for x in given]
-            start = len(pending)
-            try:
-                return record(op, given, *args[1:]) if op.variadic else record(op, *given, *args[op.arity :])
-            finally:
-                level._take(start)
+            return level._recorded(op, given, args[1:] if op.variadic else args[op.arity :])
 
         return call
+
+    def _recorded(self, op: Operator, inputs: Sequence[Any], attrs: tuple[Any, ...]) -> Any:
+        """Records an operation that depends on a lane."""
+        start = len(pending)
+        try:
+            return Operator.record(op, inputs, *attrs) if op.variadic else Operator.record(op, *inputs, *attrs)
+        finally:
+            self._take(start)
 
     # ------------------------------------------------------------ what belongs to it
 

@@ -65,9 +65,13 @@ class MappedBody:
         for step in program.steps:
             mapped[step.slot] = True
             flags = [mapped[slot] for slot in step.inputs]
-            run = all_at_once(step.call, flags, self.size) or _one_by_one(step.call, flags, self.size)
-            plan.append((run, step.inputs, step.slot, step.last))
+            plan.append((for_all(step.call, flags, self.size), step.inputs, step.slot, step.last))
         return plan
+
+
+def for_all(call: Call, flags: list[bool], size: int) -> Callable[..., Any]:
+    """The NumPy kernel of a call, for all examples; ``flags`` says which inputs have a dimension of examples."""
+    return all_at_once(call, flags, size) or _one_by_one(call, flags, size)
 
 
 def _one_by_one(call: Call, flags: list[bool], size: int) -> Callable[..., Any]:

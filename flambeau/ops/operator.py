@@ -40,7 +40,13 @@ class Operator(Op):
     Called with its inputs (tensors, Python numbers or None) and then its static parameters, in the
     order of the rule's keywords; a variadic operator takes its inputs as one sequence.  Records a
     node, notes it for differentiation, and returns a tensor, or a tuple of them.
+
+    Attributes:
+        parts: does the same in several operations, of which a loop can do some outside; takes what the operator
+            takes, and gives None where it has no such form.
     """
+
+    parts: Callable[..., Any] | None = None
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from typing import Any
 from flambeau import dtypes
 from flambeau.autograd.grad_mode import mode
 from flambeau.graph.node import Aval
-from flambeau.ops import autocast, rnn_kernels
+from flambeau.ops import autocast, rnn_gates, rnn_kernels
 from flambeau.ops.operator import NotDifferentiable, operator, public
 from flambeau.ops.samples import T, case
 from flambeau.tensor.tensor import Tensor
@@ -254,6 +254,7 @@ RECURRENT = operator(
     grad_name=_grad_name,
     samples=_samples,
 )
+RECURRENT.parts = rnn_gates.step_in_parts
 
 
 # ---------------------------------------------------------------- its way back

@@ -21,6 +21,7 @@ from flambeau.nn.modules import (
     padding,
     pixelshuffle,
     pooling,
+    recurrent,
     rnn,
     sparse,
     transformer,

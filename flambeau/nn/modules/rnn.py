@@ -1,4 +1,4 @@
-"""Recurrent layers, their single steps, and a loop around any cell."""
+"""Recurrent layers, and their single steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flambeau.ops import rnn as ops
 from flambeau.ops.create import empty, zeros
 from flambeau.tensor.tensor import Tensor
 
-__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell", "RNNCellBase", "Recurrent"]
+__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell", "RNNCellBase"]
 
 KINDS = {"LSTM": "lstm", "GRU": "gru", "RNN_TANH": "tanh", "RNN_RELU": "relu"}
 
@@ -418,6 +418,17 @@ class RNNCellBase(Module):
         for weight in self.parameters():
             init.uniform_(weight, -bound, bound)
 
+    def initial_state(self, input: Tensor) -> Any:
+        """Where to begin with an input: zeros; for :class:`~flambeau.nn.Recurrent`."""
+        return zeros(*input.shape[:-1], self.hidden_size, dtype=input.dtype, device=input.device)
+
+    def like(self, input_size: int) -> Any:
+        """A new cell of this kind for inputs of another size; for :class:`~flambeau.nn.Recurrent`."""
+        options = {"bias": self.bias, "device": self.weight_ih.device, "dtype": self.weight_ih.dtype}
+        if "nonlinearity" in self.__dict__:
+            options["nonlinearity"] = self.__dict__["nonlinearity"]
+        return type(self)(input_size, self.hidden_size, **options)  # type: ignore[call-arg]
+
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
         if self.bias is not True:
@@ -504,6 +515,10 @@ class LSTMCell(RNNCellBase):
     ) -> None:
         super().__init__(input_size, hidden_size, bias, 4, device, dtype)
 
+    def initial_state(self, input: Tensor) -> tuple[Tensor, Tensor]:
+        zero = super().initial_state(input)
+        return zero, zero
+
     def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         return self._step(ops.lstm_cell, input, None if hx is None else tuple(hx), 2)  # type: ignore[return-value]
 
@@ -526,54 +541,3 @@ class GRUCell(RNNCellBase):
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         return self._step(ops.gru_cell, input, None if hx is None else (hx,), 1)[0]
-
-
-# ---------------------------------------------------------------- any cell over time
-
-
-class Recurrent(Module):
-    """Runs a cell over time: any module that takes (input, state) and gives the next state.
-
-    A state is a tensor or a tuple of tensors, of which the first is the output; the cell is called
-    without a state at the first step unless one is given.  PyTorch has no such layer.
-
-    Shape: input (T, N, ...), with ``batch_first`` (N, T, ...); outputs likewise, and the final state.
-
-    Args:
-        cell: the module for one step.
-        batch_first: whether N comes before T.
-        reverse: whether to walk from the last step to the first; outputs keep the order of the inputs.
-
-    Raises:
-        RuntimeError: if there are no time steps.
-
-    Example:
-        >>> import flambeau as torch
-        >>> layer = torch.nn.Recurrent(torch.nn.GRUCell(3, 4))
-        >>> y, h = layer(torch.zeros(5, 2, 3))
-        >>> y.shape, h.shape
-        (torch.Size([5, 2, 4]), torch.Size([2, 4]))
-    """
-
-    def __init__(self, cell: Module, batch_first: bool = False, reverse: bool = False) -> None:
-        super().__init__()
-        self.cell = cell
-        self.batch_first = batch_first
-        self.reverse = reverse
-
-    def forward(self, input: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        from flambeau.ops.join import stack
-
-        time = 1 if self.batch_first else 0
-        steps = list(input.unbind(time))
-        if not steps:
-            raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
-        outputs: list[Any] = [None] * len(steps)
-        for t in range(len(steps) - 1, -1, -1) if self.reverse else range(len(steps)):
-            state = self.cell(steps[t]) if state is None else self.cell(steps[t], state)
-            outputs[t] = state[0] if isinstance(state, tuple | list) else state
-        return stack(outputs, time), state
-
-    def extra_repr(self) -> str:
-        parts = [f"{name}=True" for name in ("batch_first", "reverse") if getattr(self, name)]
-        return ", ".join(parts)

@@ -1,0 +1,1 @@
+"""Loops over time as one node: what ``nn.Recurrent`` is made of."""

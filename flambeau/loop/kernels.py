@@ -1,0 +1,254 @@
+"""The loop as an operation: how NumPy and XLA run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from flambeau.engine.kernels import prepared
+from flambeau.func.mapping import for_all
+from flambeau.graph.node import Node
+from flambeau.graph.observer import current as looking
+from flambeau.graph.op import Call, Op
+from flambeau.graph.program import Step
+from flambeau.graph.recorder import pending
+from flambeau.loop.body import CARRY, Body, Total
+from flambeau.ops.operator import project
+
+Planned = tuple[Callable[..., Any], tuple[int, ...], int]
+
+
+def _loop_rule(*inputs: Any, body: Body) -> Any:
+    return body.outs
+
+
+# ---------------------------------------------------------------- NumPy
+
+
+class Prepared:
+    """A body made ready for NumPy: lists of kernels with the slots they read and write."""
+
+    def __init__(self, body: Body) -> None:
+        schedule = body.schedule
+        self._body = body
+        self._once = [_planned(step) for step in schedule.once]
+        self._inside = [_planned(step) for step in schedule.inside]
+        varies = [depends > 0 for depends in schedule.depends]
+        self._before = [_mapped(step, varies, body.length) for step in schedule.before]
+        self._after = [_mapped(step, varies, body.length) for step in schedule.after]
+        covered = {slot for pair in schedule.shifted.items() for slot in pair}
+        self._kept = [slot for slot in schedule.kept if slot not in covered]
+
+    def run(self, arrays: Sequence[Any]) -> tuple[Any, ...]:
+        """The results."""
+        body = self._body
+        env: list[Any] = [None] * body.slots
+        for slot, value in body.constants.items():
+            env[slot] = value
+        carry = []
+        for (slot, kind), array in zip(body.leaves, arrays, strict=True):
+            env[slot] = array
+            if kind is CARRY:
+                carry.append(array)
+        for kernel, inputs, slot in self._once + self._before:
+            env[slot] = kernel(*[env[i] for i in inputs])
+        carry, kept, grown = self._walk(env, carry)
+        for slot, values in kept.items():
+            env[slot] = values
+        for kernel, inputs, slot in self._after:
+            env[slot] = kernel(*[env[i] for i in inputs])
+        return (
+            *carry,
+            *[_stacked(np, body, env, slot) for slot in body.stacked],
+            *[_summed(np, body, env, total, grown) for total in body.schedule.totals],
+        )
+
+    def _walk(self, env: list[Any], carry: list[Any]) -> tuple[list[Any], dict[int, Any], dict[int, Any]]:
+        body = self._body
+        length, steps = body.length, self._inside
+        shift = 0 if body.reverse else 1
+        order = range(length - 1, -1, -1) if body.reverse else range(length)
+        carried = [slot for slot, kind in body.leaves if kind is CARRY]
+        rows = [(slot, env[slot]) for slot in body.schedule.rows]
+        kept: dict[int, Any] = {}
+        puts: list[tuple[int, Any]] = []
+        # A value that is handed on is kept behind what the first step got: both are seen in one buffer.
+        for given, new in body.schedule.shifted.items():
+            initial = carry[carried.index(given)]
+            history = np.empty((length + 1, *initial.shape), initial.dtype)
+            history[length if body.reverse else 0] = initial
+            kept[given], kept[new] = history[1 - shift : length + 1 - shift], history[shift : length + shift]
+            puts.append((new, kept[new]))
+        grown: dict[int, Any] = {}
+        env = env[:]
+        for t in order:
+            for slot, values in rows:
+                env[slot] = values[t]
+            for slot, value in zip(carried, carry, strict=True):
+                env[slot] = value
+            for kernel, inputs, slot in steps:
+                env[slot] = kernel(*[env[i] for i in inputs])
+            for slot in self._kept:
+                value = env[slot]
+                if slot not in kept:
+                    kept[slot] = np.empty((length, *value.shape), value.dtype)
+                kept[slot][t] = value
+            for slot, values in puts:
+                values[t] = env[slot]
+            for slot in body.schedule.grown:
+                grown[slot] = env[slot] if slot not in grown else grown[slot] + env[slot]
+            carry = [env[slot] for slot in body.next]
+        return carry, kept, grown
+
+
+def _planned(step: Step) -> Planned:
+    return prepared(step.call, step.call.op.numpy, np), step.inputs, step.slot
+
+
+def _mapped(step: Step, varies: list[bool], length: int) -> Planned:
+    return for_all(step.call, [varies[slot] for slot in step.inputs], length), step.inputs, step.slot
+
+
+def _loop_numpy(xp: Any, *arrays: Any, body: Body) -> Any:
+    if body.prepared is None:
+        body.prepared = Prepared(body)
+    return body.prepared.run(arrays)
+
+
+# ---------------------------------------------------------------- results, on both tiers
+
+
+def _stacked(xp: Any, body: Body, env: list[Any], slot: int) -> Any:
+    """A slot's values at all steps."""
+    value = env[slot]
+    if body.schedule.depends[slot]:
+        return value
+    return xp.broadcast_to(xp.asarray(value), (body.length, *xp.shape(value)))
+
+
+def _summed(xp: Any, body: Body, env: list[Any], total: Total, grown: dict[int, Any]) -> Any:
+    """The sum of a slot's values over all steps."""
+    if total.how == "grown":
+        return grown[total.slots[0]]
+    if total.how == "sum":
+        return env[total.slots[0]].sum(0)
+    if total.how == "times":
+        value = xp.asarray(env[total.slots[0]])
+        return value * value.dtype.type(body.length)
+    if total.how == "product":
+        x, y = [env[slot] for slot in total.slots]
+        if x.dtype.itemsize < 4:
+            # As every kernel that computes, in float32.
+            wide = xp.tensordot(x.astype(np.float32), y.astype(np.float32), _ROWS_AND_STEPS)
+            return wide.astype(x.dtype)
+        return xp.tensordot(x, y, _ROWS_AND_STEPS)
+    parts = [_summed(xp, body, env, part, grown) for part in total.parts]
+    if total.how == "add":
+        return parts[0] + parts[1]
+    call = total.step.call
+    return prepared(call, call.op.numpy if xp is np else call.op.lax, xp)(*parts)
+
+
+_ROWS_AND_STEPS = ((0, 2), (0, 1))
+"""The dimensions of (T, M, N) and (T, N, K) over which their products are summed."""
+
+
+# ---------------------------------------------------------------- XLA
+
+
+def _loop_lax(jnp: Any, *arrays: Any, body: Body) -> Any:
+    # Imported here, as wherever only the compiled tier needs it.
+    import jax
+
+    schedule = body.schedule
+    env: list[Any] = [None] * body.slots
+    for slot, value in body.constants.items():
+        env[slot] = value
+    for (slot, _), array in zip(body.leaves, arrays, strict=True):
+        env[slot] = array
+    _trace(jnp, schedule.once, env)
+    _trace_mapped(jnp, body, schedule.before, env)
+    carried = [slot for slot, kind in body.leaves if kind is CARRY]
+    types = [out.dtype.numpy for out in body.outs[: len(carried)]]
+    shifted = schedule.shifted
+    keep = [slot for slot in dict.fromkeys((*schedule.kept, *shifted.values())) if slot not in shifted]
+
+    def step(state: Any, rows: Any) -> Any:
+        carry, sums = state
+        inner = env[:]
+        for slot, value in zip((*carried, *schedule.rows), (*carry, *rows), strict=True):
+            inner[slot] = value
+        _trace(jnp, schedule.inside, inner)
+        handed = [jnp.asarray(inner[slot], t) for slot, t in zip(body.next, types, strict=True)]
+        sums = [total + inner[slot] for total, slot in zip(sums, schedule.grown, strict=True)]
+        return (handed, sums), [inner[slot] for slot in keep]
+
+    calls = {s.slot: s.call for s in schedule.inside}
+    start = [jnp.asarray(env[slot], t) for slot, t in zip(carried, types, strict=True)]
+    zeros = [jnp.zeros(calls[slot].out.shape, calls[slot].out.dtype.numpy) for slot in schedule.grown]
+    rows = [env[slot] for slot in schedule.rows]
+    (finals, sums), kept = jax.lax.scan(step, (start, zeros), rows, length=body.length, reverse=body.reverse)
+    for slot, values in zip(keep, kept, strict=True):
+        env[slot] = values
+    for slot, first in zip(carried, start, strict=True):
+        if slot in shifted:
+            later = env[shifted[slot]]
+            pair = (later[1:], first[None]) if body.reverse else (first[None], later[:-1])
+            env[slot] = jnp.concatenate(pair)
+    _trace_mapped(jnp, body, schedule.after, env)
+    grown = dict(zip(schedule.grown, sums, strict=True))
+    return (
+        *finals,
+        *[_stacked(jnp, body, env, slot) for slot in body.stacked],
+        *[_summed(jnp, body, env, total, grown) for total in schedule.totals],
+    )
+
+
+def _trace(jnp: Any, steps: Sequence[Step], env: list[Any]) -> None:
+    for step in steps:
+        env[step.slot] = prepared(step.call, step.call.op.lax, jnp)(*[env[i] for i in step.inputs])
+
+
+def _trace_mapped(jnp: Any, body: Body, steps: Sequence[Step], env: list[Any]) -> None:
+    """Does operations for all steps at once."""
+    import jax
+
+    if not steps:
+        return
+    made = [step.slot for step in steps]
+    depends = body.schedule.depends
+    read = sorted({i for step in steps for i in step.inputs if depends[i]}.difference(made))
+
+    def one(*values: Any) -> Any:
+        inner = env[:]
+        for slot, value in zip(read, values, strict=True):
+            inner[slot] = value
+        _trace(jnp, steps, inner)
+        return [inner[slot] for slot in made]
+
+    for slot, value in zip(made, jax.vmap(one)(*[env[slot] for slot in read]), strict=True):
+        env[slot] = value
+
+
+LOOP = Op("loop", _loop_rule, numpy=_loop_numpy, lax=_loop_lax, moves=True)
+"""Runs a body step after step, as a single operation."""
+LOOP.urgent = True
+
+
+def run_loop(body: Body, nodes: Sequence[Node]) -> list[Node]:
+    """Records a loop as one node; the nodes of its results."""
+    key = (body, *[node.aval for node in nodes])
+    call = LOOP.calls.get(key)
+    if call is None:
+        call = LOOP.calls[key] = Call(LOOP, (body,), key[1:], body.outs, None)
+    start = len(pending)
+    node = Node(call, tuple(nodes), body.outs)
+    pending.append(node)
+    parts = [project(node, i) for i in range(len(body.outs))]
+    if looking.observer is not None:
+        adopt = getattr(looking.observer, "adopt", None)
+        if adopt is not None:
+            adopt(start, nodes)
+    return parts
