@@ -31,7 +31,37 @@ class _Products(_Switches):
         settings.set_float32_matmul_precision("high" if allowed else "highest")
 
 
+_ATTENTION = {
+    "flash": "FLASH_ATTENTION",
+    "mem_efficient": "EFFICIENT_ATTENTION",
+    "math": "MATH",
+    "cudnn": "CUDNN_ATTENTION",
+}
+
+
+class _Cuda(_Switches):
+    """Switches of CUDA's, among them the ways in which attention may be computed.
+
+    Attributes:
+        attention: names of these, as of ``nn.attention.SDPBackend``.
+    """
+
+    attention = frozenset({*_ATTENTION.values(), "OVERRIDEABLE"})
+
+    def __getattr__(self, name: str) -> Any:
+        kind = name.removesuffix("_sdp_enabled")
+        if kind != name and kind in _ATTENTION:
+            return lambda: _ATTENTION[kind] in self.attention
+        kind = name.removeprefix("enable_").removesuffix("_sdp")
+        if name == f"enable_{kind}_sdp" and kind in _ATTENTION:
+            return lambda enabled: self._allow(_ATTENTION[kind], enabled)
+        raise AttributeError(f"module 'torch.backends.cuda' has no attribute '{name}'")
+
+    def _allow(self, name: str, enabled: bool) -> None:
+        self.attention = self.attention | {name} if enabled else self.attention - {name}
+
+
 cudnn = _Switches(enabled=True, benchmark=False, deterministic=False, allow_tf32=True)
-cuda = _Switches(matmul=_Products())
+cuda = _Cuda(matmul=_Products())
 mkldnn = _Switches(enabled=False)
 mps = _Switches()

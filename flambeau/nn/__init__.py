@@ -1,5 +1,6 @@
 """Neural networks: modules, parameters, functions."""
 
+from importlib import import_module
 from typing import Any
 
 from flambeau.nn import functional, init, modules, parameter, utils
@@ -8,6 +9,19 @@ from flambeau.nn.parameter import Buffer, Parameter, UninitializedBuffer, Uninit
 for _module in vars(modules).copy().values():
     for _name in getattr(_module, "__all__", ()):
         globals()[_name] = getattr(_module, _name)
+
+
+# Not every program needs these, and importing should cost little more than NumPy's import.
+_LATER = {"DataParallel": "parallel", "attention": "attention", "grad": "grad", "parallel": "parallel"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'flambeau.nn' has no attribute '{name}'")
+    found = import_module(f"flambeau.nn.{_LATER[name]}")
+    found = found if name == _LATER[name] else getattr(found, name)
+    globals()[name] = found
+    return found
 
 
 def factory_kwargs(kwargs: dict[str, Any] | None) -> dict[str, Any]:

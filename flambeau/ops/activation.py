@@ -252,7 +252,7 @@ def _rrelu(
         raise RuntimeError(
             f"Lower bound should be less than or equal to the upper bound (rrelu was given {lower} and {upper})"
         )
-    require_floating(input._node.aval, "rrelu_out_cpu")
+    require_floating(input._node.aval, "rrelu_with_noise_out_cpu")
     if not training:
         return LEAKY_RELU(input, ((float(lower) + float(upper)) / 2,))
     slopes = NAMESPACES["torch"]["empty_like"](input).uniform_(lower, upper)

@@ -132,7 +132,7 @@ def _dropout(input: Tensor, p: float, train: bool) -> Tensor:
     if p == 0.0 or not train or not input._node.aval.size:
         return input
     if p == 1.0:
-        return input * 0.0
+        return input * 0
     return DROPOUT(input, drawn_key(), float(p))
 
 
@@ -149,7 +149,7 @@ def _feature_dropout(input: Tensor, p: float, train: bool) -> Tensor:
     if p == 0.0 or not train or not input._node.aval.size:
         return input
     if p == 1.0:
-        return input * 0.0
+        return input * 0
     kept = KEPT(drawn_key(), _noise_shape(input), float(p))
     return input * (kept.to(input.dtype) / (1.0 - p))
 
@@ -164,7 +164,9 @@ def _alpha(input: Tensor, p: float, train: bool, shape: Callable[[Tensor], tuple
     if p == 0.0 or not train or not input._node.aval.size:
         return input
     if p == 1.0:
-        return input * 0.0
+        return input * 0
+    if input.dtype.category < dtypes.FLOATING:
+        raise RuntimeError(f"result type Float can't be cast to the desired output type {input.dtype.title}")
     kept = KEPT(drawn_key(), shape(input), float(p)).to(input.dtype)
     scale = 1.0 / math.sqrt((_SATURATION**2 * p + 1.0) * (1.0 - p))
     shift = (1.0 - kept) * (_SATURATION * scale) + (-_SATURATION * scale * p)

@@ -390,7 +390,7 @@ def embedding_bag(
 
     Raises:
         ValueError: if shapes do not fit or the mode is unknown.
-        IndexError: for an index out of range.
+        RuntimeError: for an index out of range, and for types that do not fit.
     """
     if per_sample_weights is not None and per_sample_weights.shape != input.shape:
         raise ValueError(
@@ -410,19 +410,25 @@ def embedding_bag(
             "embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for mode='sum' "
             f"(got mode='{mode}')."
         )
+    bag, bags = _bags_of(input, offsets, include_last_offset)
+    for indices in (input, offsets):
+        if indices is not None:
+            require_indices("embedding_bag", indices._node.aval)
     if per_sample_weights is not None and per_sample_weights.dtype is not weight.dtype:
         raise RuntimeError(
-            f"expected scalar type {weight.dtype.title} but found {per_sample_weights.dtype.title} (embedding_bag: "
-            "weight and per_sample_weights must have one type)"
+            "Expected tensor for argument #1 'weight' to have the same type as tensor for argument #1 "
+            f"'per_sample_weights'; but type torch.{weight.dtype.title}Tensor does not equal "
+            f"torch.{per_sample_weights.dtype.title}Tensor (while checking arguments for embedding_bag)"
         )
-    bag, bags = _bags_of(input, offsets, include_last_offset)
     rows = weight.shape[0]
+    _check_bag_rows(input, rows, mode)
     if max_norm is not None:
         embedding_renorm_(weight, input, max_norm, norm_type)
-    check_rows(input, rows)
     padding = -1 if padding_idx is None else checked_padding(padding_idx, rows)
     flat = input.reshape(-1)
     found = EMBEDDING(weight, flat, padding, scale_grad_by_freq)
+    if not bags:
+        return found[:0]
     counted = (flat != padding).unsqueeze(1)
     if mode == "max":
         return _largest_of_bags(found, counted, bag, bags)
@@ -435,6 +441,21 @@ def embedding_bag(
         return total
     sizes = EMBEDDING_BACKWARD(counted.to(total.dtype), bag, bags, -1, False)
     return total / sizes.clamp(min=1)
+
+
+def _check_bag_rows(indices: Tensor, rows: int, mode: str) -> None:
+    """Raises while recording, if the indices are known already, for a row that does not exist."""
+    value = indices._node.value
+    if type(value) is not np.ndarray:
+        return
+    flat = value.reshape(-1)
+    wrong = np.flatnonzero((flat < 0) | (flat >= rows))
+    if not wrong.size:
+        return
+    row = int(flat[wrong[0]])
+    if mode == "max":
+        raise RuntimeError(f"embedding_bag: Expected idx >= 0 && idx < num_embeddings but found idx to be {row}")
+    raise RuntimeError(f"Index {wrong[0]} of input takes value {row} which is not in the valid range [0, {rows})")
 
 
 def _bags_of(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> tuple[Tensor, int]:
@@ -466,7 +487,7 @@ def _bags_of(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -
 
 def _largest_of_bags(found: Tensor, counted: Tensor, bag: Tensor, bags: int) -> Tensor:
     if not found.shape[0]:
-        return found.new_zeros((bags, found.shape[1]))
+        return EMBEDDING_BACKWARD(found, bag, bags, -1, False)
     place = BAG_LARGEST(found.masked_fill(~counted, float("-inf")).detach(), bag, bags)
     there = place < found.shape[0]
     return found.gather(0, place * there) * there

@@ -6,6 +6,7 @@ from itertools import product
 from math import prod
 from typing import Any
 
+from flambeau import dtypes
 from flambeau.graph.node import Aval
 from flambeau.ops.conv_kernels import Geometry, Ints
 from flambeau.ops.operator import operator, public
@@ -35,8 +36,8 @@ def _unfold_rule(x: Aval, *, kernel: Ints, dilation: Ints, padding: Ints, stride
     if any(n < 1 for n in out):
         raise RuntimeError(
             f"Given input with spatial size ({', '.join(map(str, x.shape[2:]))}), kernel_size={kernel}, "
-            f"dilation={dilation}, padding={padding}, stride={stride}, calculated shape of the array of sliding blocks "
-            f"as ({', '.join(map(str, out))}), but its components must be at least one."
+            f"dilation={dilation}, padding={padding}, calculated shape of the array of sliding blocks as "
+            f"({', '.join(map(str, out))}), but its components must be at least one. (the stride is {stride})"
         )
     return x.of((x.shape[0], x.shape[1] * prod(kernel), prod(out)))
 
@@ -171,8 +172,18 @@ def _checked(name: str, kernel: Any, dilation: Any, padding: Any, stride: Any) -
     for what, values in zip(("kernel", "dilation", "padding", "stride"), found, strict=True):
         if any(v < 0 if what == "padding" else v <= 0 for v in values):
             least = "non-negative" if what == "padding" else "greater than zero"
-            raise RuntimeError(f"{what} size should be {least}, but got {list(values)} ({name})")
+            subject = "kernel size" if what == "kernel" else what
+            short = "pad" if what == "padding" else what
+            height, width = values
+            raise RuntimeError(
+                f"{subject} should be {least}, but got {short}_height: {height} {short}_width: {width} ({name})"
+            )
     return found
+
+
+def _require_numbers(kernel: str, input: Tensor) -> None:
+    if input.dtype.category < dtypes.FLOATING and input.dtype is not dtypes.bool_:
+        raise NotImplementedError(f"\"{kernel}\" not implemented for '{input.dtype.title}'")
 
 
 @public(into="nn.functional")
@@ -191,6 +202,7 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
             "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for input, "
             f"but got: {list(shape)}"
         )
+    _require_numbers("im2col_out_cpu", input)
     if len(shape) == 3:
         return IM2COL(input.unsqueeze(0), *options).squeeze(0)
     return IM2COL(input, *options)
@@ -217,6 +229,7 @@ def fold(
         )
     if any(n < 1 for n in size):
         raise RuntimeError(f"Expected output spatial dimensions to be positive, but got: output_size={list(size)}.")
+    _require_numbers("col2im_out_cpu", input)
     if len(shape) == 2:
         return COL2IM(input.unsqueeze(0), size, *options).squeeze(0)
     return COL2IM(input, size, *options)

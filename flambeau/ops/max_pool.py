@@ -300,8 +300,10 @@ def _unpool_numpy(np: Any, x: Any, indices: Any, *, size: Ints) -> Any:
     axes = len(size)
     if indices.size and (indices.min() < 0 or indices.max() >= prod(size)):
         wrong = indices.min() if indices.min() < 0 else indices.max()
+        # PyTorch unpools a line as an image of width 1.
+        shown = (*size, 1) if axes == 1 else size
         raise RuntimeError(
-            f"Found an invalid max index: {wrong} (output volumes are of size {'x'.join(map(str, size))}"
+            f"Found an invalid max index: {wrong} (output volumes are of size {'x'.join(map(str, shown))})"
         )
     target = np.zeros((*x.shape[: x.ndim - axes], prod(size)), x.dtype)
     np.put_along_axis(target, _flat(np, indices, axes), _flat(np, x, axes), -1)

@@ -251,19 +251,22 @@ def _define_unpool(axes: int) -> None:
         pads = axis_values(name, "padding", padding, axes)
         if indices.dtype is not int64:
             raise RuntimeError(f"elements in indices should be type int64 but got: {indices.dtype.title}")
-        if input.shape != indices.shape:
-            raise RuntimeError(
-                f"Expected shape of indices to be same as that of the input tensor ({list(input.shape)}) but got "
-                f"indices tensor with shape: {list(indices.shape)}"
-            )
+        # PyTorch unpools a line as an image of width 1.
+        extra = [1] if axes == 1 else []
+        seen = axes + len(extra)
         if input.ndim not in (axes + 1, axes + 2):
             raise RuntimeError(
-                f"Input to {name} should be a {axes + 1}d or {axes + 2}d Tensor, but got a tensor with {input.ndim} "
-                "dimensions"
+                f"Input to max_unpooling{seen}d should be a {seen + 1}d or {seen + 2}d Tensor, but got a tensor with "
+                f"{input.ndim + len(extra)} dimensions."
+            )
+        if input.shape != indices.shape:
+            raise RuntimeError(
+                f"Expected shape of indices to be same as that of the input tensor ({[*input.shape, *extra]}) but got "
+                f"indices tensor with shape: {[*indices.shape, *extra]}"
             )
         have = tuple(input.shape[input.ndim - axes :])
         default = tuple([(n - 1) * s + k - 2 * p for n, s, k, p in zip(have, steps, kernel, pads, strict=True)])
-        size = default if output_size is None else tuple(output_size)[-axes:]
+        size = default if output_size is None else output_size[-axes:]
         if output_size is not None and len(output_size) not in (axes, axes + 1, axes + 2):
             raise ValueError(
                 f"output_size should be a sequence containing {axes} or {axes + 2} elements, but it has a length of "
@@ -271,9 +274,7 @@ def _define_unpool(axes: int) -> None:
             )
         for d, (n, base, s) in enumerate(zip(size, default, steps, strict=True)):
             if not base - s < n < base + s:
-                raise ValueError(
-                    f'invalid output_size "{list(size)}" (dim {d} must be between {base - s} and {base + s})'
-                )
+                raise ValueError(f'invalid output_size "{size}" (dim {d} must be between {base - s} and {base + s})')
         return MAX_UNPOOL(input, indices, tuple([int(n) for n in size]))
 
     max_unpool.__name__ = name

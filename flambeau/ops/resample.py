@@ -15,7 +15,7 @@ from flambeau.tensor.tensor import Tensor
 # ---------------------------------------------------------------- interpolation
 
 _LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}
-_MODES = "nearest | linear | bilinear | bicubic | trilinear | area | nearest-exact"
+_MODES = "nearest | linear | bilinear | bicubic | trilinear | lanczos | area | nearest-exact"
 
 
 @public(into="nn.functional")
@@ -34,10 +34,10 @@ def interpolate(
         input: (N, C, one to three spatial axes).
         size, scale_factor: of the result; one of them, one number or one per axis.
         mode: ``"nearest"``, ``"nearest-exact"``, ``"linear"``, ``"bilinear"`` or ``"trilinear"`` (by the number of
-            axes), ``"bicubic"`` (two axes), ``"area"`` (means).
+            axes), ``"bicubic"`` (two axes), ``"lanczos"`` (two axes, with ``antialias``), ``"area"`` (means).
         align_corners: whether the centres of the corner pixels coincide, rather than the images' edges.
         recompute_scale_factor: go by the ratio of the sizes in place of ``scale_factor``.
-        antialias: widen the kernel when reducing (bilinear and bicubic).
+        antialias: widen the kernel when reducing (bilinear, bicubic and lanczos).
 
     Raises:
         ValueError: for options that exclude each other.
@@ -62,15 +62,20 @@ def interpolate(
         raise ValueError("recompute_scale_factor is not meaningful with an explicit size.")
     if recompute_scale_factor or mode == "area":
         factors = None
-    if antialias and not (mode in ("bilinear", "bicubic") and input.ndim == 4):
+    if antialias and not (mode in ("bilinear", "bicubic", "lanczos") and input.ndim == 4):
         raise ValueError(
-            "Anti-alias option is restricted to bilinear and bicubic modes and requires a 4-D tensor as input"
+            "Anti-alias option is restricted to bilinear, bicubic, and lanczos modes and requires a 4-D tensor as input"
         )
-    _check_interpolation(input, mode, out)
+    if mode == "lanczos" and input.ndim == 4:
+        if align_corners:
+            raise ValueError("Lanczos mode does not support align_corners=True")
+        if not antialias:
+            raise ValueError("Lanczos mode requires antialias=True")
+    _check_interpolation(input, mode, out, antialias)
     if mode == "area":
         pool = {3: adaptive_avg_pool1d, 4: adaptive_avg_pool2d, 5: adaptive_avg_pool3d}[input.ndim]
         return pool(input, out)
-    kind = mode if mode.startswith("nearest") else "cubic" if mode == "bicubic" else "linear"
+    kind = {"bicubic": "cubic", "lanczos": "lanczos"}.get(mode, mode if mode.startswith("nearest") else "linear")
     return _interpolated(input, f"smooth-{kind}" if antialias else kind, out, factors, bool(align_corners))
 
 
@@ -105,33 +110,49 @@ def _sizes(input: Tensor, size: Any, scale_factor: Any, axes: int) -> tuple[tupl
     return tuple([math.floor(n * f) for n, f in zip(input.shape[2:], factors, strict=True)]), factors
 
 
-def _check_interpolation(input: Tensor, mode: str, out: tuple[int, ...]) -> None:
+def _spatial(sizes: Any) -> str:
+    names = "DHW"[-len(sizes) :]
+    return f"({', '.join([f'{name}: {n}' for name, n in zip(names, sizes, strict=True)])})"
+
+
+def _kernel_name(mode: str, ndim: int, antialias: bool) -> str:
+    """PyTorch's name for what computes a mode, which its messages show."""
+    if mode == "area":
+        return f"adaptive_avg_pool{ndim - 2}d"
+    if antialias:
+        return "compute_index_ranges_weights"
+    kind = {"bicubic": "cubic", "nearest": "nearest", "nearest-exact": "nearest"}.get(mode, "linear")
+    if ndim == 4 and kind != "cubic":
+        return f"upsample_{'nearest' if kind == 'nearest' else 'bilinear'}2d_channels_last"
+    return f"compute_indices_weights_{kind}"
+
+
+def _check_interpolation(input: Tensor, mode: str, out: tuple[int, ...], antialias: bool) -> None:
     ndim = input.ndim
-    known = mode in ("nearest", "nearest-exact", "area", "bicubic", *_LINEAR.values())
+    known = mode in ("nearest", "nearest-exact", "area", "bicubic", "lanczos", *_LINEAR.values())
     if not 3 <= ndim <= 5 or not known:
         raise NotImplementedError(
             f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {ndim}D) for the modes: {_MODES} "
             f"(got {mode})"
         )
-    wanted = {"linear": 3, "bilinear": 4, "trilinear": 5, "bicubic": 4}.get(mode, ndim)
+    wanted = {"linear": 3, "bilinear": 4, "trilinear": 5, "bicubic": 4, "lanczos": 4}.get(mode, ndim)
     if wanted != ndim:
-        if mode == "bicubic":
+        if mode in ("bicubic", "lanczos"):
             raise NotImplementedError(
                 f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {ndim}D) for the modes: {_MODES} "
-                f"(got {mode}; bicubic needs 4D input)"
+                f"(got {mode}) ({mode} needs 4D input)"
             )
         raise NotImplementedError(f"Got {ndim}D input, but {mode} mode needs {wanted}D input")
     if 0 in out or 0 in input.shape[2:]:
+        between = " and" if ndim == 3 else ""
         raise RuntimeError(
-            f"Input and output sizes should be greater than 0, but got input {list(input.shape[2:])} and "
-            f"output {list(out)}"
+            f"Input and output sizes should be greater than 0, but got input {_spatial(input.shape[2:])}{between} "
+            f"output {_spatial(out)}"
         )
     if 0 in input.shape[1:]:
         raise RuntimeError(f"Non-empty {ndim}D data tensor expected but got a tensor with sizes {list(input.shape)}")
     if input.dtype.category < dtypes.FLOATING and (input.dtype is not dtypes.uint8 or mode == "area"):
-        name = {"linear": "upsample_linear1d", "trilinear": "upsample_trilinear3d"}.get(
-            mode, f"upsample_{mode}{ndim - 2}d"
-        )
+        name = _kernel_name(mode, ndim, antialias)
         raise NotImplementedError(f"\"{name}\" not implemented for '{input.dtype.title}'")
 
 

@@ -201,7 +201,7 @@ def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
     try:
         found = inferred_shape(sizes, (n,))
     except RuntimeError as error:
-        if "ambiguous" in str(error) or "inferred" in str(error):
+        if "ambiguous" in str(error) or "inferred" in str(error) or "dimension" in str(error):
             raise RuntimeError(f"unflatten got an unexpected error:\n{error}") from None
         raise RuntimeError(
             f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {dim} ({n}) in the input "

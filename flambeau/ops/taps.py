@@ -152,6 +152,11 @@ def cubic(distance: Any, a: float) -> Any:
     return np.where(d <= 1, near, np.where(d < 2, far, 0.0))
 
 
+def _lanczos(distance: Any) -> Any:
+    """A sinc windowed by the central lobe of one three times as wide (Duchon, J. Applied Meteorology 18, 1979)."""
+    return np.where(np.abs(distance) < 3, np.sinc(distance) * np.sinc(distance / 3), 0.0)
+
+
 def _cubic(taps: Taps) -> Tables:
     source = _source(taps)
     left = np.floor(source)
@@ -203,6 +208,7 @@ RULES: dict[str, Callable[[Taps], Tables]] = {
     "cubic": _cubic,
     "smooth-linear": _smoothed(lambda d: np.maximum(1 - np.abs(d), 0.0), 1.0),
     "smooth-cubic": _smoothed(lambda d: cubic(d, -0.5), 2.0),
+    "smooth-lanczos": _smoothed(_lanczos, 3.0),
 }
 
 # ---------------------------------------------------------------- the operator

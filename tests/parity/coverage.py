@@ -26,13 +26,24 @@ MODULES = (
     "nn.utils.fusion",
     "nn.utils.stateless",
     "nn.parameter",
+    "nn.attention",
+    "nn.attention.bias",
+    "nn.grad",
 )
 TARGET = Path(__file__).parents[2] / "docs" / "nn-coverage.md"
 HERE = "here"
 # What is left out on purpose, each with the reason.
 LEFT_OUT = {
-    "Container": "obsolete: an empty class that PyTorch keeps for old programs",
-    "DataParallel": "obsolete: PyTorch itself advises against it; one program runs on all devices",
+    **dict.fromkeys(
+        [
+            "activate_flash_attention_impl",
+            "current_flash_attention_impl",
+            "list_flash_attention_impls",
+            "register_flash_attention_impl",
+            "restore_flash_attention_impl",
+        ],
+        "GPU: chooses among versions of a kernel that is PyTorch's own",
+    ),
     "ScalingType": "quantised: belongs to the products of 8-bit floats",
     "SwizzleType": "quantised: belongs to the products of 8-bit floats",
     "scaled_mm": "quantised: products of 8-bit floats with scales",

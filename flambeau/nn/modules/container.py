@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -12,7 +13,7 @@ from flambeau.nn.modules.module import Module, _indented
 from flambeau.nn.parameter import Parameter
 from flambeau.tensor.tensor import Tensor
 
-__all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
+__all__ = ["Container", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
 
 
 def _position(index: Any, size: int) -> int:
@@ -40,6 +41,25 @@ def _pairs_of(name: str, given: Any) -> Iterator[tuple[Any, Any]]:
         if len(pair) != 2:
             raise ValueError(f"{what} update sequence element #{place} has length {len(pair)}; 2 is required")
         yield pair
+
+
+class Container(Module):
+    """Modules by name.  Deprecated: :class:`Module` itself holds them."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Container:
+        if cls is Container:
+            warnings.warn(
+                "`nn.Container` is deprecated. All of its functionality is now implemented in `nn.Module`. Subclass "
+                "that instead.",
+                FutureWarning,
+                stacklevel=2,
+            )
+        return super().__new__(cls)
+
+    def __init__(self, **modules: Any) -> None:
+        super().__init__()
+        for name, module in modules.items():
+            self.add_module(name, module)
 
 
 class Sequential(Module):

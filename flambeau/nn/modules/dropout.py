@@ -60,14 +60,14 @@ class Dropout3d(_DropoutNd):
 
 
 class AlphaDropout(_DropoutNd):
-    """Dropout that keeps mean and variance, for networks of SELUs."""
+    """Dropout that keeps mean and variance, for networks of SELUs.  ``inplace`` has no effect, as in PyTorch."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.alpha_dropout(input, self.p, self.training, self.inplace)
+        return F.alpha_dropout(input, self.p, self.training)
 
 
 class FeatureAlphaDropout(_DropoutNd):
-    """Alpha dropout of whole channels.  Shape: (N, C, ...)."""
+    """Alpha dropout of whole channels.  ``inplace`` has no effect, as in PyTorch.  Shape: (N, C, ...)."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.feature_alpha_dropout(input, self.p, self.training, self.inplace)
+        return F.feature_alpha_dropout(input, self.p, self.training)

@@ -15,12 +15,12 @@ from flambeau.tensor.tensor import Tensor
 __all__ = ["Embedding", "EmbeddingBag"]
 
 
-def _padding(padding_idx: int | None, rows: int) -> int | None:
+def _padding(padding_idx: int | None, rows: int, name: str) -> int | None:
     """The row of padding counted from the front."""
     if padding_idx is None:
         return None
     if padding_idx >= rows or padding_idx < -rows:
-        raise AssertionError("Padding_idx must be within num_embeddings")
+        raise AssertionError(f"{name} must be within num_embeddings")
     return padding_idx % rows if padding_idx < 0 else padding_idx
 
 
@@ -98,7 +98,7 @@ class Embedding(_Table):
         super().__init__()
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
-        self.padding_idx = _padding(padding_idx, num_embeddings)
+        self.padding_idx = _padding(padding_idx, num_embeddings, "Padding_idx")
         self.max_norm = max_norm
         self.norm_type = norm_type
         self.scale_grad_by_freq = scale_grad_by_freq
@@ -197,7 +197,7 @@ class EmbeddingBag(_Table):
         self.max_norm = max_norm
         self.norm_type = norm_type
         self.scale_grad_by_freq = scale_grad_by_freq
-        self.padding_idx = _padding(padding_idx, num_embeddings)
+        self.padding_idx = _padding(padding_idx, num_embeddings, "padding_idx")
         self._make_weight(_weight, True, device, dtype)
         self.mode = mode
         self.sparse = sparse
