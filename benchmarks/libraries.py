@@ -142,7 +142,9 @@ def library(contender: str, setting: Setting, threads: int) -> Library:
 def environment(threads: int, cache: str) -> dict[str, str]:
     """The variables of a contender's process: as many threads for all, and a cache of compiled programs."""
     count = str(threads)
-    return os.environ | {
+    # An installed package has its bytecode at hand; so must one that runs from its sources.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return inherited | {
         "OMP_NUM_THREADS": count,
         "OPENBLAS_NUM_THREADS": count,
         "MKL_NUM_THREADS": count,
