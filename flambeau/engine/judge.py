@@ -51,7 +51,9 @@ that than one compiled program: on two cores, an encoder's 82 ms became 120 wher
 RUNS_BETWEEN_TRIALS = 8, 128
 """A verdict is looked at again after as many runs as take some seconds, but within these bounds ..."""
 SECONDS_BETWEEN_TRIALS = 3.0
-"""... and after twice as many each time."""
+"""... and after twice as many each time, but not before ..."""
+PRICE = 0.02
+"""... what running the slower tiers again costs is at most this part of the time since the last verdict."""
 HOPELESS = 2.0
 """Tiers slower than the fastest by this factor get no second trial."""
 
@@ -140,12 +142,17 @@ class Form:
 
     def is_known(self) -> bool:
         """Whether the trial has seen enough of it."""
-        return self.turns >= TURNS or (self.turns >= FEW and self.turns * self.typical() >= LONG)
+        return self.turns >= FEW and self.turns >= _turns_of(self.typical())
 
     def typical(self) -> float:
         """A lower quartile: what a run costs when nothing else gets in its way, but not by luck."""
         ordered = sorted(self.seconds)
         return ordered[len(ordered) // 4]
+
+
+def _turns_of(seconds: float) -> float:
+    """How many runs of that length tell enough of a tier."""
+    return max(FEW, min(TURNS, LONG / seconds))
 
 
 class Entry:
@@ -300,7 +307,6 @@ class Entry:
         error = job.exception()
         if error is None:
             self._keep(Form(tier, job.result()))
-            return_free_memory()
             self._begin_trial()
             return
         self._refused.add(tier.name)
@@ -322,6 +328,8 @@ class Entry:
         # The newest begins: it may never be worth another turn of the old ones.  Each has its turns in a row,
         # since the threads of one that has just worked go on spinning for a while and disturb the next.
         form = next(form for form in reversed(self.forms.values()) if not form.is_known())
+        if not form.turns:
+            return_free_memory()
         results = form.timed(values, donated)
         if all(form.is_known() for form in self.forms.values()) or (form.turns >= FEW and self._is_clear()):
             self._decide()
@@ -340,6 +348,7 @@ class Entry:
                 best = form
         self.chosen = best
         counters.verdicts += 1
+        return_free_memory()
         self._rest()
         self.kin.gains.append(forms[0].typical() / min(form.typical() for form in forms[1:]))
 
@@ -348,8 +357,16 @@ class Entry:
         assert self.chosen is not None
         least, most = RUNS_BETWEEN_TRIALS
         wanted = int(SECONDS_BETWEEN_TRIALS / self.chosen.typical())
-        self._period = 2 * self._period or min(max(wanted, least), most)
+        self._period = max(2 * self._period or min(max(wanted, least), most), self._affordable())
         self._left = self._period
+
+    def _affordable(self) -> int:
+        """After how many runs another trial has its price."""
+        assert self.chosen is not None
+        fastest = self.chosen.typical()
+        slower = [seconds for form in self.forms.values() if fastest < (seconds := form.typical()) <= HOPELESS * fastest]
+        lost = sum((seconds - fastest) * _turns_of(seconds) for seconds in slower)
+        return int(lost / (PRICE * fastest))
 
     def _try_again(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
         assert self.chosen is not None

@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from flambeau.engine.interpreter import Interpreted
-from flambeau.engine.memory import is_crowded, return_free_memory
+from flambeau.engine.memory import is_crowded, keep_freed_memory, return_free_memory
 from flambeau.engine.statistics import counters
 from flambeau.graph.program import Program
 
@@ -83,6 +83,7 @@ class InterpreterTier:
         return 0.0
 
     def build(self, program: Program, donated: tuple[bool, ...], constants: dict[int, Any]) -> Executable:
+        keep_freed_memory()
         return Interpreted(program)
 
     def count_run(self) -> None:
@@ -124,6 +125,7 @@ class XlaTier:
 
         # What importing takes is not what compiling takes, from which the next are judged.
         started = perf_counter()
+        keep_freed_memory()
         return_free_memory()
         executable = xla.Compiled(program, donated, constants)
         self.guessed += _guess(program)
