@@ -364,7 +364,9 @@ class Entry:
         """After how many runs another trial has its price."""
         assert self.chosen is not None
         fastest = self.chosen.typical()
-        slower = [seconds for form in self.forms.values() if fastest < (seconds := form.typical()) <= HOPELESS * fastest]
+        slower = [
+            seconds for form in self.forms.values() if fastest < (seconds := form.typical()) <= HOPELESS * fastest
+        ]
         lost = sum((seconds - fastest) * _turns_of(seconds) for seconds in slower)
         return int(lost / (PRICE * fastest))
 
