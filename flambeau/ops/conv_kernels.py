@@ -1,33 +1,45 @@
-"""Convolution's array code for the interpreter: patches along all axes but one, and batched products.
+"""Convolution's array code for the interpreter: patches, and one matrix product.
 
-A kernel keeps images with the batch innermost, in the order (H, C, W, N): H is the first spatial axis, W
-stands for the remaining ones.  Copying the patches along W then moves long runs, and along H no copy is
-needed at all, since the patch matrix of one output row,
+A kernel keeps images with the channels first and the batch innermost, (G, C/G, H, W..., N) with G groups.  There the
+patches of an image are a matrix for each group,
 
-    rows (i, c, j): kernel row, channel, kernel column      columns (w, n): output column, batch
+    rows (c, i, j...): channel, place in the kernel      columns (h, w..., n): output, batch
 
-is a contiguous stretch of what was copied, beginning ``stride`` rows after that of the row before.  One
-batched product over such overlapping windows is the convolution; the two gradients use the same windows.
-Results are handed on in that order, as views in PyTorch's order of axes, so that a chain of layers never
-reorders its images.
+whose rows are in the order in which a weight lies anyway, so that weights and their gradients are never turned.  What
+a place of the kernel reads is one long run.  Patches are made block by block and multiplied while they are in the
+cache: making them then costs a tenth of the product.  Images go from layer to layer in this order, as views in
+PyTorch's order of axes; a normalization finds each channel in one piece.
+
+A stride is taken apart into its phases first: outputs that are neighbours read every s-th element, and these are
+neighbours in one of s smaller images.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import product
-from math import prod
+from math import gcd, prod
 from typing import Any
 
 Ints = tuple[int, ...]
 Pads = tuple[tuple[int, int], ...]
 
+SHORT = 16
+"""Batches of fewer images are reordered image by image, since NumPy goes along the last axis of what it writes."""
+
+BLOCK = 1 << 19
+"""Elements of patches that are made at a time: two megabytes in float32, which the caches of two cores hold."""
+
+NARROW = 48
+"""Matrices with fewer rows are multiplied at half the speed, since packing the other factor takes over."""
+
 
 class Geometry:
-    """Sizes and steps of one convolution, with a first spatial axis of one added to 1-d ones.
+    """Sizes and steps of one convolution.
 
     Attributes:
-        stride, dilation, padding: per spatial axis; padding as pairs.
-        kernel, size, out: extents of the kernel, of the input and of the output.
+        size, kernel, out: extents of the input, of the kernel and of the output.
+        stride, dilation, padding: per spatial axis; padding as pairs, of which only the first of each matters.
     """
 
     __slots__ = ("dilation", "groups", "kernel", "out", "padding", "size", "stride")
@@ -35,9 +47,6 @@ class Geometry:
     def __init__(
         self, size: Ints, kernel: Ints, stride: Ints, padding: Pads, dilation: Ints, groups: int, out: Ints
     ) -> None:
-        if len(size) == 1:
-            size, kernel, out = (1, *size), (1, *kernel), (1, *out)
-            stride, dilation, padding = (1, *stride), (1, *dilation), ((0, 0), *padding)
         self.size = size
         self.kernel = kernel
         self.stride = stride
@@ -46,248 +55,350 @@ class Geometry:
         self.groups = groups
         self.out = out
 
-    @property
-    def overlapping(self) -> bool:
-        """Whether kernel rows are neighbours, so that windows along H need no copy."""
-        return self.dilation[0] == 1 or self.kernel[0] == 1
-
     def valid(self, axis: int, offset: int) -> tuple[slice, slice]:
         """Along one axis, for one place in the kernel: which outputs read inside the input, and what."""
-        stride, size, out = self.stride[axis], self.size[axis], self.out[axis]
-        shift = offset * self.dilation[axis] - self.padding[axis][0]
-        first = max(0, -(shift // stride))
-        last = min(out, (size - 1 - shift) // stride + 1)
-        if last <= first:
-            return slice(0, 0), slice(0, 0)
-        begin = first * stride + shift
-        return slice(first, last), slice(begin, begin + (last - first - 1) * stride + 1, stride)
+        first = offset * self.dilation[axis] - self.padding[axis][0]
+        return inside(first, self.stride[axis], self.out[axis], self.size[axis])
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether each output reads just the element in its own place."""
+        return (
+            all(k == 1 for k in self.kernel)
+            and self.out == self.size
+            and all(s == 1 for s in self.stride)
+            and not any(low for low, _ in self.padding)
+        )
+
+    def across(self) -> Geometry:
+        """The same along all axes but the first, where each row is taken by itself."""
+        return Geometry(
+            self.size,
+            (1, *self.kernel[1:]),
+            (1, *self.stride[1:]),
+            ((0, 0), *self.padding[1:]),
+            (1, *self.dilation[1:]),
+            self.groups,
+            (self.size[0], *self.out[1:]),
+        )
+
+    def given(self, rows: slice, place: int) -> tuple[slice, slice]:
+        """Which of some input rows a place of the kernel reads, counted from the first of them, and for which outputs.
+
+        The stride along the first axis must be 1.
+        """
+        shift = self.padding[0][0] - place * self.dilation[0]
+        begin = max(rows.start, -shift)
+        end = max(begin, min(rows.stop, self.out[0] - shift))
+        return slice(begin - rows.start, end - rows.start), slice(begin + shift, end + shift)
+
+    def reversed(self) -> Geometry:
+        """The convolution that gives the input's gradient, with the weight flipped; the stride must be 1."""
+        around = [d * (k - 1) for k, d in zip(self.kernel, self.dilation, strict=True)]
+        padding = tuple([(a - low, a - high) for a, (low, high) in zip(around, self.padding, strict=True)])
+        return Geometry(self.out, self.kernel, self.stride, padding, self.dilation, self.groups, self.size)
 
 
-def rows_first(np: Any, x: Any, groups: int) -> Any:
-    """An image batch (N, C, ...) in the kernels' order, (H, G, C/G, W..., N), copied unless it lies so already."""
-    if x.ndim == 3:
-        x = x[:, :, None]
-    moved = x.transpose(2, 1, *range(3, x.ndim), 0)
+def inside(first: int, step: int, count: int, size: int) -> tuple[slice, slice]:
+    """Of the ``count`` positions ``first + step * m`` those m that lie in 0 ... size - 1, and the positions."""
+    begin = max(0, -(first // step))
+    end = min(count, (size - 1 - first) // step + 1)
+    if end <= begin:
+        return slice(0, 0), slice(0, 0)
+    start = first + begin * step
+    return slice(begin, end), slice(start, start + (end - begin - 1) * step + 1, step)
+
+
+def batch_last(np: Any, x: Any, groups: int) -> Any:
+    """Images (N, C, ...) in the kernels' order, (G, C/G, ..., N), copied unless they lie so already."""
+    moved = x.transpose(*range(1, x.ndim), 0)
+    if len(x) < SHORT and not moved.flags.c_contiguous:
+        moved = np.empty(moved.shape, x.dtype)
+        for n, image in enumerate(x):
+            moved[..., n] = image
     moved = np.ascontiguousarray(moved)
-    height, channels = moved.shape[:2]
-    return moved.reshape(height, groups, channels // max(groups, 1), *moved.shape[2:])
+    return moved.reshape(groups, moved.shape[0] // groups, *moved.shape[1:])
 
 
-def usual_order(y: Any, ndim: int) -> Any:
-    """(H, C, W..., N) seen as (N, C, spatial...), with ``ndim`` axes in all."""
-    y = y.transpose(y.ndim - 1, 1, 0, *range(2, y.ndim - 1))
-    return y[:, :, 0] if ndim == 3 else y
+def usual_order(y: Any) -> Any:
+    """(G, C/G, ..., N) seen as (N, C, ...)."""
+    y = y.reshape(y.shape[0] * y.shape[1], *y.shape[2:])
+    return y.transpose(y.ndim - 1, *range(y.ndim - 1))
 
 
-def windows(np: Any, rows: Any, geo: Geometry) -> Any:
-    """The patch matrices (G, H', K, W'N) of an image in the kernels' order; K runs over (i, c, j)."""
-    height, groups, channels = rows.shape[:3]
-    batch = rows.shape[-1]
-    kernel, out = geo.kernel, geo.out
-    inner = kernel[1:]
-    columns = prod(out[1:]) * batch
-    block = channels * prod(inner) * columns
-    above, below = geo.padding[0]
-    if not geo.overlapping:
-        return _copied_windows(np, rows, geo)
-    plain = all(k == 1 for k in inner) and out[1:] == geo.size[1:] and geo.groups == 1 and not above and not below
-    if plain and all(s == 1 for s in geo.stride[1:]) and not any(p for pair in geo.padding[1:] for p in pair):
-        patches = rows
-    else:
-        # Only the rows that some output reads.
-        needed = (out[0] - 1) * geo.stride[0] + kernel[0]
-        patches = np.empty((groups, needed, channels, *inner, *out[1:], batch), rows.dtype)
-        first, last = min(above, needed), max(min(above + height, needed), min(above, needed))
-        patches[:, :first] = 0
-        patches[:, last:] = 0
-        source = rows[: last - first].swapaxes(0, 1)
-        _copy_patches(patches[:, first:last], source, geo, 3)
-    return np.lib.stride_tricks.as_strided(
-        patches,
-        (groups, out[0], kernel[0] * channels * prod(inner), columns),
-        tuple(n * rows.itemsize for n in (patches.size // max(groups, 1), geo.stride[0] * block, columns, 1)),
-        writeable=False,
+# ---------------------------------------------------------------- phases
+
+
+class Taps:
+    """Places of the kernel along one axis that read the same phase of the image.
+
+    Attributes:
+        places: which places of the kernel, as a slice.
+        count: how many.
+        first: where in the image the phase begins; may lie before it.
+        begin, step: the i-th place reads the phase from ``begin + i * step`` on.
+        length: how much of the phase is read in all.
+    """
+
+    __slots__ = ("begin", "count", "first", "length", "places", "step")
+
+    def __init__(self, geo: Geometry, axis: int, place: int, every: int) -> None:
+        stride, dilation = geo.stride[axis], geo.dilation[axis]
+        self.places = slice(place, None, every)
+        self.count = len(range(place, geo.kernel[axis], every))
+        self.begin, phase = divmod(place * dilation, stride)
+        self.first = phase - geo.padding[axis][0]
+        self.step = every * dilation // stride
+        self.length = self.begin + (self.count - 1) * self.step + geo.out[axis]
+
+
+def phases(geo: Geometry) -> Iterator[tuple[Taps, ...]]:
+    """The phases that are read, each with its places in the kernel, axis by axis."""
+    axes = []
+    for axis, (k, s, d) in enumerate(zip(geo.kernel, geo.stride, geo.dilation, strict=True)):
+        every = s // gcd(s, d)
+        axes.append([Taps(geo, axis, place, every) for place in range(min(k, every))])
+    return product(*axes)
+
+
+def _within(phase: tuple[Taps, ...], geo: Geometry) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Which part of a phase lies in the image, and where; as indices behind two axes."""
+    pairs = [inside(t.first, s, t.length, n) for t, s, n in zip(phase, geo.stride, geo.size, strict=True)]
+    lead = (slice(None), slice(None))
+    return lead + tuple([pair[0] for pair in pairs]), lead + tuple([pair[1] for pair in pairs])
+
+
+def _image_of(np: Any, x: Any, phase: tuple[Taps, ...], geo: Geometry) -> Any:
+    """A phase of images in the kernels' order, with zeros around."""
+    wanted, given = _within(phase, geo)
+    lengths = [taps.length for taps in phase]
+    whole = all(cut == slice(0, n) for cut, n in zip(wanted[2:], lengths, strict=True))
+    if whole and (all(s == 1 for s in geo.stride) or all(taps.count == 1 for taps in phase)):
+        return x[given]
+    image = (
+        np.empty((*x.shape[:2], *lengths, x.shape[-1]), x.dtype)
+        if whole
+        else np.zeros((*x.shape[:2], *lengths, x.shape[-1]), x.dtype)
     )
+    image[wanted] = x[given]
+    return image
 
 
-def _copy_patches(target: Any, source: Any, geo: Geometry, lead: int) -> None:
-    """Fills (..., kernel places, outputs, N) from (..., W, N), zero where a place lies outside."""
-    padded = any(p for pair in geo.padding[1:] for p in pair)
-    axes = len(geo.kernel) - 1
-    for place in product(*map(range, geo.kernel[1:])):
-        part = target[(slice(None),) * lead + place]
-        pairs = [geo.valid(axis + 1, place[axis]) for axis in range(axes)]
-        wanted = (slice(None),) * lead + tuple(pair[0] for pair in pairs)
-        given = (slice(None),) * lead + tuple(pair[1] for pair in pairs)
-        if padded and part[wanted].shape != part.shape:
-            part[...] = 0
-        part[wanted] = source[given]
+# ---------------------------------------------------------------- patches
 
 
-def _copied_windows(np: Any, rows: Any, geo: Geometry) -> Any:
-    """Patch matrices with the kernel rows copied too, for dilated ones."""
-    _, groups, channels = rows.shape[:3]
-    batch = rows.shape[-1]
-    kernel, out = geo.kernel, geo.out
-    patches = np.zeros((groups, out[0], kernel[0], channels, *kernel[1:], *out[1:], batch), rows.dtype)
-    source = rows.swapaxes(0, 1)
-    for i in range(kernel[0]):
-        wanted, given = geo.valid(0, i)
-        _copy_patches(patches[:, wanted, i], source[:, given], geo, 3)
-    return patches.reshape(groups, out[0], -1, prod(out[1:]) * batch)
+class Patches:
+    """The patches of images (G, C/G, ..., N), block by block.
+
+    Attributes:
+        blocks: groups and first-axis outputs that are worked on together.
+    """
+
+    def __init__(self, np: Any, x: Any, geo: Geometry) -> None:
+        self._np = np
+        self._geo = geo
+        self._batch = x.shape[-1]
+        self._plain = geo.is_plain
+        if self._plain:
+            self._image = x
+            self.blocks = [(slice(0, geo.groups), slice(0, geo.out[0]))]
+            return
+        self.blocks = blocks(geo, x.shape[1], self._batch)
+        self._sources = [self._windows(_image_of(np, x, phase, geo), phase) for phase in phases(geo)]
+        groups, rows = self.blocks[0]
+        shape = (groups.stop, x.shape[1], *geo.kernel, rows.stop, *geo.out[1:], self._batch)
+        self._room = np.empty(shape, x.dtype)
+
+    def _windows(self, image: Any, phase: tuple[Taps, ...]) -> tuple[tuple[slice, ...], Any]:
+        """Which places of the kernel a phase serves, and what they read, (G, C/G, places..., outputs..., N)."""
+        strides = image.strides
+        begin = (slice(None), slice(None), *[slice(taps.begin, None) for taps in phase])
+        view = self._np.lib.stride_tricks.as_strided(
+            image[begin],
+            (*image.shape[:2], *[taps.count for taps in phase], *self._geo.out, self._batch),
+            (*strides[:2], *[t.step * s for t, s in zip(phase, strides[2:-1], strict=True)], *strides[2:]),
+            writeable=False,
+        )
+        return tuple([taps.places for taps in phase]), view
+
+    def matrix(self, groups: slice, rows: slice) -> Any:
+        """The patch matrices (G, K, columns) of one block; good until the next is asked for."""
+        if self._plain:
+            return self._image.reshape(*self._image.shape[:2], -1)
+        axes = len(self._geo.kernel)
+        room = self._room[: groups.stop - groups.start]
+        cut = (slice(None),) * (2 + axes)
+        room = room[(*cut, slice(0, rows.stop - rows.start))]
+        if room.shape[2 + axes] != self._room.shape[2 + axes]:
+            room = self._np.empty(room.shape, room.dtype)
+        for places, view in self._sources:
+            room[(slice(None), slice(None), *places)] = view[(groups, *cut[1:], rows)]
+        return room.reshape(room.shape[0], room.shape[1] * prod(self._geo.kernel), -1)
 
 
-def weight_matrix(weight: Any, geo: Geometry) -> Any:
-    """(O, C/G, i, j...) as (G, O/G, K) with K over (i, c, j)."""
-    groups = geo.groups
-    w = weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], geo.kernel[0], -1)
-    return w.transpose(0, 1, 3, 2, 4).reshape(groups, w.shape[1], -1)
+def blocks(geo: Geometry, channels: int, batch: int) -> list[tuple[slice, slice]]:
+    """Groups, and outputs along the first axis, whose patches are made together."""
+    row = channels * prod(geo.kernel) * prod(geo.out[1:]) * batch
+    groups = min(max(1, BLOCK // (row * geo.out[0])), geo.groups)
+    parts = max(1, round(row * geo.out[0] * groups / BLOCK))
+    rows = -(-geo.out[0] // min(parts, geo.out[0]))
+    return [
+        (slice(g, min(g + groups, geo.groups)), slice(h, min(h + rows, geo.out[0])))
+        for g in range(0, geo.groups, groups)
+        for h in range(0, geo.out[0], rows)
+    ]
 
 
-def is_depthwise(geo: Geometry, weight_shape: Ints) -> bool:
-    return geo.groups > 1 and weight_shape[1] == 1 and weight_shape[0] == geo.groups
+def _columns(y: Any, groups: slice, rows: slice) -> Any:
+    """The part of (G, C/G, H, W..., N) that belongs to a block, with the outputs as one axis, in place."""
+    part = y[groups, :, rows]
+    return part.reshape(*part.shape[:2], -1)
 
 
-PORTION = 1 << 19
-"""Elements of patches that are made at a time where groups allow it: they are used again while in the cache."""
-
-
-def portions(geo: Geometry, channels: int, batch: int) -> list[slice]:
-    """Groups that are worked on together."""
-    each = geo.size[0] * channels * prod(geo.kernel[1:]) * prod(geo.out[1:]) * batch
-    count = max(1, PORTION // max(each, 1))
-    return [slice(g, min(g + count, geo.groups)) for g in range(0, geo.groups, count)]
+# ---------------------------------------------------------------- the convolution and its gradients
 
 
 def forward(np: Any, x: Any, weight: Any, bias: Any, geo: Geometry) -> Any:
     """The convolution."""
-    rows = rows_first(np, x, geo.groups)
-    batch, channels = x.shape[0], weight.shape[0]
-    matrix = weight_matrix(weight, geo)[:, None]
-    out = np.empty((geo.out[0], geo.groups, channels // geo.groups, prod(geo.out[1:]) * batch), x.dtype)
-    for part in portions(geo, rows.shape[2], batch):
-        np.matmul(matrix[part], windows(np, rows[:, part], geo), out=out[:, part].swapaxes(0, 1))
+    groups = geo.groups
+    y = _convolved(np, batch_last(np, x, groups), weight.reshape(groups, -1, *weight.shape[1:]), geo)
     if bias is not None:
-        out += bias.reshape(geo.groups, -1, 1)
-    return usual_order(out.reshape(geo.out[0], channels, *geo.out[1:], batch), x.ndim)
+        y += bias.reshape(groups, -1, *(1,) * (y.ndim - 2))
+    return usual_order(y)
+
+
+def _convolved(np: Any, x: Any, weight: Any, geo: Geometry) -> Any:
+    """Images (G, C/G, ..., N) with weights (G, O/G, C/G, ...): (G, O/G, ..., N)."""
+    if 1 < weight.shape[1] < NARROW and geo.kernel[0] > 1 and geo.stride[0] == 1:
+        return _convolved_by_rows(np, x, weight, geo)
+    matrix = weight.reshape(*weight.shape[:2], -1)
+    y = np.empty((*matrix.shape[:2], *geo.out, x.shape[-1]), x.dtype)
+    patches = Patches(np, x, geo)
+    for groups, rows in patches.blocks:
+        np.matmul(matrix[groups], patches.matrix(groups, rows), out=_columns(y, groups, rows))
+    return y
+
+
+def _convolved_by_rows(np: Any, x: Any, weight: Any, geo: Geometry) -> Any:
+    """The same with the kernel's rows stacked in one matrix, whose products are added up where they belong."""
+    tall, channels = geo.kernel[0], weight.shape[1]
+    stacked = np.moveaxis(weight, 3, 1).reshape(geo.groups, tall * channels, -1)
+    y = np.zeros((geo.groups, channels, *geo.out, x.shape[-1]), x.dtype)
+    patches = Patches(np, x, geo.across())
+    for groups, rows in patches.blocks:
+        products = np.matmul(stacked[groups], patches.matrix(groups, rows))
+        products = products.reshape(-1, tall, channels, rows.stop - rows.start, *geo.out[1:], x.shape[-1])
+        for place in range(tall):
+            given, wanted = geo.given(rows, place)
+            y[groups, :, wanted] += products[:, place, :, given]
+    return y
 
 
 def weight_gradient(np: Any, x: Any, grad: Any, geo: Geometry) -> Any:
-    """The gradient of the weight, (O, C/G, spatial...)."""
-    groups = geo.groups
-    rows = rows_first(np, x, groups)
-    g = rows_first(np, grad, groups)
-    g = g.reshape(g.shape[0], groups, g.shape[2], -1).swapaxes(0, 1)
-    channels = x.shape[1] // groups
-    total = np.empty((groups, g.shape[2], channels * prod(geo.kernel)), x.dtype)
-    for part in portions(geo, channels, x.shape[0]):
-        np.matmul(g[part], windows(np, rows[:, part], geo).swapaxes(2, 3)).sum(1, dtype=x.dtype, out=total[part])
-    total = total.reshape(-1, geo.kernel[0], channels, prod(geo.kernel[1:])).swapaxes(1, 2)
-    kernel = geo.kernel[1:] if x.ndim == 3 else geo.kernel
-    return np.ascontiguousarray(total).reshape(-1, channels, *kernel)
+    """The gradient of the weight, (O, C/G, ...)."""
+    x, g = batch_last(np, x, geo.groups), batch_last(np, grad, geo.groups)
+    if not _turning_pays(geo.out, g):
+        total = _weight_gradient(np, x, g, geo)
+    elif geo.stride[0] == 1 and x.shape[1] * prod(geo.kernel[1:]) >= NARROW:
+        total = _weight_gradient_by_rows(np, x, g, geo)
+    else:
+        total = _weight_gradient_turned(np, x, g, geo)
+    return total.reshape(-1, x.shape[1], *geo.kernel)
+
+
+def _weight_gradient(np: Any, x: Any, g: Any, geo: Geometry) -> Any:
+    total = np.empty((geo.groups, g.shape[1], x.shape[1] * prod(geo.kernel)), x.dtype)
+    patches = Patches(np, x, geo)
+    for groups, rows in patches.blocks:
+        factors = _columns(g, groups, rows), patches.matrix(groups, rows).swapaxes(1, 2)
+        if rows.start:
+            total[groups] += np.matmul(*factors)
+        else:
+            np.matmul(*factors, out=total[groups])
+    return total
+
+
+def _weight_gradient_turned(np: Any, x: Any, g: Any, geo: Geometry) -> Any:
+    total = np.empty((geo.groups, x.shape[1] * prod(geo.kernel), g.shape[1]), x.dtype)
+    patches = Patches(np, x, geo)
+    for groups, rows in patches.blocks:
+        factors = patches.matrix(groups, rows), _columns(g, groups, rows).swapaxes(1, 2)
+        if rows.start:
+            total[groups] += np.matmul(*factors)
+        else:
+            np.matmul(*factors, out=total[groups])
+    return np.ascontiguousarray(total.swapaxes(1, 2))
+
+
+def _weight_gradient_by_rows(np: Any, x: Any, g: Any, geo: Geometry) -> Any:
+    """One product for each row of the kernel, with patches along the other axes alone."""
+    inner = x.shape[1] * prod(geo.kernel[1:])
+    total = np.zeros((geo.groups, geo.kernel[0], inner, g.shape[1]), x.dtype)
+    patches = Patches(np, x, geo.across())
+    for groups, rows in patches.blocks:
+        matrix = patches.matrix(groups, rows)
+        matrix = matrix.reshape(*matrix.shape[:2], rows.stop - rows.start, -1)
+        for place in range(geo.kernel[0]):
+            given, wanted = geo.given(rows, place)
+            total[groups, place] += np.matmul(
+                _columns(matrix, slice(None), given), _columns(g, groups, wanted).swapaxes(1, 2)
+            )
+    total = total.reshape(geo.groups, geo.kernel[0], x.shape[1], -1, g.shape[1])
+    return np.ascontiguousarray(total.transpose(0, 4, 2, 1, 3))
 
 
 def input_gradient(np: Any, grad: Any, weight: Any, geo: Geometry) -> Any:
     """The gradient of the input: what each output sends back, added up where it was read."""
-    groups, kernel = geo.groups, geo.kernel
-    batch, channels = grad.shape[0], weight.shape[1]
-    g = rows_first(np, grad, groups)
-    g = g.reshape(g.shape[0], groups, g.shape[2], -1)
-    inner = prod(kernel[1:])
-    w = weight.reshape(groups, -1, channels, kernel[0], inner)
-    stepwise = geo.overlapping and geo.stride[0] == 1
-    if stepwise:
-        # Input row r gets, from output row r + above - i, kernel row i: windows over the output rows.
-        matrix = w[..., ::-1, :].transpose(0, 2, 4, 3, 1).reshape(groups, channels * inner, -1)
+    groups, channels = geo.groups, weight.shape[1]
+    g = batch_last(np, grad, groups)
+    if all(s == 1 for s in geo.stride) and not geo.is_plain and _turning_pays(geo.out, g):
+        flipped = np.flip(weight, tuple(range(2, weight.ndim))).reshape(groups, -1, *weight.shape[1:])
+        return usual_order(_convolved(np, g, np.ascontiguousarray(flipped.swapaxes(1, 2)), geo.reversed()))
+    matrix = weight.reshape(groups, g.shape[1], -1).swapaxes(1, 2)
+    if geo.is_plain:
+        found = _products(np, matrix, g.reshape(*g.shape[:2], -1)).reshape(groups, channels, *g.shape[2:])
     else:
-        matrix = w.transpose(0, 3, 2, 4, 1).reshape(groups, 1, -1, w.shape[1])
-    parts = portions(geo, channels, batch)
-    result = None
-    for part in parts:
-        if stepwise:
-            found = _fold_inner(np, _row_products(np, g[:, part], matrix[part], geo), geo, channels, batch)
-        else:
-            found = _fold(np, np.matmul(matrix[part], g[:, part].swapaxes(0, 1)), geo, channels, batch)
-        if len(parts) == 1:
-            result = found
-        else:
-            if result is None:
-                result = np.empty((geo.size[0], groups, *found.shape[2:]), grad.dtype)
-            result[:, part] = found
-    assert result is not None
-    result = result.reshape(geo.size[0], groups * channels, *geo.size[1:], batch)
-    return usual_order(result, grad.ndim)
+        found = _sent_back(np, g, matrix, channels, geo)
+    return usual_order(found)
 
 
-def _fold(np: Any, parts: Any, geo: Geometry, channels: int, batch: int) -> Any:
-    """Adds what each output sends to each place of the kernel up, into (H, G, C/G, W..., N)."""
-    parts = parts.reshape(-1, geo.out[0], geo.kernel[0], channels, *geo.kernel[1:], *geo.out[1:], batch)
-    result = np.zeros((geo.size[0], len(parts), channels, *geo.size[1:], batch), parts.dtype)
-    target = result.swapaxes(0, 1)
-    for i in range(geo.kernel[0]):
-        given, wanted = geo.valid(0, i)
-        _add_patches(target[:, wanted], parts[:, given, i], geo)
-    return result
+def _products(np: Any, a: Any, b: Any) -> Any:
+    """Batched products; of a column with a row, NumPy's matmul makes one element at a time."""
+    return a * b if a.shape[2] == 1 else np.matmul(a, b)
 
 
-def _row_products(np: Any, g: Any, matrix: Any, geo: Geometry) -> Any:
-    """For each input row the products (H, G, C/G * j, W'N) with all output rows that read it."""
-    high, groups, channels, columns = g.shape
-    height, tall = geo.size[0], geo.kernel[0]
-    above = geo.padding[0][0]
-    result = np.empty((height, groups, matrix.shape[1], columns), g.dtype)
-    # Row r reads the output rows r + above - (tall - 1) and on: all of them exist between these bounds.
-    shift = above - (tall - 1)
-    first = min(max(0, -shift), height)
-    last = max(min(height, high - tall + 1 - shift), first)
-    if last > first:
-        step = g.strides[0]
-        if groups == 1:
-            view = np.lib.stride_tricks.as_strided(
-                g[first + shift :],
-                (last - first, tall * channels, columns),
-                (step, columns * g.itemsize, g.itemsize),
-                writeable=False,
-            )
-            np.matmul(matrix[0], view, out=result[first:last, 0])
-        else:
-            by_group = np.ascontiguousarray(g.swapaxes(0, 1))
-            block = channels * columns
-            view = np.lib.stride_tricks.as_strided(
-                by_group[:, first + shift :],
-                (groups, last - first, tall * channels, columns),
-                (by_group.strides[0], block * g.itemsize, columns * g.itemsize, g.itemsize),
-                writeable=False,
-            )
-            np.matmul(matrix[:, None], view, out=result[first:last].swapaxes(0, 1))
-    for r in (*range(first), *range(last, height)):
-        begin, end = max(0, r + shift), min(high, r + shift + tall)
-        if end <= begin:
-            result[r] = 0
-            continue
-        skipped = begin - (r + shift)
-        part = matrix[:, :, skipped * channels : (skipped + end - begin) * channels]
-        rows = g[begin:end].swapaxes(0, 1).reshape(groups, -1, columns)
-        np.matmul(part, rows, out=result[r])
-    return result
+def _turning_pays(out: Ints, g: Any) -> bool:
+    """Whether there are so many outputs (G, O/G, ..., N) that turning a weight costs little beside the product.
+
+    OpenBLAS is faster where the longer side of a result comes first, and gathering is cheaper than sending back.
+    """
+    return 2 * g.shape[1] <= prod(out) * g.shape[-1]
 
 
-def _fold_inner(np: Any, parts: Any, geo: Geometry, channels: int, batch: int) -> Any:
-    """Adds the contributions of the kernel columns up, into (H, G, C/G, W..., N)."""
-    height, groups = parts.shape[:2]
-    padded = any(p for pair in geo.padding[1:] for p in pair)
-    if all(k == 1 for k in geo.kernel[1:]) and geo.out[1:] == geo.size[1:] and not padded:
-        return parts.reshape(height, groups, channels, *geo.size[1:], batch)
-    parts = parts.reshape(height, groups, channels, *geo.kernel[1:], *geo.out[1:], batch)
-    result = np.zeros((height, groups, channels, *geo.size[1:], batch), parts.dtype)
-    _add_patches(result, parts, geo)
-    return result
+def _sent_back(np: Any, g: Any, matrix: Any, channels: int, geo: Geometry) -> Any:
+    """What ``matrix`` (G, C/G * places, O/G) makes of the outputs, added up where they were read, phase by phase."""
+    batch = g.shape[-1]
+    found = np.zeros((geo.groups, channels, *geo.size, batch), g.dtype)
+    parts = [
+        (phase, np.zeros((geo.groups, channels, *[taps.length for taps in phase], batch), g.dtype))
+        for phase in phases(geo)
+    ]
+    for groups, rows in blocks(geo, channels, batch):
+        products = _products(np, matrix[groups], _columns(g, groups, rows))
+        products = products.reshape(-1, channels, *geo.kernel, rows.stop - rows.start, *geo.out[1:], batch)
+        for phase, image in parts:
+            _add_up(image[groups], products[(slice(None), slice(None), *[t.places for t in phase])], phase, rows, geo)
+    for phase, image in parts:
+        inner, outer = _within(phase, geo)
+        found[outer] = image[inner]
+    return found
 
 
-def _add_patches(target: Any, parts: Any, geo: Geometry) -> None:
-    axes = len(geo.kernel) - 1
-    lead = (slice(None),) * 3
-    for place in product(*map(range, geo.kernel[1:])):
-        pairs = [geo.valid(axis + 1, place[axis]) for axis in range(axes)]
-        wanted = lead + tuple(pair[1] for pair in pairs)
-        target[wanted] += parts[lead + place][lead + tuple(pair[0] for pair in pairs)]
+def _add_up(image: Any, products: Any, phase: tuple[Taps, ...], rows: slice, geo: Geometry) -> None:
+    """Adds products (G, C/G, places..., outputs..., N) to the phase that the outputs ``rows`` read."""
+    extents = [rows, *[slice(0, n) for n in geo.out[1:]]]
+    lead = (slice(None), slice(None))
+    for places in product(*[range(taps.count) for taps in phase]):
+        shifts = [taps.begin + i * taps.step for i, taps in zip(places, phase, strict=True)]
+        where = [slice(shift + e.start, shift + e.stop) for shift, e in zip(shifts, extents, strict=True)]
+        image[(*lead, *where)] += products[lead + places]
