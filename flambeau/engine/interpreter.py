@@ -7,10 +7,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.engine.kernels import prepared
-from flambeau.engine.memory import keep_free_memory
 from flambeau.graph.program import Program
-
-keep_free_memory()
 
 
 class Interpreted:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
 from pathlib import Path
 
@@ -32,26 +31,6 @@ def keep_freed_memory() -> None:
         if mallopt is not None:
             mallopt(_MOST_MAPPED, 0)
             mallopt(_TRIM_ABOVE, (1 << 31) - 1)
-
-KEPT_BYTES = 1 << 29
-"""So much free memory at the end of the heap is kept, for the results of the next iteration."""
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_LARGEST_THRESHOLD = 1 << 25
-
-
-def keep_free_memory() -> None:
-    """Tells the C library not to hand memory back that the interpreter will ask for again in a moment.
-
-    It would return what an iteration leaves behind, and each page that comes back must be cleared by the system:
-    that took a third of the time of single convolutions.  Settings in the environment are respected.
-    """
-    tuned = "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"
-    if sys.platform != "linux" or any(name in os.environ for name in tuned):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_MMAP_THRESHOLD, _LARGEST_THRESHOLD)
-        mallopt(_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 def return_free_memory() -> None:
