@@ -16,7 +16,8 @@ from typing import Any
 
 SETTLED_SECONDS = 4.0
 """So long must pass without anything new being compiled."""
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 240.0
+"""But no longer than this: the many lengths of a growing cache are as many programs."""
 
 
 def numbers(result: Any) -> list[float]:
