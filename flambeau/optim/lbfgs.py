@@ -13,7 +13,7 @@ from flambeau.ops.join import cat
 from flambeau.ops.operator import NotDifferentiable, operator
 from flambeau.ops.samples import case
 from flambeau.optim.line_search import Point, strong_wolfe
-from flambeau.optim.optimizer import Optimizer, check_lr, count_of
+from flambeau.optim.optimizer import Optimizer, check_lr, count_of, filled
 from flambeau.tensor.tensor import Tensor
 
 _CURVATURE = 1e-10
@@ -27,26 +27,32 @@ def _shapes(*inputs: Aval, count: int) -> tuple[Aval, ...]:
     return (grad.of(), *[grad.of(shape=()) for _ in range(count)])
 
 
-def _two_loops(xp: Any, grad: Any, scale: Any, *history: Any, count: int) -> Any:
-    """Minus the inverse Hessian times the gradient, and the weights of the changes, as one node."""
+def _two_loops(xp: Any, grad: Any, scale: Any, empty: Any, *history: Any, count: int) -> Any:
+    """Minus the inverse Hessian times the gradient, and the weights of the changes, as one node.
+
+    The first ``empty`` of the ``count`` places hold zeros.
+    """
     changes, steps, inverses = (history[i * count : (i + 1) * count] for i in range(3))
-    weights: list[Any] = [None] * count
+    weights = [xp.zeros((), grad.dtype)] * count
     direction = -grad
-    for i in reversed(range(count)):
+    for i in reversed(range(empty, count)):
         weights[i] = xp.dot(steps[i], direction) * inverses[i]
         direction = direction - weights[i] * changes[i]
     direction = (direction * scale).astype(grad.dtype)
-    for i in range(count):
+    for i in range(empty, count):
         direction = direction + (weights[i] - xp.dot(changes[i], direction) * inverses[i]) * steps[i]
     return (direction, *weights)
 
 
-def _two_loops_lax(xp: Any, grad: Any, scale: Any, *history: Any, count: int) -> Any:
-    """The same, with loops that stay loops: unrolled, long histories would take minutes to compile."""
+def _two_loops_lax(xp: Any, grad: Any, scale: Any, empty: Any, *history: Any, count: int) -> Any:
+    """The same, with loops that stay loops: unrolled, long histories would take minutes to compile.
+
+    Places that hold zeros change nothing.
+    """
     from jax import lax
 
     if count == 0:
-        return _two_loops(xp, grad, scale, count=0)
+        return _two_loops(xp, grad, scale, 0, count=0)
     stacks = tuple(xp.stack(history[i * count : (i + 1) * count]) for i in range(3))
 
     def back(direction: Any, at: Any) -> Any:
@@ -215,9 +221,16 @@ class LBFGS(Optimizer):
             inverses.append(1.0 / curvature)
             held["H_diag"] = curvature / change.dot(change)
         weights = state.setdefault("al", [None] * size)
-        inputs = [grad, held["H_diag"], *changes, *steps, *inverses]
-        held["d"], *fresh = _DIRECTION(inputs, len(changes))
-        weights[: len(fresh)] = fresh
+        # Room grows by doubling, so that a growing history makes few programs.
+        room = min(_next_power_of_two(len(changes)), size)
+        empty = room - len(changes)
+        inputs = [grad, held["H_diag"], empty]
+        for kept, like in ((changes, grad), (steps, grad), (inverses, curvature)):
+            inputs.extend([filled(like, 0) for _ in range(empty)])
+            inputs.extend(kept)
+        # All are kept, those of empty places too: what is kept is part of a program's structure.
+        held["d"], *self._weights = _DIRECTION(inputs, room)
+        weights[: len(changes)] = self._weights[empty:]
 
     def _ray(self, closure: Callable[[], Any], start: list[Tensor], direction: Tensor) -> Callable[[float], Point]:
         """The loss along a direction, as a function of the length; the parameters stay."""
@@ -251,6 +264,10 @@ class LBFGS(Optimizer):
             count = real.numel()
             real.add_(direction[offset : offset + count].reshape(real.shape), alpha=length)
             offset += count
+
+
+def _next_power_of_two(count: int) -> int:
+    return 1 << (count - 1).bit_length() if count else 0
 
 
 def _largest(vector: Tensor) -> float:

@@ -375,7 +375,9 @@ def filled(param: Tensor, value: complex, shape: Sequence[int] | None = None) ->
     """A state of a parameter's type, and of its shape unless another is given, full of one value."""
     aval = param._node.aval
     shape = tuple(aval.shape if shape is None else shape)
-    return wrap(leaf(np.full(shape, value, aval.dtype.numpy), aval.dtype, aval.device))
+    dtype = aval.dtype.numpy
+    array = np.full(shape, value, dtype) if value else np.zeros(shape, dtype)
+    return wrap(leaf(array, aval.dtype, aval.device))
 
 
 def counted(number: float) -> Tensor:

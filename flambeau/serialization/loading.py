@@ -137,8 +137,9 @@ def _read_data(structure: Any, rebuilder: Rebuilder, options: dict[str, Any]) ->
             f"have ({error}): it is hostile or damaged. Nothing of the file was executed."
         ) from error
     except _DAMAGE as error:
+        reason = "what it holds breaks off" if isinstance(error, EOFError) else f"{type(error).__name__}: {error}"
         raise pickle.UnpicklingError(
-            f"Weights only load failed. The file is damaged, or no checkpoint: {type(error).__name__}: {error}"
+            f"Weights only load failed. The file is damaged, or no checkpoint: {reason}"
         ) from error
 
 

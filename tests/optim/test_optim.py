@@ -7,6 +7,7 @@ import pytest
 import torch as reference
 
 import flambeau as torch
+from flambeau.engine import reset_statistics, statistics
 
 KINDS = {
     "SGD": {"lr": 0.1, "momentum": 0.9},
@@ -119,6 +120,22 @@ def test_lbfgs_finds_the_minimum_as_pytorch_does(search):
         found.append((x.detach().numpy(), optimizer.state_dict()["state"][0]["func_evals"]))
     np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-6)
     assert found[0][1] == found[1][1]
+
+
+def test_a_growing_history_makes_few_programs():
+    x = torch.nn.Parameter(torch.linspace(-1, 1, 50, dtype=torch.float64))
+    optimizer = torch.optim.LBFGS([x], lr=0.1, max_iter=60, tolerance_grad=0, tolerance_change=0)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = ((x - 1) ** 4 + x.cos()).sum()
+        loss.backward()
+        return loss
+
+    reset_statistics()
+    optimizer.step(closure)
+    assert len(optimizer.state_dict()["state"][0]["old_dirs"]) == 59
+    assert statistics()["programs_seen"] <= 20
 
 
 def test_hooks_run_around_steps():

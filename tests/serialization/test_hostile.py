@@ -127,12 +127,58 @@ HOSTILE = {
 }
 
 
+REASONS = {
+    "os.system": "unsupported GLOBAL os.system whose module is blocked",
+    "posix.system": "unsupported GLOBAL posix.system whose module is blocked",
+    "eval": "Unsupported global: GLOBAL __builtin__.eval was not an allowed global",
+    "exec": "Unsupported global: GLOBAL builtins.exec was not an allowed global",
+    "getattr": "Unsupported global: GLOBAL __builtin__.getattr",
+    "subprocess": "Unsupported global: GLOBAL commands.call",
+    "import": "Unsupported global: GLOBAL __builtin__.__import__",
+    "breakout_by_dots": "Unsupported global: GLOBAL torch.serialization.os.system",
+    "module_of_ours": "Unsupported global: GLOBAL flambeau.serialization.loading.os",
+    "function_of_torch": "Unsupported global: GLOBAL torch.hub.load",
+    "module_class": "Unsupported global: GLOBAL torch.nn.modules.linear.Linear",
+    "inst": r"pickle instruction, or refers to a value, that data does not have \(105\): it is hostile",
+    "obj": r"pickle instruction, or refers to a value, that data does not have \(111\): it is hostile",
+    "extension": r"pickle instruction, or refers to a value, that data does not have \(130\): it is hostile",
+    "call_of_a_dtype": "the file calls torch.float32, which is not allowed",
+    "call_of_text": "the file calls true, which is not allowed",
+    "new_of_tensor": "the file makes an object of <class 'flambeau.*Tensor'>, which is not allowed",
+    "attributes_of_a_class": "the file sets attributes of <class 'type'>, which is not allowed",
+    "attributes_of_a_function": "the file sets attributes of <class 'method'>, which is not allowed",
+    "method_of_a_dictionary": "the file gives a dictionary attributes that may not be set",
+    "append_to_a_tensor": "the file puts elements into <class 'flambeau.*Tensor'>, which is not allowed",
+    "private_attribute_of_a_tensor": "a tensor in the file has an attribute that may not be set: '_node'",
+    "rebuilding_by_another_function": "is to be rebuilt by something else than PyTorch's functions",
+    "beyond_the_storage": "requiring a storage size of 20 are out of bounds for storage of size 16",
+    "far_beyond_the_storage": "requiring a storage size of 144115188075855872 are out of bounds for storage of size 16",
+    "negative_offset": r"a tensor in the file has a storage offset of \(-1,\)",
+    "negative_stride": r"a tensor in the file has a stride of \(-1,\)",
+    "more_strides_than_sizes": r"sizes \(2,\) and strides \(1, 1\), which do not fit",
+    "sizes_of_text": r"a tensor in the file has a size of \('2',\)",
+    "no_storage": "a tensor in the file has no storage",
+    "unknown_identity": "unknown persistent identity in the file: abc",
+    "size_of_storage": "the storage '0' should have 36 bytes and has 16",
+    "missing_storage": "failed locating file data/7: file not found",
+    "unknown_storage_class": "a storage in the file is of no known class: torch.float32",
+    "codec": "only text in latin1, utf-8 or ascii is made into bytes",
+    "huge_bytearray": "a bytearray is made from bytes only",
+    "huge_text": "damaged, or no checkpoint: what it holds breaks off",
+    "unhashable_key": "damaged, or no checkpoint: TypeError: unhashable type: 'list'",
+    "stack_underflow": "damaged, or no checkpoint: IndexError: pop from empty list",
+    "empty_structure": "damaged, or no checkpoint: what it holds breaks off",
+    "no_stop": "damaged, or no checkpoint: what it holds breaks off",
+    "nonsense": r"pickle instruction, or refers to a value, that data does not have \(0\): it is hostile",
+    "protocol": "damaged, or no checkpoint: ValueError: unsupported pickle protocol: 99",
+}
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_structures_are_refused(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises((pickle.UnpicklingError, RuntimeError)) as caught:
+    with pytest.raises((pickle.UnpicklingError, RuntimeError), match=REASONS[name]):
         flambeau.load(_packed(HOSTILE[name], _FOUR))
-    assert len(str(caught.value)) > 30
     assert os.listdir(tmp_path) == []
 
 
@@ -182,13 +228,19 @@ def test_blocked_modules_stay_blocked():
         flambeau.load(_packed(HOSTILE["posix.system"]))
 
 
-@pytest.mark.parametrize("count", [0, 1, 3, 10, 30, 100, 300, 500])
-def test_truncated_files_are_refused(count):
+@pytest.mark.parametrize("mmap", [False, True])
+def test_truncated_files_are_refused(tmp_path, mmap):
     data = _saved({"weight": flambeau.arange(100.0)})
-    with pytest.raises((RuntimeError, pickle.UnpicklingError, EOFError)):
-        flambeau.load(io.BytesIO(data[:count]))
-    with pytest.raises((RuntimeError, pickle.UnpicklingError, EOFError)):
-        flambeau.load(io.BytesIO(data[: len(data) - count - 1]))
+    path = tmp_path / "truncated.pt"
+    for count in range(0, len(data), 7):
+        path.write_bytes(data[:count])
+        kind, reason = RuntimeError, "failed reading zip archive.*truncated or damaged"
+        if count == 0:
+            kind, reason = EOFError, "the file is empty"
+        elif count < 4:
+            kind, reason = pickle.UnpicklingError, "the file is no checkpoint"
+        with pytest.raises(kind, match=reason):
+            flambeau.load(path, mmap=mmap)
 
 
 @pytest.mark.parametrize("mmap", [False, True])
