@@ -17,7 +17,8 @@ class _Named(tuple[Any, ...]):
     __slots__ = ()
     __match_args__: tuple[str, ...] = ()
 
-    def __new__(cls, items: Iterable[Any], /) -> _Named:
+    def __new__(cls, items: Iterable[Any], further: dict[str, Any] | None = None, /) -> _Named:
+        # PyTorch pickles results with a dictionary of items beyond the sequence, of which there are none.
         if not isinstance(items, Iterable):
             raise TypeError("constructor requires a sequence")
         self = tuple.__new__(cls, items)

@@ -82,10 +82,13 @@ class Storage:
 class _Member:
     """A tensor that lies in a storage."""
 
-    __slots__ = ("box", "dtype", "offset", "parameter", "requires_grad", "size", "stride")
+    __slots__ = ("box", "conjugated", "dtype", "offset", "size", "stride")
 
-    def __init__(self, box: Tensor, size: tuple[int, ...], stride: tuple[int, ...], offset: int) -> None:
+    def __init__(
+        self, box: Tensor, size: tuple[int, ...], stride: tuple[int, ...], offset: int, conjugated: bool
+    ) -> None:
         self.box = box
+        self.conjugated = conjugated
         self.size = size
         self.stride = stride
         self.offset = offset
@@ -192,8 +195,8 @@ class Rebuilder:
             array = -array
         box = _on(storage.device, array, dtype)
         box._rg = bool(requires_grad)
-        if not (conjugated or negated) and storage.device.type != "meta":
-            member = _Member(box, size, stride, offset)
+        if not negated and storage.device.type != "meta":
+            member = _Member(box, size, stride, offset, conjugated)
             storage.members.append(member)
             self._member_of[id(box)] = (storage, member)
         return box
@@ -285,6 +288,7 @@ class Rebuilder:
 
 
 def _share(storage: Storage) -> None:
+    from flambeau.ops.complex import CONJ
     from flambeau.ops.strided import AS_STRIDED
     from flambeau.ops.views import DETACH
 
@@ -309,13 +313,20 @@ def _share(storage: Storage) -> None:
             box._base = root
             attrs = (member.size, member.stride, member.offset, contiguous_strides(shape), 0, None)
             box._chain = ((DETACH, ()), (AS_STRIDED, attrs)) if root._rg else ((AS_STRIDED, attrs),)
+            if member.conjugated:
+                box._chain = (*box._chain, (CONJ, ()))
             box._seen = root._writes
         member.box._layout = (member.stride, member.offset)
 
 
 def _covers(member: _Member, count: int) -> bool:
     size = member.box._node.aval.size
-    return member.offset == 0 and size == count and member.stride == contiguous_strides(member.size)
+    return (
+        not member.conjugated
+        and member.offset == 0
+        and size == count
+        and member.stride == contiguous_strides(member.size)
+    )
 
 
 def _may_be_view(box: Tensor) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from flambeau import dtypes, layouts
+from flambeau.ops.complex import CONJ, IMAG, REAL
 from flambeau.serialization import names
 from flambeau.serialization.archive import VERSION, Writer, replacing
 from flambeau.serialization.names import Name
@@ -29,12 +30,12 @@ _GENERATOR = Name("torch._C", "Generator")
 
 
 class _Storage:
-    """What several tensors share: written once, known by its key."""
+    """What several tensors of one type share: written once, known by its key."""
 
-    def __init__(self, root: Tensor, key: str) -> None:
+    def __init__(self, root: Tensor, key: str, dtype: dtypes.dtype) -> None:
         self.root = root
         self.key = key
-        self.dtype = root.dtype
+        self.dtype = dtype
         self.data = _storage_of(root)
 
     def named(self, dtype: dtypes.dtype) -> _Reference:
@@ -150,10 +151,10 @@ def _pickler(pickle_module: Any, file: Any, protocol: int, storages: dict[int, _
 
 def _reduced(tensor: Tensor, storages: dict[int, _Storage]) -> tuple[Any, ...]:
     """How a tensor is rebuilt: PyTorch's function and its arguments."""
-    from flambeau.nn.parameter import Parameter, UninitializedBuffer, UninitializedParameter
+    from flambeau.nn.parameter import Parameter, UninitializedTensorMixin
 
-    if isinstance(tensor, UninitializedParameter | UninitializedBuffer):
-        raise RuntimeError("a parameter or buffer that has no shape yet cannot be saved: run the module once first")
+    if isinstance(tensor, UninitializedTensorMixin):
+        return tensor.__reduce_ex__(2)
     extra = _extra(tensor)
     if type(tensor) is Parameter:
         plain = _plain(tensor, False, storages)
@@ -187,16 +188,30 @@ def _plain(tensor: Tensor, requires_grad: bool, storages: dict[int, _Storage]) -
     root = tensor if tensor._base is None else tensor._base
     storage = storages.get(id(root))
     if storage is None:
-        storage = storages[id(root)] = _Storage(root, str(len(storages)))
+        storage = storages[id(root)] = _Storage(root, str(len(storages)), dtype)
     if storage.dtype is not dtype:
         raise RuntimeError(
             "Cannot save multiple tensors or storages that view the same data as different types: "
-            f"a {dtype} view of a {storage.dtype} tensor; clone() it first"
+            f"{dtype} and {storage.dtype}; clone() one of them first"
         )
+    marks = _marks(tensor)
     args = (storage.named(dtype), offset, shape, tuple(strides), requires_grad, OrderedDict())
     if names.storage_class(dtype) is names.UNTYPED:
-        return _REBUILD_WITH_DTYPE, (*args, dtype)
-    return _REBUILD, args
+        return _REBUILD_WITH_DTYPE, (*args, dtype, *marks)
+    return _REBUILD, (*args, *marks)
+
+
+def _marks(tensor: Tensor) -> tuple[dict[str, bool], ...]:
+    """What PyTorch notes of a view whose elements are not those of its storage: nothing, or how they differ."""
+    conjugated = negated = False
+    for op, _ in tensor._chain:
+        if op is CONJ:
+            conjugated = not conjugated
+        elif op is REAL:
+            conjugated = False
+        elif op is IMAG:
+            conjugated, negated = False, conjugated
+    return ({"conj": True},) if conjugated else ({"neg": True},) if negated else ()
 
 
 def save(

@@ -347,15 +347,17 @@ def test_killed_savers_leave_whole_files(tmp_path):
     )
     step = 0
     saved = 0
+    patience = 0.06  # A busy machine needs longer for a save, which is to be met in the middle as often as between two.
     try:
         for _ in range(100):
             savers.stdin.write(f"{step}\n")
             saver = int(savers.stdout.readline())
-            time.sleep(draw.uniform(0.0, 0.06))
+            time.sleep(draw.uniform(0.0, patience))
             os.kill(saver, signal.SIGKILL)
             assert savers.stdout.readline() == "gone\n"
             loaded = flambeau.load(path)
             assert (loaded["tensor"] == loaded["step"]).all().item()
+            patience = max(0.06, patience * (0.9 if loaded["step"] > step else 1.1))
             saved += loaded["step"] - step
             step = loaded["step"]
     finally:
