@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from flambeau import dtypes
+from flambeau.dtypes import BOOL
 from flambeau.graph.node import Aval
 from flambeau.ops.index import UNINDEX
 from flambeau.ops.operator import INTEGER_RESULT, operator, public
 from flambeau.ops.outs import written
+from flambeau.ops.pointwise import not_implemented
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import wrapped_dim
 from flambeau.return_types import named
@@ -297,6 +299,8 @@ def histogramdd(
 
 
 def _search_rule(ordered: Aval, values: Aval, *, right: bool, dtype: dtypes.dtype) -> Aval:
+    if ordered.dtype.category == BOOL:
+        raise not_implemented("searchsorted_out", ordered.dtype)
     if len(ordered.shape) > 1 and ordered.shape[:-1] != values.shape[:-1]:
         raise RuntimeError(
             "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries "
@@ -335,9 +339,15 @@ SEARCH = operator(
     _search_rule,
     None,
     INTEGER_RESULT,
+    promote="common",
     numpy=_search_numpy,
     lax=_search_lax,
-    samples=lambda: [case("bucketize", T(3, 4), T(1)), case("searchsorted", T(2, 1), T(2, 3))],
+    samples=lambda: [
+        case("bucketize", T(3, 4), T(1)),
+        case("bucketize", T(3, 4, dtype="bfloat16"), T(1)),
+        case("searchsorted", T(2, 1), T(2, 3)),
+        case("searchsorted", T(2, 1, dtype="int64"), T(2, 3)),
+    ],
 )
 
 
@@ -352,6 +362,8 @@ def searchsorted(
     sorter: Tensor | None = None,
 ) -> Tensor:
     """Where elements would have to be put into sorted rows to keep these in order.
+
+    Elements and rows of different types are compared in their common type.
 
     Args:
         right: after elements that are equal, rather than before.  Likewise ``side="right"``.
@@ -369,12 +381,6 @@ def searchsorted(
         right = right or side == "right"
     if not isinstance(input, Tensor):
         input = sorted_sequence.new_tensor(input, dtype=dtypes.of_number(input))
-    elif sorted_sequence.dtype is not input.dtype:
-        raise RuntimeError(
-            "torch.searchsorted(): boundary tensor and input value tensor should have same dtype, but got boundary "
-            "tensor "
-            f"dtype {sorted_sequence.dtype.title} and input value tensor dtype {input.dtype.title}"
-        )
     if not sorted_sequence.ndim:
         raise RuntimeError(
             "torch.searchsorted(): boundaries tensor should have positive dimension, but got 0 dimension"

@@ -197,7 +197,9 @@ def _placed_lax(method: str) -> Any:
         place = x.at[grid(xp, index, dim)]
         if method == "add":
             return added(place, _part(src, index)).reshape(shape)
-        return getattr(place, method)(_part(src, index)).reshape(shape)
+        # XLA does not multiply truth values in place.
+        combine = "min" if method == "multiply" and x.dtype == np.bool_ else method
+        return getattr(place, combine)(_part(src, index)).reshape(shape)
 
     return kernel
 
@@ -337,6 +339,7 @@ def _product_derivative(grad: Tensor, x: Tensor, index: Tensor, src: Tensor, out
 
 
 def _reduced(name: str, ufunc: str, method: str, derivative: Any) -> Operator:
+    truth = T(5, dtype="bool")
     return operator(
         f"scatter_{name}",
         _scatter_rule,
@@ -347,6 +350,7 @@ def _reduced(name: str, ufunc: str, method: str, derivative: Any) -> Operator:
         samples=lambda: [
             case("scatter_reduce", T(3, 4), 1, T(3, 2, dtype="int64", low=0, high=4), T(3, 2), reduce=name),
             case("scatter_reduce", T(3), 0, T(2, dtype="int64", low=0, high=3), T(2), reduce=name, include_self=False),
+            case("scatter_reduce", truth, 0, T(5, dtype="int64", low=0, high=3), truth, reduce=name),
         ],
     )
 
@@ -356,6 +360,10 @@ REDUCED = {
     "amax": _reduced("amax", "maximum", "max", _extreme_derivative),
     "amin": _reduced("amin", "minimum", "min", _extreme_derivative),
 }
+
+
+_MEANINGLESS = {"mean": dtypes.BOOL, "amax": dtypes.COMPLEX, "amin": dtypes.COMPLEX}
+"""For which types there is no such combination."""
 
 
 def _neutral(reduce: str, dtype: dtypes.dtype) -> Any:
@@ -392,6 +400,10 @@ def scatter_reduce(
         raise RuntimeError("scatter(): Expected self.dtype to be equal to src.dtype")
     if input.ndim:
         _check_range(index, dim, input._node.aval.shape[dim])
+    if index._node.aval.size and input.dtype.category == _MEANINGLESS.get(reduce):
+        raise NotImplementedError(
+            f"\"scatter_gather_tensor_cpu_reduce_{reduce}\" not implemented for '{input.dtype.title}'"
+        )
     base = input if include_self else SCATTER(input, index, _neutral(reduce, input.dtype), dim)
     if reduce in REDUCED:
         return REDUCED[reduce](base, index, src, dim)
@@ -559,6 +571,8 @@ def index_reduce(
     if reduce not in ("prod", "mean", "amax", "amin"):
         raise RuntimeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
     _check_source("index_reduce", input, dim, index, source)
+    if input.dtype.category in (dtypes.BOOL, dtypes.COMPLEX) and index._node.aval.size:
+        raise NotImplementedError(f"\"index_func_\" not implemented for '{input.dtype.title}'")
     dim = wrapped_dim(dim, input.ndim)
     if input.ndim:
         shape = [1] * source.ndim

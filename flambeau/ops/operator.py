@@ -353,7 +353,8 @@ def public(
         method: whether it is a Tensor method (of another name, if a string).
         inplace: whether it has an in-place method, its name with a trailing underscore.
         out: whether the public form takes ``out=``, tensors that receive the results; ``"exact"`` if they must
-            have the results' very types, ``"made"`` if a function that makes tensors takes its type from them.
+            have the results' very types, ``"typed"`` if the function computes in their type, ``"made"`` if a function
+            that makes tensors takes its type from them.
     """
 
     def register(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -398,7 +399,7 @@ def writing_out(fn: Callable[..., Any], name: str, out_kind: bool | str = True) 
 
     @functools.wraps(fn)
     def outer(*args: Any, out: Any = None, **kwargs: Any) -> Any:
-        if out is not None and out_kind == "made":
+        if out is not None and out_kind in ("made", "typed"):
             kwargs["dtype"] = made_type(name, kwargs.get("dtype"), out)
         try:
             # PyTorch's forms with out= are not on autocast's lists.

@@ -11,6 +11,7 @@ import numpy as np
 from flambeau import devices, dtypes
 from flambeau.graph.node import Aval
 from flambeau.ops.operator import INTEGER_RESULT, operator, public
+from flambeau.ops.pointwise import not_implemented
 from flambeau.ops.samples import case
 from flambeau.tensor.tensor import Tensor, from_array
 
@@ -20,6 +21,11 @@ def _plain(*values: Any) -> list[Any]:
         if not isinstance(v, Tensor | int | float | complex | np.generic):
             raise TypeError(f"a bound or step must be Number, not {type(v).__name__}")
     return [v.item() if isinstance(v, Tensor) else v for v in values]
+
+
+def _check_type(name: str, dtype: dtypes.dtype, *refused: int) -> None:
+    if dtype.category in refused:
+        raise not_implemented(name, dtype)
 
 
 def _finished(array: np.ndarray, dtype: dtypes.dtype, device: Any, requires_grad: bool) -> Tensor:
@@ -89,6 +95,7 @@ def arange(
     if out is not None:
         dtype = out.dtype
     dtype = dtype or (dtypes.int64 if integral else dtypes.get_default_dtype())
+    _check_type("arange", dtype, dtypes.BOOL, dtypes.COMPLEX)
     if integral:
         start, end, step = int(start), int(end), int(step)
     elif dtype.category < dtypes.FLOATING:
@@ -131,6 +138,7 @@ def range(
     if (end - start) * step < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     dtype = dtype or dtypes.get_default_dtype()
+    _check_type("range", dtype, dtypes.BOOL, dtypes.COMPLEX)
     count = math.floor((end - start) / step) + 1
     return _finished(start + np.arange(count) * step, dtype, device, requires_grad)
 
@@ -216,6 +224,7 @@ def linspace(
     """
     start, end = _scalar_ends("linspace", start, end)
     dtype = _spaced_type(start, end, dtype)
+    _check_type("linspace", dtype, dtypes.BOOL)
     values = spaced(start, end, steps, dtype)
     if dtype.category == dtypes.INTEGER:
         values = np.trunc(values)
@@ -238,6 +247,7 @@ def logspace(
     """``base`` to the power of ``steps`` values evenly spaced from ``start`` to ``end``, both included."""
     start, end = _scalar_ends("logspace", start, end)
     dtype = _spaced_type(start, end, dtype)
+    _check_type("logspace", dtype, dtypes.BOOL)
     with np.errstate(all="ignore"):
         if dtype.category == dtypes.INTEGER:
             values = np.trunc(np.power(np.float64(base), spaced(int(start), int(end), steps, dtypes.float64)))

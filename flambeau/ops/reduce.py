@@ -72,7 +72,7 @@ SUM = operator(
 )
 
 
-@public(method=True, out=True)
+@public(method=True, out="typed")
 def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """The sum along ``dim`` (all dimensions if None).
 
@@ -117,7 +117,7 @@ MEAN = operator(
 )
 
 
-@public(method=True, out=True)
+@public(method=True, out="typed")
 def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """The arithmetic mean along ``dim`` (all dimensions if None).
 
@@ -160,7 +160,7 @@ PROD = operator(
 )
 
 
-@public(method=True, out=True)
+@public(method=True, out="typed")
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """The product of all elements, or along ``dim``.
 
@@ -304,23 +304,28 @@ def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
     return SUM(CAST(input != 0, dtypes.int64), reduced_dims(dim, input.ndim), False)
 
 
-@public(method=True, out=True)
+@public(method=True, out="typed")
 def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """The sum along ``dim``, NaN counted as zero."""
     if input.dtype.is_complex:
         raise RuntimeError("nansum does not support complex inputs")
     if input.dtype.is_floating_point:
+        if dtype is not None and dtype.is_complex:
+            raise NotImplementedError(f"\"nansum_cpu\" not implemented for '{dtype.title}'")
         input = input.masked_fill(input != input, 0)
     return sum(input, dim, keepdim, dtype=dtype)
 
 
-@public(method=True, out=True)
+@public(method=True, out="typed")
 def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """The mean along ``dim`` of the elements that are not NaN."""
     if input.dtype.category < dtypes.FLOATING:
         raise RuntimeError(
             f"nanmean(): expected input to have floating point or complex dtype but got {input.dtype.title}"
         )
-    count = (input == input).sum(dim, keepdim)
-    missing = input != input
-    return sum(input.masked_fill(missing, 0), dim, keepdim, dtype=dtype) / count
+    if dtype is not None and dtype.category < dtypes.FLOATING:
+        raise RuntimeError(
+            "nanmean(): could not infer output dtype. Optional dtype must be either a floating point or complex dtype. "
+            f"Got: {dtype.title}"
+        )
+    return nansum(input, dim, keepdim, dtype=dtype) / (input == input).sum(dim, keepdim)

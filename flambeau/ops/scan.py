@@ -25,8 +25,10 @@ def _same_rule(x: Aval, *, dim: int) -> Aval:
     return x.of()
 
 
-def _wide(input: Tensor, dtype: dtypes.dtype | None) -> Tensor:
+def _wide(name: str, input: Tensor, dtype: dtypes.dtype | None) -> Tensor:
     """The operand in the type that it is accumulated in."""
+    if dtype is dtypes.bool_:
+        raise NotImplementedError(f"\"{name}_out_cpu\" not implemented for 'Bool' (give another dtype=)")
     if dtype is None and input.dtype.category < dtypes.FLOATING:
         dtype = dtypes.int64
     return input if dtype is None else input.to(dtype)
@@ -52,7 +54,7 @@ CUMSUM = operator(
 )
 
 
-@public(method=True, inplace=True, out=True)
+@public(method=True, inplace=True, out="typed")
 def cumsum(input: Tensor, dim: int, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """Running sums along ``dim``; integers and bools are summed as int64 unless ``dtype`` is given.
 
@@ -61,7 +63,7 @@ def cumsum(input: Tensor, dim: int, *, dtype: dtypes.dtype | None = None) -> Ten
         >>> torch.cumsum(torch.tensor([1, 2, 3]), 0)
         tensor([1, 3, 6])
     """
-    return CUMSUM(_wide(input, dtype), wrapped_dim(dim, input.ndim))
+    return CUMSUM(_wide("cumsum", input, dtype), wrapped_dim(dim, input.ndim))
 
 
 # ---------------------------------------------------------------- linear recurrence
@@ -143,10 +145,10 @@ CUMPROD = operator(
 )
 
 
-@public(method=True, inplace=True, out=True)
+@public(method=True, inplace=True, out="typed")
 def cumprod(input: Tensor, dim: int, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """Running products along ``dim``; integers and bools as int64 unless ``dtype`` is given."""
-    return CUMPROD(_wide(input, dtype), wrapped_dim(dim, input.ndim))
+    return CUMPROD(_wide("cumprod", input, dtype), wrapped_dim(dim, input.ndim))
 
 
 def product_of_others(x: Tensor, dim: int) -> Tensor:
