@@ -11,7 +11,6 @@ from typing import Any
 from flambeau.graph.node import Aval
 from flambeau.ops import conv_kernels, conv_lax
 from flambeau.ops.conv_kernels import Geometry, Ints, Pads
-from flambeau.ops.conv_lax import Steps
 from flambeau.ops.operator import operator, public
 from flambeau.ops.pointwise import conj
 from flambeau.ops.samples import T, case
@@ -164,8 +163,8 @@ def _conv_lax(
     if 0 in weight.shape or 0 in x.shape:
         y = jnp.zeros((x.shape[0], weight.shape[0], *out), x.dtype)
     else:
-        steps = Steps(x.shape[2:], weight.shape[2:], out, stride, padding, dilation, groups)
-        y = conv_lax.forward(jnp, x, weight, steps)
+        geo = Geometry(x.shape[2:], weight.shape[2:], stride, padding, dilation, groups, out)
+        y = conv_lax.forward(jnp, x, weight, geo)
     return y if bias is None else y + bias.reshape(-1, *(1,) * len(stride))
 
 
@@ -276,8 +275,8 @@ def _conv_input_lax(
     if 0 in weight.shape or 0 in grad.shape:
         y = jnp.zeros((grad.shape[0], weight.shape[1] * groups, *size), grad.dtype)
     else:
-        steps = Steps(size, weight.shape[2:], grad.shape[2:], stride, padding, dilation, groups)
-        y = conv_lax.input_gradient(jnp, grad, weight, steps)
+        geo = Geometry(size, weight.shape[2:], stride, padding, dilation, groups, grad.shape[2:])
+        y = conv_lax.input_gradient(jnp, grad, weight, geo)
     return y if bias is None else y + bias.reshape(-1, *(1,) * len(size))
 
 
@@ -350,8 +349,8 @@ def _conv_weight_lax(
 ) -> Any:
     if 0 in x.shape or 0 in grad.shape:
         return jnp.zeros((grad.shape[1], x.shape[1] // groups, *kernel), x.dtype)
-    steps = Steps(x.shape[2:], kernel, grad.shape[2:], stride, padding, dilation, groups)
-    return conv_lax.weight_gradient(jnp, x, grad, steps)
+    geo = Geometry(x.shape[2:], kernel, stride, padding, dilation, groups, grad.shape[2:])
+    return conv_lax.weight_gradient(jnp, x, grad, geo)
 
 
 def _conv_weight_derivative(

@@ -30,6 +30,9 @@ SHORT = 16
 BLOCK = 1 << 19
 """Elements of patches that are made at a time: two megabytes in float32, which the caches of two cores hold."""
 
+FEW, UNPACKED = 8, 500_000
+"""Products with so few vectors are faster in so many multiplications: OpenBLAS then does not pack its factors."""
+
 NARROW = 48
 """Matrices with fewer rows are multiplied at half the speed, since packing the other factor takes over."""
 
@@ -70,6 +73,11 @@ class Geometry:
             and not any(low for low, _ in self.padding)
         )
 
+    def exact_padding(self) -> list[tuple[int, int]]:
+        """Padding with just so much behind that ``out`` outputs fit; may be negative there."""
+        rows = zip(self.size, self.kernel, self.stride, self.padding, self.dilation, self.out, strict=True)
+        return [(lo, (o - 1) * s + d * (k - 1) + 1 - n - lo) for n, k, s, (lo, _), d, o in rows]
+
     def across(self) -> Geometry:
         """The same along all axes but the first, where each row is taken by itself."""
         return Geometry(
@@ -91,12 +99,6 @@ class Geometry:
         begin = max(rows.start, -shift)
         end = max(begin, min(rows.stop, self.out[0] - shift))
         return slice(begin - rows.start, end - rows.start), slice(begin + shift, end + shift)
-
-    def reversed(self) -> Geometry:
-        """The convolution that gives the input's gradient, with the weight flipped; the stride must be 1."""
-        around = [d * (k - 1) for k, d in zip(self.kernel, self.dilation, strict=True)]
-        padding = tuple([(a - low, a - high) for a, (low, high) in zip(around, self.padding, strict=True)])
-        return Geometry(self.out, self.kernel, self.stride, padding, self.dilation, self.groups, self.size)
 
 
 def inside(first: int, step: int, count: int, size: int) -> tuple[slice, slice]:
@@ -161,26 +163,35 @@ def phases(geo: Geometry) -> Iterator[tuple[Taps, ...]]:
     return product(*axes)
 
 
-def _within(phase: tuple[Taps, ...], geo: Geometry) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Which part of a phase lies in the image, and where; as indices behind two axes."""
+def within(phase: tuple[Taps, ...], geo: Geometry) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Which part of a phase lies in the image, and where."""
     pairs = [inside(t.first, s, t.length, n) for t, s, n in zip(phase, geo.stride, geo.size, strict=True)]
-    lead = (slice(None), slice(None))
-    return lead + tuple([pair[0] for pair in pairs]), lead + tuple([pair[1] for pair in pairs])
+    return tuple([pair[0] for pair in pairs]), tuple([pair[1] for pair in pairs])
+
+
+def gathering(phase: tuple[Taps, ...], wanted: tuple[slice, ...], geo: Geometry) -> Geometry:
+    """The convolution of the outputs, by the flipped weights that read a phase, that gives what it is sent back."""
+    befores = [t.begin + (t.count - 1) * t.step - cut.start for t, cut in zip(phase, wanted, strict=True)]
+    return Geometry(
+        geo.out,
+        tuple([taps.count for taps in phase]),
+        (1,) * len(geo.out),
+        tuple([(before, 0) for before in befores]),
+        tuple([taps.step for taps in phase]),
+        geo.groups,
+        tuple([cut.stop - cut.start for cut in wanted]),
+    )
 
 
 def _image_of(np: Any, x: Any, phase: tuple[Taps, ...], geo: Geometry) -> Any:
     """A phase of images in the kernels' order, with zeros around."""
-    wanted, given = _within(phase, geo)
+    wanted, given = within(phase, geo)
     lengths = [taps.length for taps in phase]
-    whole = all(cut == slice(0, n) for cut, n in zip(wanted[2:], lengths, strict=True))
+    whole = all(cut == slice(0, n) for cut, n in zip(wanted, lengths, strict=True))
     if whole and (all(s == 1 for s in geo.stride) or all(taps.count == 1 for taps in phase)):
-        return x[given]
-    image = (
-        np.empty((*x.shape[:2], *lengths, x.shape[-1]), x.dtype)
-        if whole
-        else np.zeros((*x.shape[:2], *lengths, x.shape[-1]), x.dtype)
-    )
-    image[wanted] = x[given]
+        return x[(..., *given, slice(None))]
+    image = (np.empty if whole else np.zeros)((*x.shape[:2], *lengths, x.shape[-1]), x.dtype)
+    image[(..., *wanted, slice(None))] = x[(..., *given, slice(None))]
     return image
 
 
@@ -194,7 +205,7 @@ class Patches:
         blocks: groups and first-axis outputs that are worked on together.
     """
 
-    def __init__(self, np: Any, x: Any, geo: Geometry) -> None:
+    def __init__(self, np: Any, x: Any, geo: Geometry, partners: int) -> None:
         self._np = np
         self._geo = geo
         self._batch = x.shape[-1]
@@ -203,7 +214,7 @@ class Patches:
             self._image = x
             self.blocks = [(slice(0, geo.groups), slice(0, geo.out[0]))]
             return
-        self.blocks = blocks(geo, x.shape[1], self._batch)
+        self.blocks = blocks(geo, x.shape[1], self._batch, partners)
         self._sources = [self._windows(_image_of(np, x, phase, geo), phase) for phase in phases(geo)]
         groups, rows = self.blocks[0]
         shape = (groups.stop, x.shape[1], *geo.kernel, rows.stop, *geo.out[1:], self._batch)
@@ -236,11 +247,12 @@ class Patches:
         return room.reshape(room.shape[0], room.shape[1] * prod(self._geo.kernel), -1)
 
 
-def blocks(geo: Geometry, channels: int, batch: int) -> list[tuple[slice, slice]]:
-    """Groups, and outputs along the first axis, whose patches are made together."""
+def blocks(geo: Geometry, channels: int, batch: int, partners: int) -> list[tuple[slice, slice]]:
+    """Groups, and outputs along the first axis, whose patches are made together, for products with so many vectors."""
+    most = min(BLOCK, UNPACKED // partners) if partners <= FEW else BLOCK
     row = channels * prod(geo.kernel) * prod(geo.out[1:]) * batch
     groups = min(max(1, BLOCK // (row * geo.out[0])), geo.groups)
-    parts = max(1, round(row * geo.out[0] * groups / BLOCK))
+    parts = max(1, -(-row * geo.out[0] // most))
     rows = -(-geo.out[0] // min(parts, geo.out[0]))
     return [
         (slice(g, min(g + groups, geo.groups)), slice(h, min(h + rows, geo.out[0])))
@@ -269,14 +281,19 @@ def forward(np: Any, x: Any, weight: Any, bias: Any, geo: Geometry) -> Any:
 
 def _convolved(np: Any, x: Any, weight: Any, geo: Geometry) -> Any:
     """Images (G, C/G, ..., N) with weights (G, O/G, C/G, ...): (G, O/G, ..., N)."""
-    if 1 < weight.shape[1] < NARROW and geo.kernel[0] > 1 and geo.stride[0] == 1:
+    if 1 < weight.shape[1] < NARROW and _by_rows(geo, x.shape[1]):
         return _convolved_by_rows(np, x, weight, geo)
     matrix = weight.reshape(*weight.shape[:2], -1)
     y = np.empty((*matrix.shape[:2], *geo.out, x.shape[-1]), x.dtype)
-    patches = Patches(np, x, geo)
+    patches = Patches(np, x, geo, matrix.shape[1])
     for groups, rows in patches.blocks:
         np.matmul(matrix[groups], patches.matrix(groups, rows), out=_columns(y, groups, rows))
     return y
+
+
+def _by_rows(geo: Geometry, channels: int) -> bool:
+    """Whether the kernel's rows can be products of their own, with enough in each."""
+    return geo.stride[0] == 1 and geo.kernel[0] > 1 and channels * prod(geo.kernel[1:]) >= NARROW
 
 
 def _convolved_by_rows(np: Any, x: Any, weight: Any, geo: Geometry) -> Any:
@@ -284,7 +301,7 @@ def _convolved_by_rows(np: Any, x: Any, weight: Any, geo: Geometry) -> Any:
     tall, channels = geo.kernel[0], weight.shape[1]
     stacked = np.moveaxis(weight, 3, 1).reshape(geo.groups, tall * channels, -1)
     y = np.zeros((geo.groups, channels, *geo.out, x.shape[-1]), x.dtype)
-    patches = Patches(np, x, geo.across())
+    patches = Patches(np, x, geo.across(), len(stacked[0]))
     for groups, rows in patches.blocks:
         products = np.matmul(stacked[groups], patches.matrix(groups, rows))
         products = products.reshape(-1, tall, channels, rows.stop - rows.start, *geo.out[1:], x.shape[-1])
@@ -299,7 +316,7 @@ def weight_gradient(np: Any, x: Any, grad: Any, geo: Geometry) -> Any:
     x, g = batch_last(np, x, geo.groups), batch_last(np, grad, geo.groups)
     if not _turning_pays(geo.out, g):
         total = _weight_gradient(np, x, g, geo)
-    elif geo.stride[0] == 1 and x.shape[1] * prod(geo.kernel[1:]) >= NARROW:
+    elif _by_rows(geo, x.shape[1]):
         total = _weight_gradient_by_rows(np, x, g, geo)
     else:
         total = _weight_gradient_turned(np, x, g, geo)
@@ -308,7 +325,7 @@ def weight_gradient(np: Any, x: Any, grad: Any, geo: Geometry) -> Any:
 
 def _weight_gradient(np: Any, x: Any, g: Any, geo: Geometry) -> Any:
     total = np.empty((geo.groups, g.shape[1], x.shape[1] * prod(geo.kernel)), x.dtype)
-    patches = Patches(np, x, geo)
+    patches = Patches(np, x, geo, g.shape[1])
     for groups, rows in patches.blocks:
         factors = _columns(g, groups, rows), patches.matrix(groups, rows).swapaxes(1, 2)
         if rows.start:
@@ -320,7 +337,7 @@ def _weight_gradient(np: Any, x: Any, g: Any, geo: Geometry) -> Any:
 
 def _weight_gradient_turned(np: Any, x: Any, g: Any, geo: Geometry) -> Any:
     total = np.empty((geo.groups, x.shape[1] * prod(geo.kernel), g.shape[1]), x.dtype)
-    patches = Patches(np, x, geo)
+    patches = Patches(np, x, geo, g.shape[1])
     for groups, rows in patches.blocks:
         factors = patches.matrix(groups, rows), _columns(g, groups, rows).swapaxes(1, 2)
         if rows.start:
@@ -334,7 +351,7 @@ def _weight_gradient_by_rows(np: Any, x: Any, g: Any, geo: Geometry) -> Any:
     """One product for each row of the kernel, with patches along the other axes alone."""
     inner = x.shape[1] * prod(geo.kernel[1:])
     total = np.zeros((geo.groups, geo.kernel[0], inner, g.shape[1]), x.dtype)
-    patches = Patches(np, x, geo.across())
+    patches = Patches(np, x, geo.across(), g.shape[1])
     for groups, rows in patches.blocks:
         matrix = patches.matrix(groups, rows)
         matrix = matrix.reshape(*matrix.shape[:2], rows.stop - rows.start, -1)
@@ -351,15 +368,34 @@ def input_gradient(np: Any, grad: Any, weight: Any, geo: Geometry) -> Any:
     """The gradient of the input: what each output sends back, added up where it was read."""
     groups, channels = geo.groups, weight.shape[1]
     g = batch_last(np, grad, groups)
-    if all(s == 1 for s in geo.stride) and not geo.is_plain and _turning_pays(geo.out, g):
-        flipped = np.flip(weight, tuple(range(2, weight.ndim))).reshape(groups, -1, *weight.shape[1:])
-        return usual_order(_convolved(np, g, np.ascontiguousarray(flipped.swapaxes(1, 2)), geo.reversed()))
+    if not geo.is_plain and _turning_pays(geo.out, g):
+        return usual_order(_gathered_back(np, g, weight.reshape(groups, -1, *weight.shape[1:]), geo))
     matrix = weight.reshape(groups, g.shape[1], -1).swapaxes(1, 2)
     if geo.is_plain:
         found = _products(np, matrix, g.reshape(*g.shape[:2], -1)).reshape(groups, channels, *g.shape[2:])
     else:
         found = _sent_back(np, g, matrix, channels, geo)
     return usual_order(found)
+
+
+def _gathered_back(np: Any, g: Any, weight: Any, geo: Geometry) -> Any:
+    """Each phase of the input's gradient as a convolution of the outputs' with those weights that read it, flipped."""
+    shape = (geo.groups, weight.shape[2], *geo.size, g.shape[-1])
+    found = None
+    for phase in phases(geo):
+        wanted, given = within(phase, geo)
+        sub = gathering(phase, wanted, geo)
+        if 0 in sub.out:
+            continue
+        part = weight[(slice(None),) * 3 + tuple([taps.places for taps in phase])]
+        part = np.flip(part, tuple(range(3, part.ndim))).swapaxes(1, 2)
+        image = _convolved(np, g, np.ascontiguousarray(part), sub)
+        if sub.out == geo.size:
+            return image
+        if found is None:
+            found = np.zeros(shape, g.dtype)
+        found[(..., *given, slice(None))] = image
+    return np.zeros(shape, g.dtype) if found is None else found
 
 
 def _products(np: Any, a: Any, b: Any) -> Any:
@@ -383,14 +419,14 @@ def _sent_back(np: Any, g: Any, matrix: Any, channels: int, geo: Geometry) -> An
         (phase, np.zeros((geo.groups, channels, *[taps.length for taps in phase], batch), g.dtype))
         for phase in phases(geo)
     ]
-    for groups, rows in blocks(geo, channels, batch):
+    for groups, rows in blocks(geo, channels, batch, g.shape[1]):
         products = _products(np, matrix[groups], _columns(g, groups, rows))
         products = products.reshape(-1, channels, *geo.kernel, rows.stop - rows.start, *geo.out[1:], batch)
         for phase, image in parts:
             _add_up(image[groups], products[(slice(None), slice(None), *[t.places for t in phase])], phase, rows, geo)
     for phase, image in parts:
-        inner, outer = _within(phase, geo)
-        found[outer] = image[inner]
+        inner, outer = within(phase, geo)
+        found[(..., *outer, slice(None))] = image[(..., *inner, slice(None))]
     return found
 
 

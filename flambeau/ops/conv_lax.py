@@ -12,60 +12,38 @@ from itertools import product
 from math import prod
 from typing import Any
 
-from flambeau.ops.conv_kernels import Ints, Pads
+from flambeau.ops.conv_kernels import Geometry, gathering, phases, within
 
 FUSED = 9
 """Places of a kernel that XLA may merge into one loop; with many more it takes very long to compile."""
 
 
-class Steps:
-    """The static parameters of a convolution, with the extents of its input and output."""
-
-    __slots__ = ("dilation", "groups", "kernel", "out", "padding", "size", "stride")
-
-    def __init__(
-        self, size: Ints, kernel: Ints, out: Ints, stride: Ints, padding: Pads, dilation: Ints, groups: int
-    ) -> None:
-        self.size = size
-        self.kernel = kernel
-        self.out = out
-        self.stride = stride
-        self.padding = padding
-        self.dilation = dilation
-        self.groups = groups
-
-    def exact_padding(self) -> list[tuple[int, int]]:
-        """Padding with just so much behind that ``out`` outputs fit; may be negative there."""
-        rows = zip(self.size, self.kernel, self.stride, self.padding, self.dilation, self.out, strict=True)
-        return [(lo, (o - 1) * s + d * (k - 1) + 1 - n - lo) for n, k, s, (lo, _), d, o in rows]
-
-
 # ---------------------------------------------------------------- XLA's own
 
 
-def forward_native(x: Any, weight: Any, steps: Steps) -> Any:
+def forward_native(x: Any, weight: Any, geo: Geometry) -> Any:
     from jax import lax
 
     return lax.conv_general_dilated(
         x,
         weight,
-        steps.stride,
-        steps.exact_padding(),
-        rhs_dilation=steps.dilation,
-        feature_group_count=steps.groups,
+        geo.stride,
+        geo.exact_padding(),
+        rhs_dilation=geo.dilation,
+        feature_group_count=geo.groups,
     )
 
 
-def input_gradient_native(jnp: Any, grad: Any, weight: Any, steps: Steps) -> Any:
+def input_gradient_native(jnp: Any, grad: Any, weight: Any, geo: Geometry) -> Any:
     from jax import lax
 
     kernel = weight.shape[2:]
     axes = tuple(range(2, weight.ndim))
-    groups = steps.groups
+    groups = geo.groups
     w = jnp.flip(weight, axes).reshape(groups, weight.shape[0] // groups, weight.shape[1], *kernel)
     w = jnp.swapaxes(w, 1, 2).reshape(weight.shape[1] * groups, -1, *kernel)
     pads = []
-    rows = zip(steps.size, kernel, steps.stride, steps.padding, steps.dilation, steps.out, strict=True)
+    rows = zip(geo.size, kernel, geo.stride, geo.padding, geo.dilation, geo.out, strict=True)
     for n, k, s, (lo, _), d, o in rows:
         before = d * (k - 1) - lo
         pads.append((before, n + d * (k - 1) - (o - 1) * s - 1 - before))
@@ -74,22 +52,22 @@ def input_gradient_native(jnp: Any, grad: Any, weight: Any, steps: Steps) -> Any
         w,
         (1,) * len(kernel),
         pads,
-        lhs_dilation=steps.stride,
-        rhs_dilation=steps.dilation,
+        lhs_dilation=geo.stride,
+        rhs_dilation=geo.dilation,
         feature_group_count=groups,
     )
 
 
-def weight_gradient_native(jnp: Any, x: Any, grad: Any, steps: Steps) -> Any:
+def weight_gradient_native(jnp: Any, x: Any, grad: Any, geo: Geometry) -> Any:
     from jax import lax
 
     found = lax.conv_general_dilated(
         jnp.swapaxes(x, 0, 1),
         jnp.swapaxes(grad, 0, 1),
-        steps.dilation,
-        steps.exact_padding(),
-        rhs_dilation=steps.stride,
-        batch_group_count=steps.groups,
+        geo.dilation,
+        geo.exact_padding(),
+        rhs_dilation=geo.stride,
+        batch_group_count=geo.groups,
     )
     return jnp.swapaxes(found, 0, 1)
 
@@ -97,29 +75,29 @@ def weight_gradient_native(jnp: Any, x: Any, grad: Any, steps: Steps) -> Any:
 # ---------------------------------------------------------------- for the CPU
 
 
-def _shifted(x: Any, steps: Steps) -> Iterator[Any]:
+def _shifted(x: Any, geo: Geometry) -> Iterator[Any]:
     """For each place of the kernel, what all outputs read there."""
     from jax import lax
 
     zero = x.dtype.type(0)
-    padded = lax.pad(x, zero, [(0, 0, 0), (0, 0, 0), *((lo, hi, 0) for lo, hi in steps.exact_padding())])
-    for place in product(*map(range, steps.kernel)):
-        first = [k * d for k, d in zip(place, steps.dilation, strict=True)]
-        last = [b + (o - 1) * s + 1 for b, o, s in zip(first, steps.out, steps.stride, strict=True)]
-        yield lax.slice(padded, [0, 0, *first], [*x.shape[:2], *last], [1, 1, *steps.stride])
+    padded = lax.pad(x, zero, [(0, 0, 0), (0, 0, 0), *((lo, hi, 0) for lo, hi in geo.exact_padding())])
+    for place in product(*map(range, geo.kernel)):
+        first = [k * d for k, d in zip(place, geo.dilation, strict=True)]
+        last = [b + (o - 1) * s + 1 for b, o, s in zip(first, geo.out, geo.stride, strict=True)]
+        yield lax.slice(padded, [0, 0, *first], [*x.shape[:2], *last], [1, 1, *geo.stride])
 
 
-def _put_back(jnp: Any, parts: Iterator[Any], steps: Steps, dtype: Any) -> Any:
+def _put_back(jnp: Any, parts: Iterator[Any], geo: Geometry, dtype: Any) -> Any:
     """The sum of what each place of the kernel sends back to the input."""
     from jax import lax
 
     zero = jnp.zeros((), dtype)
     total = None
-    for count, (place, part) in enumerate(zip(product(*map(range, steps.kernel)), parts, strict=True)):
+    for count, (place, part) in enumerate(zip(product(*map(range, geo.kernel)), parts, strict=True)):
         if count and count % FUSED == 0:
             total = lax.optimization_barrier(total)
         config = [(0, 0, 0), (0, 0, 0)]
-        rows = zip(place, steps.dilation, steps.padding, steps.stride, steps.out, steps.size, strict=True)
+        rows = zip(place, geo.dilation, geo.padding, geo.stride, geo.out, geo.size, strict=True)
         for k, d, (lo, _), s, o, n in rows:
             before = k * d - lo
             config.append((before, n - before - (o - 1) * s - 1, s - 1))
@@ -128,32 +106,59 @@ def _put_back(jnp: Any, parts: Iterator[Any], steps: Steps, dtype: Any) -> Any:
     return total
 
 
-def _per_place(weight: Any, steps: Steps) -> Iterator[Any]:
+def _per_place(weight: Any, geo: Geometry) -> Iterator[Any]:
     """The weights of a depthwise convolution, place by place, shaped to go with an image."""
-    for place in product(*map(range, steps.kernel)):
+    for place in product(*map(range, geo.kernel)):
         yield weight[(slice(None), 0, *place)].reshape(-1, *(1,) * len(place))
 
 
-def forward_depthwise(jnp: Any, x: Any, weight: Any, steps: Steps) -> Any:
+def _computed(*arrays: Any) -> Any:
+    """Arrays that XLA shall compute first, and not over and over again at each place of the kernel that reads them."""
+    from jax import lax
+
+    return lax.optimization_barrier(arrays)
+
+
+def forward_depthwise(jnp: Any, x: Any, weight: Any, geo: Geometry) -> Any:
+    (x,) = _computed(x)
     x = _repeated(jnp, x, weight.shape[0])
     total = None
-    for part, w in zip(_shifted(x, steps), _per_place(weight, steps), strict=True):
+    for part, w in zip(_shifted(x, geo), _per_place(weight, geo), strict=True):
         total = part * w if total is None else total + part * w
     return total
 
 
-def input_gradient_depthwise(jnp: Any, grad: Any, weight: Any, steps: Steps) -> Any:
-    total = _put_back(jnp, (grad * w for w in _per_place(weight, steps)), steps, grad.dtype)
-    several = weight.shape[0] // steps.groups
+def input_gradient_depthwise(jnp: Any, grad: Any, weight: Any, geo: Geometry) -> Any:
+    """Each phase of the input's gradient as a convolution of the outputs' with those weights that read it, flipped."""
+    from jax import lax
+
+    several = weight.shape[0] // geo.groups
+    total = jnp.zeros((*grad.shape[:2], *geo.size), grad.dtype)
+    for phase in phases(geo):
+        wanted, given = within(phase, geo)
+        sub = gathering(phase, wanted, geo)
+        if 0 in sub.out:
+            continue
+        part = weight[(slice(None), slice(None), *[taps.places for taps in phase])]
+        image = forward_depthwise(jnp, grad, jnp.flip(part, tuple(range(2, part.ndim))), sub)
+        if sub.out == geo.size:
+            total = image
+        else:
+            rows = zip(given, geo.size, geo.stride, strict=True)
+            config = [(0, 0, 0), (0, 0, 0), *[(cut.start, n - cut.stop, s - 1) for cut, n, s in rows]]
+            (image,) = _computed(image)
+            total = total + lax.pad(image, jnp.zeros((), grad.dtype), config)
     if several == 1:
         return total
-    return total.reshape(grad.shape[0], steps.groups, several, *steps.size).sum(2)
+    return total.reshape(grad.shape[0], geo.groups, several, *geo.size).sum(2)
 
 
-def weight_gradient_depthwise(jnp: Any, x: Any, grad: Any, steps: Steps) -> Any:
-    axes = (0, *range(2, x.ndim))
-    parts = [(part * grad).sum(axes) for part in _shifted(_repeated(jnp, x, grad.shape[1]), steps)]
-    return jnp.stack(parts, 1).reshape(-1, 1, *steps.kernel)
+def weight_gradient_depthwise(jnp: Any, x: Any, grad: Any, geo: Geometry) -> Any:
+    x, grad = _computed(x, grad)
+    # XLA adds numbers side by side as long as the last axis stays.
+    axes = (0, *range(2, x.ndim - 1))
+    parts = [(part * grad).sum(axes).sum(-1) for part in _shifted(_repeated(jnp, x, grad.shape[1]), geo)]
+    return jnp.stack(parts, 1).reshape(-1, 1, *geo.kernel)
 
 
 def _repeated(jnp: Any, x: Any, channels: int) -> Any:
@@ -161,34 +166,34 @@ def _repeated(jnp: Any, x: Any, channels: int) -> Any:
     return x if several == 1 else jnp.repeat(x, several, axis=1)
 
 
-def _patches(jnp: Any, x: Any, steps: Steps) -> Any:
+def _patches(jnp: Any, x: Any, geo: Geometry) -> Any:
     """(places, N, G, C / G, outputs)."""
-    stacked = jnp.stack(list(_shifted(x, steps)))
-    groups = steps.groups
-    return stacked.reshape(len(stacked), x.shape[0], groups, x.shape[1] // groups, prod(steps.out))
+    stacked = jnp.stack(list(_shifted(x, geo)))
+    groups = geo.groups
+    return stacked.reshape(len(stacked), x.shape[0], groups, x.shape[1] // groups, prod(geo.out))
 
 
-def forward_patches(jnp: Any, x: Any, weight: Any, steps: Steps) -> Any:
-    groups, channels = steps.groups, weight.shape[0]
-    w = weight.reshape(groups, channels // groups, weight.shape[1], prod(steps.kernel))
-    y = jnp.einsum("kngcp,gock->ngop", _patches(jnp, x, steps), w)
-    return y.reshape(x.shape[0], channels, *steps.out)
+def forward_patches(jnp: Any, x: Any, weight: Any, geo: Geometry) -> Any:
+    groups, channels = geo.groups, weight.shape[0]
+    w = weight.reshape(groups, channels // groups, weight.shape[1], prod(geo.kernel))
+    y = jnp.einsum("kngcp,gock->ngop", _patches(jnp, x, geo), w)
+    return y.reshape(x.shape[0], channels, *geo.out)
 
 
-def input_gradient_patches(jnp: Any, grad: Any, weight: Any, steps: Steps) -> Any:
-    groups, (batch, channels) = steps.groups, grad.shape[:2]
-    g = grad.reshape(batch, groups, channels // groups, prod(steps.out))
-    w = weight.reshape(groups, channels // groups, weight.shape[1], prod(steps.kernel))
+def input_gradient_patches(jnp: Any, grad: Any, weight: Any, geo: Geometry) -> Any:
+    groups, (batch, channels) = geo.groups, grad.shape[:2]
+    g = grad.reshape(batch, groups, channels // groups, prod(geo.out))
+    w = weight.reshape(groups, channels // groups, weight.shape[1], prod(geo.kernel))
     parts = jnp.einsum("ngop,gock->kngcp", g, w)
-    parts = parts.reshape(len(parts), batch, groups * weight.shape[1], *steps.out)
-    return _put_back(jnp, iter(parts[k] for k in range(len(parts))), steps, grad.dtype)
+    parts = parts.reshape(len(parts), batch, groups * weight.shape[1], *geo.out)
+    return _put_back(jnp, iter(parts[k] for k in range(len(parts))), geo, grad.dtype)
 
 
-def weight_gradient_patches(jnp: Any, x: Any, grad: Any, steps: Steps) -> Any:
-    groups, (batch, channels) = steps.groups, grad.shape[:2]
-    g = grad.reshape(batch, groups, channels // groups, prod(steps.out))
-    found = jnp.einsum("kngcp,ngop->gock", _patches(jnp, x, steps), g)
-    return found.reshape(channels, x.shape[1] // groups, *steps.kernel)
+def weight_gradient_patches(jnp: Any, x: Any, grad: Any, geo: Geometry) -> Any:
+    groups, (batch, channels) = geo.groups, grad.shape[:2]
+    g = grad.reshape(batch, groups, channels // groups, prod(geo.out))
+    found = jnp.einsum("kngcp,ngop->gock", _patches(jnp, x, geo), g)
+    return found.reshape(channels, x.shape[1] // groups, *geo.kernel)
 
 
 # ---------------------------------------------------------------- the choice
@@ -200,40 +205,45 @@ def _on_cpu(cpu: Any, native: Any, *arrays: Any) -> Any:
     return lax.platform_dependent(*arrays, cpu=cpu, default=native)
 
 
-def forward(jnp: Any, x: Any, weight: Any, steps: Steps) -> Any:
+def _is_small(geo: Geometry) -> bool:
+    """Whether a kernel has more places than there are outputs: XLA then takes up to a hundred times as long."""
+    return prod(geo.out) < prod(geo.kernel)
+
+
+def forward(jnp: Any, x: Any, weight: Any, geo: Geometry) -> Any:
     """The convolution."""
 
     def native(x: Any, weight: Any) -> Any:
-        return forward_native(x, weight, steps)
+        return forward_native(x, weight, geo)
 
-    if steps.groups > 1 and weight.shape[1] == 1:
-        return _on_cpu(lambda x, w: forward_depthwise(jnp, x, w, steps), native, x, weight)
-    if len(steps.size) == 3:
-        return _on_cpu(lambda x, w: forward_patches(jnp, x, w, steps), native, x, weight)
+    if geo.groups > 1 and weight.shape[1] == 1:
+        return _on_cpu(lambda x, w: forward_depthwise(jnp, x, w, geo), native, x, weight)
+    if len(geo.size) == 3 or _is_small(geo):
+        return _on_cpu(lambda x, w: forward_patches(jnp, x, w, geo), native, x, weight)
     return native(x, weight)
 
 
-def input_gradient(jnp: Any, grad: Any, weight: Any, steps: Steps) -> Any:
+def input_gradient(jnp: Any, grad: Any, weight: Any, geo: Geometry) -> Any:
     """The gradient of the input."""
 
     def native(grad: Any, weight: Any) -> Any:
-        return input_gradient_native(jnp, grad, weight, steps)
+        return input_gradient_native(jnp, grad, weight, geo)
 
-    if steps.groups > 1 and weight.shape[1] == 1:
-        return _on_cpu(lambda g, w: input_gradient_depthwise(jnp, g, w, steps), native, grad, weight)
-    if steps.groups > 1 or len(steps.size) == 3:
-        return _on_cpu(lambda g, w: input_gradient_patches(jnp, g, w, steps), native, grad, weight)
+    if geo.groups > 1 and weight.shape[1] == 1:
+        return _on_cpu(lambda g, w: input_gradient_depthwise(jnp, g, w, geo), native, grad, weight)
+    if geo.groups > 1 or len(geo.size) == 3 or _is_small(geo):
+        return _on_cpu(lambda g, w: input_gradient_patches(jnp, g, w, geo), native, grad, weight)
     return native(grad, weight)
 
 
-def weight_gradient(jnp: Any, x: Any, grad: Any, steps: Steps) -> Any:
+def weight_gradient(jnp: Any, x: Any, grad: Any, geo: Geometry) -> Any:
     """The gradient of the weight."""
 
     def native(x: Any, grad: Any) -> Any:
-        return weight_gradient_native(jnp, x, grad, steps)
+        return weight_gradient_native(jnp, x, grad, geo)
 
-    if steps.groups > 1 and x.shape[1] == steps.groups:
-        return _on_cpu(lambda x, g: weight_gradient_depthwise(jnp, x, g, steps), native, x, grad)
-    if steps.groups > 1 or len(steps.size) == 3:
-        return _on_cpu(lambda x, g: weight_gradient_patches(jnp, x, g, steps), native, x, grad)
+    if geo.groups > 1 and x.shape[1] == geo.groups:
+        return _on_cpu(lambda x, g: weight_gradient_depthwise(jnp, x, g, geo), native, x, grad)
+    if geo.groups > 1 or len(geo.size) == 3:
+        return _on_cpu(lambda x, g: weight_gradient_patches(jnp, x, g, geo), native, x, grad)
     return native(x, grad)
