@@ -32,6 +32,8 @@ def all_at_once(call: Call, flags: list[bool], size: int) -> Callable[..., Any] 
     if name == "linear":
         # Rows of the input are rows whichever example they belong to; weights of each example are another matter.
         return kernel if flags[0] and not any(flags[1:]) else None
+    if name in _ROWWISE and all(flags):
+        return kernel
     shifted = _SHIFTED.get(name)
     if shifted is None or not flags[0] or any(flags[1:]) != (name == "cat" and all(flags) and len(flags) > 1):
         return None
@@ -107,6 +109,9 @@ def _same(params: dict[str, Any], call: Call, size: int) -> Any:
     return params
 
 
+_ROWWISE = {"gru_gates", "lstm_gates", "normalized_backward"}
+"""Operators that treat any dimensions in front alike, those of all their inputs."""
+
 # What becomes of an operator's static parameters, its input having one more dimension in front.
 _SHIFTED: dict[str, Callable[[dict[str, Any], Call, int], Any]] = {
     "amax": _dims,
@@ -117,6 +122,7 @@ _SHIFTED: dict[str, Callable[[dict[str, Any], Call, int], Any]] = {
     "flip": _dims,
     "log_softmax": _dim,
     "mean": _dims,
+    "normalized": _same,
     "permute": _order,
     "select": _dim,
     "slice": _dim,

@@ -178,6 +178,9 @@ class Level:
                 for made in result if isinstance(result, tuple) else (result,):
                     level._own[id(made)] = ref(made)
                 return result
+            found = level._in_parts(op, args)
+            if found is not None:
+                return found
             if mode.autocast is not None and op.autocast is not None:
                 # Now, so that what is cast of what all examples share is recorded outside.
                 given = autocast.operands(op.autocast, given)
@@ -185,6 +188,9 @@ class Level:
             return level._recorded(op, given, args[1:] if op.variadic else args[op.arity :])
 
         return call
+
+    def _in_parts(self, op: Operator, args: tuple[Any, ...]) -> Any:
+        """What an operation gives that is recorded as several instead; None if it is not."""
 
     def _recorded(self, op: Operator, inputs: Sequence[Any], attrs: tuple[Any, ...]) -> Any:
         """Records an operation that depends on a lane."""

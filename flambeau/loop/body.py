@@ -138,7 +138,10 @@ class Schedule:
 
     Attributes:
         once, before, inside, after: operations done once, for all steps before the walk, in it, for all after it.
+        light: those of ``before`` that are elementwise and read by the walk alone.  NumPy does them for all steps at
+            once; XLA in the walk, where they cost less than reading what they give from memory.
         rows: slots with a value per step, known before the walk, that it reads.
+        light_rows: likewise, if it does those too.
         kept: slots of the walk whose values are wanted for all steps.
         shifted: for carries among them, the slot that has the same values, but for the first, one step before.
         grown: slots of the walk that are summed as it goes.
@@ -217,8 +220,25 @@ class Schedule:
         self.kept = sorted(slot for slot in late if slot in walked or slot in carried)
         pairs = zip([slot for slot, kind in body.leaves if kind is CARRY], body.next, strict=True)
         self.shifted = {given: new for given, new in pairs if given in self.kept and new in walked}
-        read = {*body.next, *(slot for step in self.inside for slot in step.inputs)}
-        self.rows = sorted(slot for slot in read if self.depends[slot] == _BEFORE)
+        self.light = self._light(late)
+        self.rows = self._rows(body, self.inside)
+        self.light_rows = self._rows(body, self.light + self.inside)
+
+    def _light(self, late: set[int]) -> list[Step]:
+        found = []
+        wanted = set(late)
+        for step in reversed(self.before):
+            if step.call.op.elementwise and step.slot not in wanted:
+                found.append(step)
+            else:
+                wanted.update(step.inputs)
+        found.reverse()
+        return found
+
+    def _rows(self, body: Body, steps: list[Step]) -> list[int]:
+        made = {step.slot for step in steps}
+        read = {*body.next, *(slot for step in steps for slot in step.inputs)} - made
+        return sorted(slot for slot in read if self.depends[slot] == _BEFORE)
 
 
 def _times(totals: Iterable[Total]) -> Iterable[int]:

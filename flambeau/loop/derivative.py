@@ -12,7 +12,7 @@ from flambeau.autograd.backward import grad
 from flambeau.autograd.grad_mode import mode
 from flambeau.autograd.node import Edge, GradNode, Packed, packed
 from flambeau.capture.watch import CaptureError
-from flambeau.func.level import Border, Lane
+from flambeau.func.level import Lane
 from flambeau.graph.node import NONE, Aval, Node
 from flambeau.graph.observer import current as looking
 from flambeau.graph.program import Step
@@ -21,7 +21,7 @@ from flambeau.loop.body import CARRY, EACH, Body
 from flambeau.loop.kernels import run_loop
 from flambeau.loop.level import LoopLevel
 from flambeau.loop.line import Line, Tape, differentiable, node_of
-from flambeau.ops.operator import Operator, _restored
+from flambeau.ops.operator import OPERATORS, Operator, _restored
 from flambeau.tensor.tensor import Tensor, wrap
 
 
@@ -34,6 +34,7 @@ class Derivative:
             an output at each step; ("leaf", k): an input of the loop forward; ("saved", m): a kept value of it.
         saved: the forward slots that it reads.
         places: per border, which of the results is its gradient; None if it has none.
+        lasting: whether it depends on nothing but what was recorded, so that it serves later calls too.
     """
 
     def __init__(self, line: Line, level: LoopLevel, tape: Tape, handed: Sequence[Tensor], outs: Sequence[Tensor]):
@@ -51,6 +52,7 @@ class Derivative:
                 )
             finally:
                 level.sealed = False
+        self.lasting = not recording.looked
         self._slots: dict[int, int] = {id(NONE): 0}
         self._avals: dict[int, Aval] = {}
         self._constants: dict[int, Any] = {}
@@ -82,7 +84,7 @@ class Derivative:
         starts = {"next": 0, "stacked": len(next_slots), "summed": len(next_slots) + len(stacked)}
         self.places = [None if place is None else starts[place[0]] + place[1] for place in placed]
         self.body = Body(
-            steps,
+            joined(steps, self._constants, self._avals),
             self._leaves,
             self._constants,
             self._avals,
@@ -123,7 +125,10 @@ class Derivative:
             self._add_leaf(slot, EACH, node.aval, place)
             return slot
         forward = self._line.slots.get(id(node))
-        if forward is None:
+        if forward in self._line.constants:
+            self._avals[slot] = node.aval
+            self._constants[slot] = self._line.constants[forward]
+        elif forward is None:
             if node.value is None or type(node.value) is Lane:
                 raise CaptureError("the derivative of a cell reads a value that no step of the loop has")
             self._avals[slot] = node.aval
@@ -141,13 +146,49 @@ class Derivative:
         del self._line, self._slots, self._factors
 
 
+def joined(steps: Sequence[Step], constants: dict[int, Any], avals: dict[int, Aval]) -> list[Step]:
+    """Steps in which the sum of the gradients of parts that make up a whole is those put side by side.
+
+    The gradient of ``chunk`` is recorded as one sum of arrays that are zero but for a part.
+    """
+    whole: dict[int, tuple[int, int]] = {}
+    parts: dict[int, list[tuple[int, int]]] = {}
+    found = []
+    for step in steps:
+        name, params = step.call.op.name, step.call.params
+        if name == "unslice" and params["step"] == 1 and step.inputs[1] in constants:
+            whole[step.slot] = params["dim"], params["size"]
+            parts[step.slot] = [(constants[step.inputs[1]], step.inputs[0])]
+        elif name == "add" and (kind := whole.get(step.inputs[0])) and kind == whole.get(step.inputs[1]):
+            dim, size = kind
+            together = sorted(parts[step.inputs[0]] + parts[step.inputs[1]])
+            ends = [start + avals[slot].shape[dim] for start, slot in together]
+            starts = [start for start, _ in together]
+            if all(end <= start for end, start in zip(ends, starts[1:], strict=False)):
+                whole[step.slot], parts[step.slot] = kind, together
+            if [0, *ends] == [*starts, size]:
+                step = _side_by_side([slot for _, slot in together], dim, step.slot, avals)
+        found.append(step)
+    return found
+
+
+def _side_by_side(slots: list[int], dim: int, slot: int, avals: dict[int, Aval]) -> Step:
+    cat = OPERATORS["cat"]
+    inputs = tuple([avals[given] for given in slots])
+    key = ((dim,), *inputs)
+    call = cat.calls.get(key) or cat.infer(key, (dim,), inputs)
+    return Step(call, tuple(slots), slot)
+
+
 class _Recording:
     """Inside the block what is recorded is kept aside, and values cannot be had.
 
     Attributes:
         nodes: what was recorded.
+        looked: whether somebody asked for a value that is there already, such as a Python number's.
     """
 
+    looked = False
     casts: dict[int, Any] = {}  # noqa: RUF012  (nothing is cast while going back)
 
     def __enter__(self) -> _Recording:
@@ -164,6 +205,7 @@ class _Recording:
         del pending[self._start :]
 
     def value_wanted(self, node: Node) -> None:
+        self.looked = True
         if node.value is None or type(node.value) is Lane:
             raise CaptureError(
                 "the derivative of a cell asks for the value of a tensor that differs from step to step, and cannot "
@@ -198,12 +240,14 @@ class _Recording:
 class LoopBackward(GradNode):
     """Goes back through a loop as one node."""
 
-    __slots__ = ("_avals", "_borders", "_leaves", "_plan", "_saved")
+    __slots__ = ("_avals", "_leaves", "_outside", "_plan", "_saved")
 
-    def __init__(self, plan: Any, borders: list[Border], edges: tuple[Edge, ...], leaves: Any, parts: Any) -> None:
+    def __init__(
+        self, plan: Any, outside: tuple[Aval, ...], edges: tuple[Edge, ...], leaves: list[Node], parts: list[Node]
+    ) -> None:
         super().__init__(None, edges, ())  # type: ignore[arg-type]
         self._plan = plan
-        self._borders = borders
+        self._outside = outside
         self._leaves: list[Any] | None = [packed(node) for node in leaves]
         self._saved = [packed(node) for node in parts[plan.shown :]]
         self._avals = tuple(part.aval for part in parts[: plan.shown])
@@ -215,7 +259,7 @@ class LoopBackward(GradNode):
         return self._avals
 
     def input_aval(self, i: int) -> Any:
-        return self._borders[i].outside
+        return self._outside[i]
 
     def release(self) -> None:
         self._leaves = None
@@ -232,7 +276,7 @@ class LoopBackward(GradNode):
         finally:
             mode.arriving = ()
         if mode.grad:
-            return plan.written_out(leaves, self._borders, self.edges, grads)
+            return plan.written_out(leaves, self.edges, grads)
         derivative = plan.derivative
         given = {"last": 0, "out": plan.carries}
         nodes = []

@@ -169,7 +169,9 @@ def _loop_lax(jnp: Any, *arrays: Any, body: Body) -> Any:
     for (slot, _), array in zip(body.leaves, arrays, strict=True):
         env[slot] = array
     _trace(jnp, schedule.once, env)
-    _trace_mapped(jnp, body, schedule.before, env)
+    light = {step.slot for step in schedule.light}
+    _trace_mapped(jnp, body, [step for step in schedule.before if step.slot not in light], env)
+    walk = schedule.light + schedule.inside
     carried = [slot for slot, kind in body.leaves if kind is CARRY]
     types = [out.dtype.numpy for out in body.outs[: len(carried)]]
     shifted = schedule.shifted
@@ -178,9 +180,9 @@ def _loop_lax(jnp: Any, *arrays: Any, body: Body) -> Any:
     def step(state: Any, rows: Any) -> Any:
         carry, sums = state
         inner = env[:]
-        for slot, value in zip((*carried, *schedule.rows), (*carry, *rows), strict=True):
+        for slot, value in zip((*carried, *schedule.light_rows), (*carry, *rows), strict=True):
             inner[slot] = value
-        _trace(jnp, schedule.inside, inner)
+        _trace(jnp, walk, inner)
         handed = [jnp.asarray(inner[slot], t) for slot, t in zip(body.next, types, strict=True)]
         sums = [total + inner[slot] for total, slot in zip(sums, schedule.grown, strict=True)]
         return (handed, sums), [inner[slot] for slot in keep]
@@ -188,7 +190,7 @@ def _loop_lax(jnp: Any, *arrays: Any, body: Body) -> Any:
     calls = {s.slot: s.call for s in schedule.inside}
     start = [jnp.asarray(env[slot], t) for slot, t in zip(carried, types, strict=True)]
     zeros = [jnp.zeros(calls[slot].out.shape, calls[slot].out.dtype.numpy) for slot in schedule.grown]
-    rows = [env[slot] for slot in schedule.rows]
+    rows = [env[slot] for slot in schedule.light_rows]
     (finals, sums), kept = jax.lax.scan(step, (start, zeros), rows, length=body.length, reverse=body.reverse)
     for slot, values in zip(keep, kept, strict=True):
         env[slot] = values
@@ -234,7 +236,6 @@ def _trace_mapped(jnp: Any, body: Body, steps: Sequence[Step], env: list[Any]) -
 
 LOOP = Op("loop", _loop_rule, numpy=_loop_numpy, lax=_loop_lax, moves=True)
 """Runs a body step after step, as a single operation."""
-LOOP.urgent = True
 
 
 def run_loop(body: Body, nodes: Sequence[Node]) -> list[Node]:

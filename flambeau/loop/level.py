@@ -83,11 +83,10 @@ class LoopLevel(Level):
             self.borders[id(admitted._node)] = border
         return admitted
 
+    def _in_parts(self, op: Operator, args: tuple[Any, ...]) -> Any:
+        return None if op.parts is None else op.parts(*args)
+
     def _recorded(self, op: Operator, inputs: Sequence[Any], attrs: tuple[Any, ...]) -> Any:
-        if op.parts is not None:
-            found = op.parts(inputs, *attrs) if op.variadic else op.parts(*inputs, *attrs)
-            if found is not None:
-                return found
         start = len(self._nodes)
         result = super()._recorded(op, inputs, attrs)
         noted = result[0]._rg if isinstance(result, tuple) else result._rg
@@ -130,6 +129,14 @@ class LoopLevel(Level):
         """Draws for the steps after the first.  To be called outside."""
         self._draws.settle()
 
+    def close(self) -> None:
+        """Lets go of everything, so that what its lanes stood for is owned by nobody on their account."""
+        for node in (*self.carries, *self.rows, *self._draws.nodes):
+            node.value.node = None
+        self._draws = _Draws(self.length, self.reverse)
+        for held in (self.carries, self.rows, self.borders, self.noted, self._nodes, self._ids):
+            held.clear()
+
 
 class _Draws:
     """What a step draws at random, for every step, in the order in which a loop in Python would draw it."""
@@ -137,20 +144,20 @@ class _Draws:
     def __init__(self, length: int, reverse: bool) -> None:
         self._length = length
         self._reverse = reverse
-        self._nodes: list[Node] = []
+        self.nodes: list[Node] = []
         self._again: list[Callable[[], Any]] = []
         self._values: list[Any] = []
         self._ready = False
 
     def add(self, node: Node, first: Any, again: Callable[[], Any]) -> None:
-        self._nodes.append(node)
+        self.nodes.append(node)
         self._values.append([first])
         self._again.append(again)
 
     def settle(self) -> None:
         self._complete()
         make = looking.draws or drawn_leaf
-        for i, node in enumerate(self._nodes):
+        for i, node in enumerate(self.nodes):
             node.value.node = make(lambda i=i: self._drawn(i))
 
     def _complete(self) -> None:
@@ -166,6 +173,6 @@ class _Draws:
             for values, again in zip(self._values, self._again, strict=True):
                 values.append(again())
             self._complete()
-        self._ready = self._ready and which != len(self._nodes) - 1
+        self._ready = self._ready and which != len(self.nodes) - 1
         values = self._values[which]
         return np.stack(values[::-1] if self._reverse else values)

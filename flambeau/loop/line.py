@@ -21,6 +21,7 @@ class Line:
     Attributes:
         slots: the slot of each node, by its identity.
         leaves: per leaf (its node, what it is), what is handed on first, then what each step is given.
+        constants: the values of further slots: where slices begin, which decides how they are put together again.
         results: the slots of what is handed on, and of the outputs.
         key: equal for steps that do the same.
     """
@@ -29,6 +30,8 @@ class Line:
         self._level = level
         self.slots: dict[int, int] = {id(NONE): 0}
         self.leaves: list[tuple[Node, str]] = []
+        self.constants: dict[int, Any] = {}
+        self._constant_avals: dict[int, Aval] = {}
         self._key: list[Any] = [level.length, level.reverse]
         for node in level.carries:
             self._leaf(node, CARRY)
@@ -37,6 +40,8 @@ class Line:
         add, slots = self._key.append, self.slots
         for node in level.nodes:
             add(node.call)
+            if node.call.op.name == "slice":
+                self._fix(node.inputs[1])
             for read in node.inputs:
                 add(self._slot(read))
             slots[id(node)] = len(slots)
@@ -50,6 +55,13 @@ class Line:
         self._key.append(kind)
         self._key.append(node.aval)
         return slot
+
+    def _fix(self, start: Node) -> None:
+        if start.aval.weak and id(start) not in self.slots:
+            slot = self.slots[id(start)] = len(self.slots)
+            self.constants[slot] = start.value
+            self._constant_avals[slot] = start.aval
+            self._key.append(start.value)
 
     def _slot(self, node: Node) -> int:
         slot = self.slots.get(id(node))
@@ -66,7 +78,7 @@ class Line:
 
     def avals(self) -> dict[int, Aval]:
         """What is known of each slot."""
-        known = {self.slots[id(node)]: node.aval for node, _ in self.leaves}
+        known = {**self._constant_avals, **{self.slots[id(node)]: node.aval for node, _ in self.leaves}}
         known.update((self.slots[id(node)], node.aval) for node in self._level.nodes)
         return known
 

@@ -10,7 +10,7 @@ from flambeau.autograd.grad_mode import mode
 from flambeau.autograd.node import Edge
 from flambeau.capture.watch import CaptureError
 from flambeau.func.level import Border, Level
-from flambeau.graph.node import Node
+from flambeau.graph.node import Aval, Node
 from flambeau.graph.observer import current as looking
 from flambeau.loop.body import EACH, SHARED, Body
 from flambeau.loop.derivative import Derivative, LoopBackward, gradients_of, replayed, restored
@@ -63,19 +63,25 @@ def scan(
                 )
     finally:
         looking.draws = draws
-    _check_same(state, handed)
-    level.settle()
+    try:
+        _check_same(state, handed)
+        level.settle()
+        return _planned(level, handed, outs)
+    finally:
+        level.close()
+
+
+def _planned(level: LoopLevel, handed: list[Tensor], outs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Records the loop whose single step a level has recorded."""
     line = Line(level, (*handed, *outs))
-    if not mode.grad:
+    tape = Tape(line, level, (*handed, *outs)) if mode.grad else None
+    if tape is None or all(border.outer is None for border in tape.borders):
         plan = _plan(line.key, lambda: Plan(line, level, handed, outs, None))
-        return plan(line, [], None)
-    tape = Tape(line, level, (*handed, *outs))
-    if all(border.outer is None for border in tape.borders):
-        plan = _plan(line.key, lambda: Plan(line, level, handed, outs, None))
-        return plan(line, [], None)
+        return plan(line, (), None)
     key = None if tape.key is None else (line.key, tape.key)
     plan = _plan(key, lambda: Plan(line, level, handed, outs, tape))
-    return plan(line, tape.borders, _edges(tape.borders, level))
+    outside = tuple([border.outside for border in tape.borders])
+    return plan(line, outside, _edges(tape.borders, level))
 
 
 @contextmanager
@@ -100,14 +106,15 @@ def _check_same(state: Sequence[Tensor], handed: Sequence[Tensor]) -> None:
 
 
 def _plan(key: Any, make: Callable[[], Plan]) -> Plan:
-    if key is None:
-        return make()
-    plan = _plans.get(key)
-    if plan is None:
+    known = _plans.get(key)
+    if known is not None:
+        return known
+    plan = make()
+    if key is not None and (plan.derivative is None or plan.derivative.lasting):
         if len(_plans) >= PLANS_KEPT:
             _plans.clear()
             LOOP.calls.clear()
-        plan = _plans[key] = make()
+        _plans[key] = plan
     return plan
 
 
@@ -141,7 +148,7 @@ class Plan:
         self.body = Body(
             line.steps(),
             leaves,
-            {},
+            line.constants,
             line.avals(),
             handed_slots,
             [*out_slots, *saved],
@@ -163,13 +170,16 @@ class Plan:
             self._borders = [None if border is None else numbers.get(id(border)) for border in borders]
 
     def __call__(
-        self, line: Line, borders: list[Border], edges: tuple[Edge, ...] | None
+        self, line: Line, outside: tuple[Aval, ...], edges: tuple[Edge, ...] | None
     ) -> tuple[list[Tensor], list[Tensor]]:
         nodes = [_outside(node, kind) for node, kind in line.leaves]
         parts = run_loop(self.body, nodes)
         results = [wrap(part) for part in parts[: self.shown]]
+        if mode.inference:
+            for result in results:
+                result._inference = True
         if edges is not None:
-            grad_fn = LoopBackward(self, borders, edges, nodes, parts)
+            grad_fn = LoopBackward(self, outside, edges, nodes, parts)
             for i, (result, known) in enumerate(zip(results, self._differentiable, strict=True)):
                 if known:
                     result._grad_fn = grad_fn
@@ -178,7 +188,7 @@ class Plan:
         return results[: self.carries], results[self.carries :]
 
     def written_out(
-        self, leaves: list[Node], borders: list[Border], edges: tuple[Edge, ...], grads: list[Tensor | None]
+        self, leaves: list[Node], edges: tuple[Edge, ...], grads: list[Tensor | None]
     ) -> list[Tensor | None]:
         """Gradients that can be differentiated: those of the loop, step by step in its operations."""
         from flambeau.ops.join import stack
@@ -189,7 +199,7 @@ class Plan:
                 "the loop with unroll=True"
             )
         inputs: list[Any] = []
-        wanted: dict[int, Tensor] = {}
+        wanted: list[tuple[int, Tensor]] = []
         for node, border in zip(leaves, self._borders, strict=True):
             if node.aval.weak:
                 inputs.append(node.value)
@@ -197,9 +207,9 @@ class Plan:
             shown = restored(node, None if border is None else edges[border])
             inputs.append(shown)
             if border is not None and edges[border] is not None:
-                wanted[border] = shown
+                wanted.append((border, shown))
         body = self.body
-        env: dict[int, Any] = {}
+        env: dict[int, Any] = dict(body.constants)
         state = inputs[: self.carries]
         outs: list[list[Tensor]] = []
         results = [*body.next, *body.stacked[: self.shown - self.carries]]
@@ -214,8 +224,12 @@ class Plan:
         if body.reverse:
             outs.reverse()
         outputs = [*state, *[stack(column) for column in zip(*outs, strict=True)]]
-        gradients = dict(zip(wanted, gradients_of(outputs, grads, list(wanted.values())), strict=True))
-        return [gradients.get(i) for i in range(len(borders))]
+        gradients: list[Tensor | None] = [None] * len(edges)
+        found = gradients_of(outputs, grads, [shown for _, shown in wanted])
+        for (border, _), gradient in zip(wanted, found, strict=True):
+            known = gradients[border]
+            gradients[border] = gradient if known is None or gradient is None else known + gradient
+        return gradients
 
 
 def _outside(node: Node, kind: str) -> Node:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import weakref
 
 import numpy as np
 import pytest
@@ -56,6 +58,24 @@ def concatenating(library):
     return Concatenating()
 
 
+def sliced(library):
+    """A minimal gated unit whose gates are cut out by slices, one of them read twice."""
+    nn = library.nn
+
+    class Sliced(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.into = nn.Linear(INPUTS, 2 * HIDDEN)
+            self.back = nn.Linear(HIDDEN, 2 * HIDDEN)
+
+        def forward(self, x, h):
+            z = self.into(x) + self.back(h)
+            f, n = z[:, :HIDDEN].sigmoid(), z[:, HIDDEN:].tanh()
+            return f * n + (1 - f) * h + z[:, 0:1] ** 2 * 0.1
+
+    return Sliced()
+
+
 def layer_normalized(library):
     """Layer normalization by the formula, with the names of the cell's own parameters."""
     if library is flambeau:
@@ -93,6 +113,7 @@ CELLS = {
     "relu": (built_in("RNNCell", nonlinearity="relu"), 1),
     "peephole": (peephole, 2),
     "concatenating": (concatenating, 1),
+    "sliced": (sliced, 1),
     "layer norm": (layer_normalized, 2),
 }
 
@@ -479,6 +500,31 @@ def test_a_compiled_function_draws_anew_at_each_call():
         plain = layer(x)[0]
         flambeau.manual_seed(1)
         assert_close(compiled(x), plain)
+
+
+def test_a_compiled_layer_can_be_differentiated_outside(tier):
+    layer = flambeau.nn.Recurrent(flambeau.nn.LSTMCell(3, 4))
+    x = flambeau.randn(1, 2, 3)
+    compiled = flambeau.compile(layer)
+    for _ in range(4):
+        found = [flambeau.autograd.grad(f(x)[0].square().sum(), list(layer.parameters())) for f in (layer, compiled)]
+        for a, b in zip(*found, strict=True):
+            assert_close(a, b)
+
+
+def test_nothing_of_a_call_is_kept_once_its_results_are_gone():
+    layer = flambeau.nn.Recurrent(flambeau.nn.GRUCell(3, 4))
+    x = flambeau.randn(3, 2, 3)
+    gc.collect()
+    gc.disable()
+    try:
+        layer(x)[0].sum().backward()
+        values = weakref.ref(x._node)
+        flambeau.engine.flush()
+        del x
+        assert values() is None
+    finally:
+        gc.enable()
 
 
 # ---------------------------------------------------------------- in company
