@@ -236,6 +236,8 @@ def _trace_mapped(jnp: Any, body: Body, steps: Sequence[Step], env: list[Any]) -
 
 LOOP = Op("loop", _loop_rule, numpy=_loop_numpy, lax=_loop_lax, moves=True)
 """Runs a body step after step, as a single operation."""
+# The interpreter goes through every operation of every step: compiling nearly always gains.
+LOOP.urgent = True
 
 
 def run_loop(body: Body, nodes: Sequence[Node]) -> list[Node]:
