@@ -184,6 +184,16 @@ def cumprod(input: Tensor, dim: int, *, dtype: dtypes.dtype | None = None, mask:
 # ---------------------------------------------------------------- largest and smallest
 
 
+def _extreme(
+    function: Any, identity: Any, input: Tensor, dim: Any, keepdim: Any, dtype: dtypes.dtype | None, mask: Tensor | None
+) -> Tensor:
+    """What a function picks, or where, once what is invalid is replaced by what it never picks."""
+    name = function.__name__
+    filled = input if mask is None else _filled(input, mask, identity(name, input.dtype))
+    along = dim if name.startswith("arg") else _dims(dim, input.ndim)
+    return function(filled, along, builtins.bool(keepdim)).to(dtype or input.dtype)
+
+
 def amax(
     input: Tensor,
     dim: Dims = None,
@@ -202,8 +212,7 @@ def amax(
         >>> torch.masked.amax(torch.tensor([1, 5, 3]), mask=torch.tensor([True, False, True]))
         tensor(3)
     """
-    filled = input if mask is None else _filled(input, mask, _lowest("amax", input.dtype))
-    return torch.amax(filled, _dims(dim, input.ndim), builtins.bool(keepdim)).to(dtype or input.dtype)
+    return _extreme(torch.amax, _lowest, input, dim, keepdim, dtype, mask)
 
 
 def amin(
@@ -224,8 +233,7 @@ def amin(
         >>> torch.masked.amin(torch.tensor([4, 1, 3]), mask=torch.tensor([True, False, True]))
         tensor(3)
     """
-    filled = input if mask is None else _filled(input, mask, _highest("amin", input.dtype))
-    return torch.amin(filled, _dims(dim, input.ndim), builtins.bool(keepdim)).to(dtype or input.dtype)
+    return _extreme(torch.amin, _highest, input, dim, keepdim, dtype, mask)
 
 
 def argmax(
@@ -245,8 +253,7 @@ def argmax(
         >>> torch.masked.argmax(torch.tensor([1, 5, 3]), mask=torch.tensor([True, False, True]))
         tensor(2)
     """
-    filled = input if mask is None else _filled(input, mask, _lowest("argmax", input.dtype))
-    return torch.argmax(filled, dim, builtins.bool(keepdim)).to(dtype or input.dtype)
+    return _extreme(torch.argmax, _lowest, input, dim, keepdim, dtype, mask)
 
 
 def argmin(
@@ -266,8 +273,7 @@ def argmin(
         >>> torch.masked.argmin(torch.tensor([4, 1, 3]), mask=torch.tensor([True, False, True]))
         tensor(2)
     """
-    filled = input if mask is None else _filled(input, mask, _highest("argmin", input.dtype))
-    return torch.argmin(filled, dim, builtins.bool(keepdim)).to(dtype or input.dtype)
+    return _extreme(torch.argmin, _highest, input, dim, keepdim, dtype, mask)
 
 
 # ---------------------------------------------------------------- statistics

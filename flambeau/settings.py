@@ -8,13 +8,13 @@ import warnings
 from typing import Any
 
 from flambeau import devices
+from flambeau.engine import precision as products
 from flambeau.engine import tiers
 from flambeau.ops.operator import public
 
 _threads: int | None = None
 _interop_threads = 1
 _warn_only = False
-_precision = "highest"
 
 
 def _openblas() -> Any:
@@ -97,15 +97,16 @@ def is_deterministic_algorithms_warn_only_enabled() -> bool:
 def set_float32_matmul_precision(precision: str) -> None:
     """How exact float32 products must be on an accelerator: ``"highest"``, ``"high"`` or ``"medium"``.
 
-    On the CPU they are always exact to float32.  Any other word warns, and has no effect.
+    ``"highest"``, the default, is float32 itself; ``"high"`` is TF32 on GPUs and three passes in bfloat16 on TPUs;
+    ``"medium"`` is what the device does fastest.  On the CPU products are always exact to float32.  Any other word
+    warns, and has no effect.
 
     Raises:
         RuntimeError: if it is no string.
     """
-    global _precision
     if not isinstance(precision, str):
         raise RuntimeError(f"set_float32_matmul_precision expects a str, but got {type(precision).__name__}")
-    if precision not in ("highest", "high", "medium"):
+    if precision not in products.LEVELS:
         warnings.warn(
             f"{precision} is not one of 'highest', 'high', or 'medium'; the current"
             "setFloat32MatmulPrecision call has no effect.",
@@ -113,13 +114,13 @@ def set_float32_matmul_precision(precision: str) -> None:
             stacklevel=2,
         )
         return
-    _precision = precision
+    products.set_precision(precision)
 
 
 @public()
 def get_float32_matmul_precision() -> str:
     """How exact float32 products must be."""
-    return _precision
+    return products.get_precision()
 
 
 @public()

@@ -47,6 +47,20 @@ def test_tf32_is_another_name_for_the_precision() -> None:
     same(program)
 
 
+@pytest.mark.parametrize(
+    ("word", "wanted"), [("highest", "{highest,highest}"), ("high", "{high,high}"), ("medium", None)]
+)
+def test_precision_reaches_the_compiled_program(word: str, wanted: str | None) -> None:
+    flambeau.set_float32_matmul_precision(word)
+    x = flambeau.ones(4, 4)
+    product = flambeau.compile(lambda x: x @ x + 1)
+    for _ in range(3):
+        assert product(x).tolist() == [[5.0] * 4] * 4
+    text = product.program.xla
+    assert "dot(" in text
+    assert (f"operand_precision={wanted}" in text) if wanted else ("operand_precision" not in text)
+
+
 @pytest.mark.parametrize("name", ["float64", "float32", "float16", "bfloat16"])
 def test_default_dtype(name: str) -> None:
     def program(library: Any) -> Any:

@@ -15,6 +15,7 @@ from jax.core import ShapedArray
 from jax.sharding import SingleDeviceSharding
 
 from flambeau import dtypes
+from flambeau.engine import precision
 from flambeau.engine.kernels import prepared
 from flambeau.graph.node import Aval
 from flambeau.graph.program import Program
@@ -65,7 +66,7 @@ class Compiled:
         self._packs = _packs(program, constants)
         positions = tuple(p for p, (_, _, given) in enumerate(self._places) if given)
         avals = [aval for _, aval, _ in self._places] + [aval for _, aval in self._packs]
-        with jax.enable_x64(True):
+        with jax.enable_x64(True), jax.default_matmul_precision(precision.for_jax()):
             jitted = jax.jit(self._trace, donate_argnums=positions, keep_unused=True)
             compiled = jitted.lower(*[_struct(aval) for aval in avals]).compile()
         self._execute = compiled

@@ -135,17 +135,12 @@ def functional_call(
 
 
 def _functional_call(
-    module: Module,
-    parameters_and_buffers: dict[str, Tensor],
-    args: Any = None,
-    kwargs: dict[str, Any] | None = None,
-    *,
-    tie_weights: bool = True,
-    strict: bool = False,
+    module: Module, tensors: dict[str, Tensor], args: Any = None, kwargs: Any = None, **options: bool
 ) -> Any:
+    """Calls a module with other tensors; the options are those of ``_reparametrize_module``, with weights tied."""
     if args is None:
         args = ()
     elif not isinstance(args, tuple):
         args = (args,)
-    with _reparametrize_module(module, parameters_and_buffers, tie_weights=tie_weights, strict=strict):
+    with _reparametrize_module(module, tensors, **{"tie_weights": True, **options}):
         return module(*args, **(kwargs or {}))
