@@ -205,6 +205,13 @@ class UninitializedTensorMixin:
         """The same on a GPU."""
         return self.to("cuda" if device is None else device)
 
+    def share_memory_(self) -> Any:
+        """There is nothing to share yet: raises."""
+        raise RuntimeError(
+            "Can't share memory on an uninitialized parameter or buffer. Call `forward` to initialize the parameters "
+            "before calling `module.share_memory()`."
+        )
+
     def is_floating_point(self) -> bool:
         """Whether its type is a floating-point one."""
         return self._pending_dtype.is_floating_point

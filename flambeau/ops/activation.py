@@ -219,7 +219,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     if not isinstance(weight, Tensor):
         raise TypeError(f"prelu(): argument 'weight' (position 2) must be Tensor, not {type(weight).__name__}")
     if input.dtype is not weight.dtype:
-        raise RuntimeError(f"prelu: Type promoting not supported. Got {_c_name(input)} and {_c_name(weight)}")
+        raise RuntimeError(f"prelu: Type promoting not supported. Got {input.dtype.title} and {weight.dtype.title}")
     count = weight._node.aval.size
     ndim = input.ndim
     if count != 1:
@@ -238,10 +238,6 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     else:
         shape = (1, count) + (1,) * (ndim - 2)
     return PRELU(input, weight.reshape(shape))
-
-
-def _c_name(tensor: Tensor) -> str:
-    return {"Float": "float", "Double": "double", "Long": "long"}.get(tensor.dtype.title, tensor.dtype.title)
 
 
 def _rrelu(

@@ -56,13 +56,17 @@ _CPP_NAMES = {"Float": "float", "Double": "double", "Long": "long int", "Int": "
 
 
 def _check_types(x: Aval, weight: Aval, bias: Aval | None) -> None:
-    for what, given in (("weight", weight), ("bias", bias)):
-        if given is not None and given.dtype is not x.dtype:
-            first, second = (_CPP_NAMES.get(a.dtype.title, f"c10::{a.dtype.title}") for a in (x, given))
-            raise RuntimeError(
-                f"Input type ({first}) and {what} type ({second}) should be the same "
-                f"(convolution: the input is {x}, the {what} {given}; convert one with .to())"
-            )
+    if bias is not None and bias.dtype is not x.dtype:
+        first, second = (_CPP_NAMES.get(a.dtype.title, f"c10::{a.dtype.title}") for a in (x, bias))
+        raise RuntimeError(
+            f"Input type ({first}) and bias type ({second}) should be the same "
+            f"(convolution: the input is {x}, the weight {weight}, the bias {bias}; convert with .to())"
+        )
+    if weight.dtype is not x.dtype:
+        raise RuntimeError(
+            f"expected scalar type {x.dtype.title} but found {weight.dtype.title} "
+            f"(convolution: the input is {x}, the weight {weight}; convert one with .to())"
+        )
 
 
 def _check_padding(padding: Ints) -> None:

@@ -209,6 +209,13 @@ def smooth_l1_loss(
     return labelled(loss, "SmoothL1LossBackward0")
 
 
+def _of_type(loss: Tensor, dtype: dtypes.dtype) -> Tensor:
+    """A loss of several types in the one that PyTorch writes it to."""
+    if loss.dtype.category > dtype.category:
+        raise RuntimeError(f"result type {loss.dtype.title} can't be cast to the desired output type {dtype.title}")
+    return loss if loss.dtype is dtype else loss.to(dtype)
+
+
 @public(into="nn.functional")
 def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
@@ -219,7 +226,7 @@ def huber_loss(
     if delta <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
     _check_weight("huber_loss", input, weight)
-    loss = _weighted(HUBER(input - target, (float(delta),)), weight, reduction)
+    loss = _weighted(_of_type(HUBER(input - target, (float(delta),)), input.dtype), weight, reduction)
     return labelled(loss, "HuberLossBackward0") if weight is None else loss
 
 
@@ -233,7 +240,7 @@ def soft_margin_loss(
 ) -> Tensor:
     """``log(1 + exp(-target · input))`` for targets 1 and -1; reduced."""
     reduction = reduction_of(size_average, reduce, reduction)
-    return reduced(-LOG_SIGMOID(input * target, ()), reduction)
+    return reduced(_of_type(-LOG_SIGMOID(input * target, ()), input.dtype), reduction)
 
 
 # ---------------------------------------------------------------- binary cross entropy
@@ -338,6 +345,8 @@ def binary_cross_entropy_with_logits(
         loss = (1 - target) * input - factor * LOG_SIGMOID(input, ())
     if weight is not None:
         loss = loss * weight
+    if target.is_floating_point():
+        loss = _of_type(loss, target.dtype)
     return labelled(reduced(loss, reduction), "BinaryCrossEntropyWithLogitsBackward0")
 
 

@@ -582,6 +582,11 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
 
     Shape: input1 (..., in1), input2 (..., in2), weight (out, in1, in2), bias (out); result (..., out).
     """
+    if not input1.dtype is input2.dtype is weight.dtype:
+        names = [t.dtype.title.lower() for t in (input1, input2, weight)]
+        raise RuntimeError(
+            f"All tensors must have the same dtype, got input1: {names[0]}, input2: {names[1]}, weight: {names[2]}"
+        )
     if input1.ndim != input2.ndim:
         raise RuntimeError(f"bilinear(): input dimensions do not match: got {input1.ndim} and {input2.ndim}")
     for i in range(input1.ndim - 1):

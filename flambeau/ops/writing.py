@@ -184,6 +184,12 @@ def is_shared(input: Tensor) -> bool:
 
 
 @public(into="", method=True)
+def is_pinned(input: Tensor, device: Any = None) -> bool:
+    """Whether its values lie in memory that an accelerator reads from directly: never."""
+    return False
+
+
+@public(into="", method=True)
 def is_set_to(input: Tensor, tensor: Tensor) -> bool:
     """Whether two tensors show the same elements of the same storage in the same way."""
     same = (input if input._base is None else input._base) is (tensor if tensor._base is None else tensor._base)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau import dtypes
+from flambeau import devices, dtypes
 from flambeau.autograd.backward import backward as run_backward
 from flambeau.autograd.hooks import RemovableHandle
 from flambeau.layouts import strides_of
@@ -148,6 +148,8 @@ def item(self: Tensor) -> Any:
     Raises:
         RuntimeError: if there is not exactly one element.
     """
+    if self.device is devices.meta:
+        raise RuntimeError("Tensor.item() cannot be called on meta tensors (it has no values: to_empty makes room)")
     array = self._array()
     if array.size != 1:
         raise RuntimeError(f"a Tensor with {array.size} elements cannot be converted to Scalar")
@@ -156,6 +158,8 @@ def item(self: Tensor) -> Any:
 
 def tolist(self: Tensor) -> Any:
     """The values as nested lists of Python numbers."""
+    if self.device is devices.meta:
+        raise NotImplementedError("Cannot copy out of meta tensor; no data!")
     array = self._array()
     if array.dtype.kind not in "biufc":
         array = array.astype(np.float32)
@@ -170,6 +174,11 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
     """
     if self._rg and not force:
         raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+    if self.device is devices.meta:
+        raise TypeError(
+            "can't convert meta device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first. "
+            "(it has no values: to_empty makes room)"
+        )
     return np.array(self._array())
 
 
@@ -320,7 +329,7 @@ def _set_data(self: Tensor, new: Tensor) -> None:
     if not isinstance(new, Tensor):
         raise TypeError(f"Variable data has to be a tensor, but got {type(new).__name__}")
     self._node = new._node if new._base is None else current(new)
-    self._layout = None
+    self._layout = new._layout if new._base is None else None
 
 
 def detach_(self: Tensor) -> Tensor:
@@ -337,7 +346,9 @@ def _deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
         return memo[id(self)]
     if not self.is_leaf:
         raise RuntimeError(
-            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment."
+            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment.  "
+            "If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage, "
+            "see https://github.com/pytorch/pytorch/pull/103001"
         )
     from copy import deepcopy
 

@@ -34,6 +34,11 @@ def renamed(text: str) -> str:
     return text.replace("flambeau.", "torch.")
 
 
+def text(value: Any) -> str:
+    """How a value prints, without its address and with PyTorch's name for the package."""
+    return renamed(str(value).split(" object at 0x")[0].split(" at 0x")[0])
+
+
 def observe(program: Callable[[Any], Any], library: Any) -> Any:
     """What a program returns or raises, prints and warns of."""
     printed = io.StringIO()

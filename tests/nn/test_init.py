@@ -94,6 +94,38 @@ def test_others(program):
     same(program, rtol=1e-6, atol=1e-7)
 
 
+EVERY = {
+    "uniform_": [{}, {"a": 2, "b": 3}],
+    "normal_": [{}, {"mean": 1, "std": 3}],
+    "trunc_normal_": [{"std": 0.1, "a": -0.1, "b": 0.3}],
+    "xavier_uniform_": [{}, {"gain": 2}],
+    "xavier_normal_": [{"gain": 2}],
+    "kaiming_uniform_": [{}, {"a": 1}, {"mode": "fan_out"}, {"nonlinearity": "selu"}, {"nonlinearity": "conv2d"}],
+    "kaiming_normal_": [{}, {"mode": "fan_out", "nonlinearity": "tanh"}],
+    "orthogonal_": [{}, {"gain": 3}],
+    "sparse_": [{"sparsity": 0.3}, {"sparsity": 0.9, "std": 2}],
+    "constant_": [{"val": 3}],
+    "ones_": [{}],
+    "zeros_": [{}],
+    "eye_": [{}],
+    "dirac_": [{}, {"groups": 2}],
+}
+DRAWN = [name for name in EVERY if name not in ("constant_", "ones_", "zeros_", "eye_", "dirac_")]
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (6, 4), (4, 2, 3), (4, 2, 3, 3), (0, 3), (16, 20), (3,), ()])
+@pytest.mark.parametrize(("name", "options"), [(name, options) for name in EVERY for options in EVERY[name]])
+def test_every_function_on_every_kind_of_shape(name, options, shape):
+    def program(t):
+        fill = getattr(t.nn.init, name)
+        found = [fill(t.empty(shape), **options), t.rand(1)]
+        if name in DRAWN:
+            found.append(fill(t.empty(shape), **options, generator=t.Generator().manual_seed(7)))
+        return found
+
+    same(program, rtol=1e-5, atol=1e-6)
+
+
 def test_nothing_is_recorded_for_differentiation():
     w = flambeau.nn.Parameter(flambeau.empty(2, 2))
     for fill in (flambeau.nn.init.eye_, flambeau.nn.init.xavier_normal_, flambeau.nn.init.orthogonal_):

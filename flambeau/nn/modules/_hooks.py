@@ -261,7 +261,8 @@ class BackwardHook:
         if self.user_hooks:
             warnings.warn(
                 "Full backward hook is firing when gradients are computed with respect to module outputs since no "
-                "inputs require gradients.",
+                "inputs require gradients. See https://docs.pytorch.org/docs/main/generated/torch.nn.Module.html"
+                "#torch.nn.Module.register_full_backward_hook for more details.",
                 stacklevel=5,
             )
         grad_inputs = (None,) * self.n_inputs
@@ -293,4 +294,7 @@ def _checked(returned: Any, expected: int, what: str, which: str) -> tuple[Any, 
         raise RuntimeError(
             f"{what} returned an invalid number of {which}, got {len(returned)}, but expected {expected}"
         )
+    for grad in returned:
+        if grad is not None and not isinstance(grad, Tensor):
+            raise TypeError(f"expected Variable, but hook returned '{type(grad).__name__}'")
     return returned

@@ -24,7 +24,7 @@ from flambeau.nn.modules._hooks import (
     register_module_parameter_registration_hook,
 )
 from flambeau.nn.modules._state import StateMixin, typename
-from flambeau.nn.parameter import Buffer, Parameter
+from flambeau.nn.parameter import Buffer, Parameter, is_lazy
 from flambeau.tensor.tensor import Tensor
 from flambeau.tensor.views import write
 
@@ -523,6 +523,7 @@ class Module(CallMixin, StateMixin):
         from flambeau.ops.cast import parsed_to
 
         dtype, device, _ = parsed_to(*args, **kwargs)
+        memory_format = kwargs.get("memory_format")
         if dtype is not None:
             if not (dtype.is_floating_point or dtype.is_complex):
                 raise TypeError(
@@ -531,13 +532,23 @@ class Module(CallMixin, StateMixin):
             if dtype.is_complex:
                 warnings.warn(
                     "Complex modules are a new feature under active development whose design may change, and some "
-                    "modules might not work as expected when using complex tensors as parameters or buffers.",
+                    "modules might not work as expected when using complex tensors as parameters or buffers. Please "
+                    "file an issue at https://github.com/pytorch/pytorch/issues/new?template=bug-report.yml if a "
+                    "complex module does not work as expected.",
                     stacklevel=2,
                 )
 
         def convert(tensor: Any) -> Any:
             numeric = tensor.is_floating_point() or tensor.is_complex()
-            return tensor.to(device=device, dtype=dtype if numeric else None)
+            asked = {"device": device, "dtype": dtype if numeric else None}
+            if memory_format is not None and tensor.dim() in (4, 5):
+                asked["memory_format"] = memory_format
+            if device is not None and device is not devices.meta and tensor.device is devices.meta:
+                raise NotImplementedError(
+                    "Cannot copy out of meta tensor; no data! Please use torch.nn.Module.to_empty() instead of "
+                    "torch.nn.Module.to() when moving module from meta to a different device."
+                )
+            return tensor.to(**asked)
 
         return self._apply(convert)
 
@@ -630,7 +641,7 @@ def _numbered(kind: str, index: Any) -> str:
 
 def _refit(parameter: Parameter, changed: Any, fn: Callable[[Any], Any]) -> Parameter:
     """A parameter with other values: the same object, unless it comes from or goes to the device "meta"."""
-    same = (parameter.device is devices.meta) == (changed.device is devices.meta)
+    same = is_lazy(parameter) or (parameter.device is devices.meta) == (changed.device is devices.meta)
     grad = parameter.grad
     if same:
         parameter.data = changed

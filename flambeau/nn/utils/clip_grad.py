@@ -70,6 +70,8 @@ def _clip_grads_with_norm_(parameters: Any, max_norm: float, total_norm: Tensor,
     gradients = _gradients(parameters)
     if not gradients:
         return
+    if not isinstance(total_norm, Tensor):
+        raise TypeError(f"clip_grads_with_norm_(): total_norm must be a Tensor, not {type(total_norm).__name__}")
     factor = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
     for gradient in gradients:
         gradient.mul_(factor.to(gradient.device))

@@ -553,6 +553,6 @@ def is_pruned(module: Module) -> bool:
     """Whether a parameter of a module, or of one of its submodules, is pruned."""
     return any(
         isinstance(hook, BasePruningMethod)
-        for submodule in module.modules()
+        for _, submodule in module.named_modules()
         for hook in submodule._forward_pre_hooks.values()
     )

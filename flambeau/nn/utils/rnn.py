@@ -290,6 +290,8 @@ def pad_sequence(
         raise RuntimeError(f"Expected padding_side to be one of left or right, but got {padding_side}.")
     first = given[0]
     for i, part in enumerate(given):
+        if not isinstance(part, Tensor):
+            raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(part).__name__}")
         if part.shape[1:] != first.shape[1:]:
             raise RuntimeError(
                 "pad_sequence: the sequences must agree in all sizes but the first; "

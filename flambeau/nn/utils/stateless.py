@@ -96,6 +96,8 @@ def _reparametrize_module(
     before: dict[str, Any] = {}
     try:
         for name, value in given.items():
+            if not isinstance(value, Tensor):
+                raise TypeError(f"{value} is not an instance of torch.Tensor")
             before[name] = _swap(module, name, value)
         yield
     finally:

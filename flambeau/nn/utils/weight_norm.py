@@ -22,7 +22,11 @@ def norm_except_dim(v: Tensor, pow: int = 2, dim: int = 0) -> Tensor:
     """The p-norm over all dimensions but one, which stay as sizes of one; over all for ``dim=-1``."""
     if dim == -1:
         return flambeau.linalg.vector_norm(v, pow)
-    return flambeau.linalg.vector_norm(v, pow, [d for d in range(v.ndim) if d != dim], keepdim=True)
+    if not -v.ndim <= dim < v.ndim:
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-v.ndim}, {v.ndim - 1}], but got {dim})"
+        )
+    return flambeau.linalg.vector_norm(v, pow, [d for d in range(v.ndim) if d != dim % v.ndim], keepdim=True)
 
 
 def normalized(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
