@@ -11,14 +11,16 @@ from typing import Any
 
 from flambeau.autograd.grad_mode import mode
 from flambeau.capture.joint import Joint
-from flambeau.capture.replay import Plan, replay_of, tensors_in
-from flambeau.capture.watch import CaptureError, Taken, Watch
+from flambeau.capture.replay import Plan, replay_of
+from flambeau.capture.watch import CaptureError, Taken, Watch, tensors_in
 from flambeau.engine import tiers
 from flambeau.engine.interpreter import as_array
 from flambeau.engine.judge import Kin
 from flambeau.graph.observer import current as looking
 from flambeau.graph.program import Program
+from flambeau.graph.recorder import pending
 from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.views import layout
 
 SIGNATURES = 256
 """Kinds of arguments beyond this are run without being captured."""
@@ -67,7 +69,13 @@ class Compiled:
         if looking.observer is not None or _disabled:
             return self._function(*args, **kwargs)
         tensors: list[Tensor] = []
-        signature = (mode.grad, mode.autocast, _signature(args, tensors), _signature(kwargs, tensors))
+        signature = (
+            mode.grad,
+            mode.autocast,
+            _signature(args, tensors),
+            _signature(kwargs, tensors),
+            _sharing(tensors),
+        )
         kind = self._kinds.get(signature)
         if kind is None:
             if len(self._kinds) >= SIGNATURES:
@@ -75,7 +83,7 @@ class Compiled:
                 return self._function(*args, **kwargs)
             kind = self._kinds[signature] = _Kind()
         for replay in kind.replays:
-            if replay.holds():
+            if replay.holds(tensors):
                 return replay(tensors)
         return self._capture(kind, tensors, args, kwargs)
 
@@ -90,7 +98,7 @@ class Compiled:
             )
 
     def _capture(self, kind: _Kind, tensors: list[Tensor], args: Any, kwargs: Any) -> Any:
-        watch = Watch()
+        watch = Watch(tensors)
         last = kind.last
         grads = {id(t): t._grad is None for t in last.plan.boxes} if last is not None else {}
         known = {id(t): t for t in last.plan.boxes} if last is not None else {}
@@ -99,6 +107,7 @@ class Compiled:
         captured: Any
         with _collector_held():
             result = watch.run(self._function, args, kwargs)
+            _check_written(watch.outside())
             if _differentiable_outside(result):
                 captured = Joint(watch, tensors, result, known)
                 taken = captured.taken
@@ -191,6 +200,17 @@ def _differentiable_outside(result: Any) -> bool:
     return bool(roots)
 
 
+def _check_written(tensors: list[Tensor]) -> None:
+    """Raises if a tensor from outside is to be differentiated through what the function wrote into it."""
+    for tensor in tensors:
+        if tensor._base is None and tensor._node.value is None and _differentiable_outside(tensor):
+            pending.clear()
+            raise CaptureError(
+                f"the captured function writes into a tensor of shape {list(tensor.shape)} from outside that is "
+                "differentiated through what was written; return the new values instead"
+            )
+
+
 def _finish(taken: Taken) -> None:
     """Computes what the captured call recorded."""
     stretch = taken.stretch
@@ -211,7 +231,8 @@ def _signature(part: Any, tensors: list[Tensor]) -> Any:
             if seen is part:
                 return ("again", place)
         tensors.append(part)
-        return (part._node.aval, part._rg)
+        requires_grad = part.requires_grad
+        return (part._node.aval, requires_grad, requires_grad and part._grad is None)
     if isinstance(part, list | tuple):
         return (type(part), *[_signature(x, tensors) for x in part])
     if isinstance(part, dict):
@@ -221,6 +242,17 @@ def _signature(part: Any, tensors: list[Tensor]) -> Any:
     except TypeError:
         return (type(part), id(part))
     return (type(part), part)
+
+
+def _sharing(tensors: list[Tensor]) -> tuple[Any, ...] | None:
+    """Which arguments are views, of one another perhaps and how, and their strides; None if none is one."""
+    if all(t._base is None and t._layout is None for t in tensors):
+        return None
+    roots = [id(t if t._base is None else t._base) for t in tensors]
+    return tuple(
+        (t._base is None, roots.index(root), layout(t)[0], t._chain if roots.count(root) > 1 else None)
+        for t, root in zip(tensors, roots, strict=True)
+    )
 
 
 class CapturedProgram:

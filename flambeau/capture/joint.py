@@ -8,15 +8,17 @@ from typing import Any
 from flambeau.autograd.backward import _run as run_backward
 from flambeau.autograd.grad_mode import mode
 from flambeau.autograd.node import GradNode, edge_of
-from flambeau.capture.replay import Arg, Plan, _filled, tensors_in
-from flambeau.capture.watch import CaptureError, Taken, Watch
+from flambeau.capture.replay import Arg, Plan
+from flambeau.capture.watch import CaptureError, Taken, Watch, tensors_in
 from flambeau.engine.interpreter import Interpreted
 from flambeau.engine.kernels import prepared
 from flambeau.graph.node import Aval, Node
+from flambeau.graph.observer import current as looking
 from flambeau.graph.op import Call, Op
 from flambeau.graph.program import Program, living, program_of, stretch_of
 from flambeau.graph.recorder import pending
 from flambeau.ops.operator import project
+from flambeau.ops.views import DETACH
 from flambeau.tensor.tensor import Tensor, current, wrap
 
 
@@ -78,13 +80,26 @@ class Joint:
     """
 
     def __init__(self, watch: Watch, args: list[Tensor], result: Any, before: dict[int, Tensor]) -> None:
-        outputs = list({id(t): t for t in tensors_in(result) if t._rg and t._grad_fn is not None}.values())
-        inputs = list({id(t): t for t, _ in watch.reads if t._rg}.values())
+        returned = tensors_in(result)
+        outside = {id(t): t for t in watch.outside()}
+        shown = [t for t in (*returned, *(t._base for t in returned)) if t is not None and id(t) not in outside]
+        outputs = list({id(t): t for t in shown if t._rg and t._grad_fn is not None}.values())
+        for t in outputs:
+            if t._node.value is not None:
+                # It was made to show a leaf, yet goes on being differentiated: a result like the others.
+                t._node = DETACH(wrap(t._node))._node
+        read = {id(t) for t, _ in watch.reads}
+        inputs = [t for t in outside.values() if t._rg and id(t) in read]
         forward = pending[:]
         pending.clear()
         factors = [wrap(Node(None, (), t._node.aval, _PLACEHOLDER)) for t in outputs]
-        grads = run_backward(tuple(outputs), factors, True, False, inputs)
+        looking.observer = watch
+        try:
+            grads = run_backward(tuple(outputs), factors, True, False, inputs)
+        finally:
+            looking.observer = None
         backward = living_of(pending)
+        constants = {id(node) for node in watch.constants}
         pending.extend(forward)
         del forward
         taken = Taken(watch)
@@ -97,10 +112,12 @@ class Joint:
         arguments = {id(t): Arg(i) for i, t in enumerate(args)}
         self.inputs = [arguments.get(id(t), t) for t in inputs]
         self.returned = [places[id(t._node)][1] for t in outputs]
-        self._plan_backward(backward, grads, places)
+        self._plan_backward(backward, grads, places, constants)
         self.taken = taken
 
-    def _plan_backward(self, nodes: list[Node], grads: list[Tensor | None], places: dict[int, Any]) -> None:
+    def _plan_backward(
+        self, nodes: list[Node], grads: list[Tensor | None], places: dict[int, Any], constants: set[int]
+    ) -> None:
         # Forward results stand ready when the derivative runs: here they are leaves.
         stretch = stretch_of(nodes)
         outs = {id(node): i for i, node in enumerate(stretch.outputs)}
@@ -110,6 +127,8 @@ class Joint:
                 leaves.append(places[id(leaf)])
             elif leaf.aval.weak:
                 leaves.append(("number", leaf.value))
+            elif id(leaf) in constants:
+                leaves.append(("constant", leaf))
             else:
                 raise CaptureError("the derivative of the captured function reads a value that no tensor shows")
         self.leaves = leaves
@@ -144,7 +163,7 @@ class Joint:
         if mode.grad:
             targets = [args[t.place] if isinstance(t, Arg) else t for t in self.inputs]
             grad_fn = CapturedBackward(self, nodes, parts, targets)
-        made: list[Any] = [None] * (1 + max((w for h in plan.homes for k, w in h if k == "result"), default=-1))
+        made, moved = plan.unmade(args, fresh)
         for i, homes in enumerate(plan.homes):
             for what, where in homes:
                 if what == "result":
@@ -153,17 +172,22 @@ class Joint:
                         made[where]._grad_fn = grad_fn
                         made[where]._output_nr = self.returned.index(i)
                         made[where]._rg = True
-                elif what == "box":
+                    continue
+                if type(where) is Arg:
+                    where = args[where.place]
+                if what == "box":
                     where._node = parts[i]
                     where._writes += 1
                 else:
                     where._grad = wrap(parts[i])
-        return _filled(plan.structure, made)
+        return plan.returned(made, moved, args)
 
-    def holds(self) -> bool:
+    def holds(self, args: list[Tensor]) -> bool:
         """Whether the modules are in the mode, and the tensors of the kind, of the captured call."""
-        return all(m.training is was for m, was in self.plan.modules.items()) and all(
-            t._rg is rg and t._node.aval is aval for t, rg, aval in self._guards
+        return (
+            self.plan.pinned_in(args)
+            and all(m.training is was for m, was in self.plan.modules.items())
+            and all(t._rg is rg and t._node.aval is aval for t, rg, aval in self._guards)
         )
 
     def finish(self) -> None:
@@ -229,6 +253,8 @@ class CapturedBackward(GradNode):
             kind, which = place
             if kind == "number":
                 return Node(None, (), _weak(which), which)
+            if kind == "constant":
+                return which
             return parts[which] if kind == "grad" else given[kind][which]
 
         parts = run_body(self._joint.back, [node_at(place, []) for place in self._joint.leaves])

@@ -5,11 +5,12 @@ from __future__ import annotations
 from sys import getrefcount
 from typing import Any
 
+from flambeau import dtypes
 from flambeau.capture.watch import Taken
 from flambeau.engine import tiers
 from flambeau.engine.flush import Failed, flush, value_of
 from flambeau.engine.judge import Entry, Kin, entry_of
-from flambeau.graph.node import Node
+from flambeau.graph.node import Node, leaf
 from flambeau.tensor.tensor import Tensor, current, wrap
 
 
@@ -36,9 +37,13 @@ class Plan:
     Attributes:
         key: the structural key of the work.
         origins: per leaf: an :class:`Arg`, a tensor, ("source", which, place) or ("constant", value).
-        homes: per result: ("result", place in the returned structure), ("box", tensor) or
-            ("grad", tensor), several if several tensors show it.
-        structure: the returned structure, with a :class:`Slot` in the place of each new tensor.
+        homes: per result: ("result", slot), ("box", tensor) or ("grad", tensor), several if several tensors
+            show it; the tensor may be an :class:`Arg`.
+        structure: the returned structure, with a :class:`Slot` in the place of each new tensor, and an
+            :class:`Arg` in that of an argument.
+        moved: tensors that come to show what the program does not compute, with its origin as in ``origins``.
+        fresh: what is new with each call, per slot: what is returned, and what returned views look at.
+        pinned: arguments through which a tensor from outside is written, with that tensor and the way to it.
     """
 
     def __init__(self, taken: Taken, args: list[Tensor], result: Any, before: dict[int, Tensor]) -> None:
@@ -48,27 +53,40 @@ class Plan:
         self.again = taken.again
         self.modules = taken.modules
         self.leaf_avals = [leaf.aval for leaf in taken.stretch.leaves]
-        known = {id(o): o for o in taken.origins if isinstance(o, Tensor)}
-        known.update(before)
-        owners = {id(t._grad): t for t in known.values() if t._grad is not None and id(t._grad) not in known}
-        self.structure, fresh = _with_slots(result, known)
-        # Results that were differentiated inside: going back again is refused, as it is without capturing.
-        self.spent = {fresh[id(t)]: t._grad_fn for t in tensors_in(result) if id(t) in fresh and t._grad_fn is not None}
-        # What a returned view looks at is held by it alone, and a replay returns no view.
-        behind = {id(t._base) for t in tensors_in(result) if t._base is not None and id(t._base) not in known}
-        self.homes: list[list[tuple[str, Any]]] = []
-        for tensors in taken.homes:
-            homes = []
-            for tensor in tensors:
-                if id(tensor) in behind and id(tensor) not in fresh:
-                    continue
-                if id(tensor) in fresh:
-                    homes.append(("result", fresh[id(tensor)]))
-                elif id(tensor) in owners:
-                    homes.append(("grad", owners[id(tensor)]))
-                else:
-                    homes.append(("box", tensor))
-            self.homes.append(homes)
+        known = {id(o): o for o in (*taken.origins, *taken.outside) if isinstance(o, Tensor) and id(o) not in places}
+        known.update((number, o) for number, o in before.items() if number not in places)
+        boxes = [*known.values(), *args]
+        owners = {id(t._grad): t for t in boxes if t._grad is not None and id(t._grad) not in known}
+        self.structure, fresh = _with_slots(result, known | places)
+        slots = {id(t): i for i, t in enumerate(fresh)}
+
+        def outside(tensor: Tensor) -> Any:
+            return places.get(id(tensor), tensor)
+
+        self.homes = [
+            [
+                ("result", slots[id(tensor)])
+                if id(tensor) in slots
+                else ("grad", outside(owners[id(tensor)]))
+                if id(tensor) in owners
+                else ("box", outside(tensor))
+                for tensor in tensors
+                # A view from outside is derived anew from what was written.
+                if tensor._base is None or id(tensor) in slots or id(tensor) in owners
+            ]
+            for tensors in taken.homes
+        ]
+        put = {where for homes in self.homes for what, where in homes if what == "result"}
+        origins = [None if i in put else _in_args(taken.origin_of(t._node), places) for i, t in enumerate(fresh)]
+        self.fresh = [Fresh(t, slots, args, origin) for t, origin in zip(fresh, origins, strict=True)]
+        self.moved = [(outside(t), _in_args(origin, places)) for t, origin in taken.moved if id(t) not in slots]
+        touched = {id(t) for tensors in (*taken.homes, [t for t, _ in taken.moved]) for t in tensors}
+        touched.update(id(f.base) for f in self.fresh)
+        self.pinned = [
+            (i, outside(t._base), t._chain)
+            for i, t in enumerate(args)
+            if t._base is not None and id(t._base) in touched
+        ]
         self.boxes = list(known.values())
 
     def agrees(self, other: Plan) -> bool:
@@ -79,11 +97,50 @@ class Plan:
             and len(self.again) == len(other.again)
             and len(self.homes) == len(other.homes)
             and all(_same(_flat(a), _flat(b)) for a, b in zip(self.homes, other.homes, strict=True))
+            and len(self.moved) == len(other.moved)
+            and all(_same(list(a), list(b)) for a, b in zip(self.moved, other.moved, strict=True))
+            and len(self.fresh) == len(other.fresh)
+            and all(a.agrees(b) for a, b in zip(self.fresh, other.fresh, strict=True))
         )
+
+    def pinned_in(self, args: list[Tensor]) -> bool:
+        """Whether arguments through which something else is written are the views that they were."""
+        for place, base, chain in self.pinned:
+            if args[place]._base is not _filled(base, [], args) or args[place]._chain != chain:
+                return False
+        return True
+
+    def unmade(self, args: list[Tensor], drawn: list[Any]) -> tuple[list[Any], list[Node]]:
+        """A place for each new tensor, those that the program does not compute made; and the nodes of what moves."""
+        made = [None if f.origin is None else wrap(self._origin_now(f.origin, args, drawn)) for f in self.fresh]
+        return made, [self._origin_now(origin, args, drawn) for _, origin in self.moved]
+
+    def _origin_now(self, origin: Any, args: list[Tensor], drawn: list[Any]) -> Node:
+        if isinstance(origin, Arg):
+            origin = args[origin.place]
+        if isinstance(origin, Tensor):
+            return origin._node if origin._base is None else current(origin)
+        kind, *where = origin
+        value = drawn[where[0]][where[1]] if kind == "source" else where[0]
+        return leaf(value, dtypes.from_numpy(value.dtype))
+
+    def returned(self, made: list[Any], moved: list[Node], args: list[Tensor]) -> Any:
+        """What the call gives, once what was computed has been put where it belongs."""
+        for (where, _), node in zip(self.moved, moved, strict=True):
+            box = _filled(where, made, args)
+            box._node = node
+            box._writes += 1
+        for fresh, tensor in zip(self.fresh, made, strict=True):
+            fresh.finish(tensor, made, args)
+        return _filled(self.structure, made, args)
 
 
 def _flat(homes: list[tuple[str, Any]]) -> list[Any]:
-    return [x for home in sorted(homes, key=lambda home: (home[0], id(home[1]))) for x in home]
+    def order(home: tuple[str, Any]) -> tuple[str, int]:
+        what, where = home
+        return what, where.place if isinstance(where, Arg) else id(where)
+
+    return [x for home in sorted(homes, key=order) for x in home]
 
 
 def _same(first: list[Any], second: list[Any]) -> bool:
@@ -116,15 +173,94 @@ class Slot:
     def __init__(self, place: int) -> None:
         self.place = place
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Slot) and other.place == self.place
 
-def _with_slots(result: Any, known: dict[int, Tensor]) -> tuple[Any, dict[int, int]]:
-    fresh: dict[int, int] = {}
+    def __hash__(self) -> int:
+        return hash(self.place)
+
+
+class Fresh:
+    """A tensor that every call makes anew.
+
+    Attributes:
+        base, chain: for a view, what it looks at (a :class:`Slot`, an :class:`Arg`, perhaps itself a view, or a
+            tensor), and how.
+        layout: strides and offset, where they are not those of a fresh contiguous array.
+        grad_fn: for what was differentiated inside: going back again is refused, as it is without capturing.
+        is_leaf: whether it is a leaf that requires a gradient.
+        origin: where its value comes from if the program does not compute it, as in ``Plan.origins``.
+    """
+
+    __slots__ = ("base", "chain", "grad_fn", "is_leaf", "layout", "origin")
+
+    def __init__(self, tensor: Tensor, slots: dict[int, int], args: list[Tensor], origin: Any) -> None:
+        self.base, self.chain = _seen_from(tensor, slots, args)
+        self.layout = tensor._layout if tensor._base is None else None
+        self.grad_fn = tensor._grad_fn
+        self.is_leaf = tensor._rg and tensor._grad_fn is None
+        self.origin = origin
+
+    def agrees(self, other: Fresh) -> bool:
+        """Whether another call made the same."""
+        return (
+            (self.base is other.base or (not isinstance(self.base, Tensor) and self.base == other.base))
+            and self.chain == other.chain
+            and _same([self.origin], [other.origin])
+        )
+
+    def finish(self, tensor: Tensor, made: list[Any], args: list[Tensor]) -> None:
+        """Gives a tensor that shows the right values what else belongs to it."""
+        if self.base is not None:
+            base = _filled(self.base, made, args)
+            tensor._base = base if base._base is None else base._base
+            tensor._chain = base._chain + self.chain
+            tensor._seen = tensor._base._writes  # type: ignore[union-attr]
+        if self.layout is not None:
+            tensor._layout = self.layout
+        if self.is_leaf:
+            tensor._rg = True
+        elif self.grad_fn is not None and not tensor._rg:
+            tensor._grad_fn = self.grad_fn
+            tensor._rg = True
+
+
+def _seen_from(view: Tensor, slots: dict[int, int], args: list[Tensor]) -> tuple[Any, tuple[Any, ...]]:
+    """What a returned view looks at, an argument if it can be, and the way from there."""
+    base, chain = view._base, view._chain
+    if base is None:
+        return None, ()
+    if id(base) in slots:
+        return Slot(slots[id(base)]), chain
+    for place, arg in enumerate(args):
+        way = chain[len(arg._chain) :]
+        # Places in the storage are those of this argument alone.
+        placed = arg is not base and any(op.name == "as_strided" for op, _ in way)
+        if (arg is base or arg._base is base) and chain[: len(arg._chain)] == arg._chain and not placed:
+            return Arg(place), way
+    return base, chain
+
+
+def _in_args(origin: Any, places: dict[int, Arg]) -> Any:
+    return places.get(id(origin), origin) if isinstance(origin, Tensor) else origin
+
+
+def _with_slots(result: Any, known: dict[int, Any]) -> tuple[Any, list[Tensor]]:
+    """The returned structure, and what it holds that is new; what the views among it look at comes last."""
+    fresh: list[Tensor] = []
+    slots: dict[int, int] = {}
+
+    def slot(tensor: Tensor) -> Slot:
+        if id(tensor) not in slots:
+            slots[id(tensor)] = len(fresh)
+            fresh.append(tensor)
+        return Slot(slots[id(tensor)])
 
     def walk(part: Any) -> Any:
         if isinstance(part, Tensor):
             if id(part) in known:
-                return part
-            return Slot(fresh.setdefault(id(part), len(fresh)))
+                return known[id(part)]
+            return slot(part)
         if isinstance(part, tuple) and hasattr(part, "_fields"):
             return type(part)(*[walk(x) for x in part])
         if isinstance(part, list | tuple):
@@ -133,29 +269,24 @@ def _with_slots(result: Any, known: dict[int, Tensor]) -> tuple[Any, dict[int, i
             return {k: walk(v) for k, v in part.items()}
         return part
 
-    return walk(result), fresh
+    structure = walk(result)
+    for base in [t._base for t in fresh if t._base is not None]:
+        if id(base) not in known:
+            slot(base)
+    return structure, fresh
 
 
-def tensors_in(structure: Any) -> list[Tensor]:
-    """The tensors of a nested structure, in order."""
-    if isinstance(structure, Tensor):
-        return [structure]
-    if isinstance(structure, dict):
-        structure = structure.values()
-    elif not isinstance(structure, list | tuple):
-        return []
-    return [tensor for part in structure for tensor in tensors_in(part)]
-
-
-def _filled(structure: Any, made: list[Any]) -> Any:
+def _filled(structure: Any, made: list[Any], args: list[Tensor]) -> Any:
     if isinstance(structure, Slot):
         return made[structure.place]
+    if isinstance(structure, Arg):
+        return args[structure.place]
     if isinstance(structure, tuple) and hasattr(structure, "_fields"):
-        return type(structure)(*[_filled(x, made) for x in structure])
+        return type(structure)(*[_filled(x, made, args) for x in structure])
     if isinstance(structure, list | tuple):
-        return type(structure)(_filled(x, made) for x in structure)
+        return type(structure)(_filled(x, made, args) for x in structure)
     if isinstance(structure, dict):
-        return {k: _filled(v, made) for k, v in structure.items()}
+        return {k: _filled(v, made, args) for k, v in structure.items()}
     return structure
 
 
@@ -172,7 +303,7 @@ _HELD_BY_BOX = _held()
 class Replay:
     """A captured call, ready to be done again."""
 
-    def __init__(self, plan: Plan, entry: Entry, donated: tuple[bool, ...], slots: int) -> None:
+    def __init__(self, plan: Plan, entry: Entry, donated: tuple[bool, ...]) -> None:
         self.plan = plan
         self.entry = entry
         self._donated = donated
@@ -180,7 +311,6 @@ class Replay:
         self._args: list[tuple[int, int]] = []
         self._sourced: list[list[tuple[int, int]]] = [[] for _ in plan.again]
         self._values: list[Any] = [None] * len(plan.origins)
-        self._slots = slots
         for i, origin in enumerate(plan.origins):
             if isinstance(origin, Tensor):
                 self._reads.append((i, origin))
@@ -197,8 +327,10 @@ class Replay:
         self._puts = [(i, what, where) for i, homes in enumerate(plan.homes) for what, where in homes]
         self._avals: list[Any] = []
 
-    def holds(self) -> bool:
+    def holds(self, args: list[Tensor]) -> bool:
         """Whether everything the captured call depended on is as it was then."""
+        if not self.plan.pinned_in(args):
+            return False
         for module, training in self.plan.modules.items():
             if module.training is not training:
                 return False
@@ -222,8 +354,10 @@ class Replay:
         if pending:
             flush()
         values = self._values
+        drawn = []
         for places, again in zip(self._sourced, self.plan.again, strict=True):
             fresh = again()
+            drawn.append(fresh)
             for i, place in places:
                 values[i] = fresh[place]
         donated = self._donated
@@ -243,38 +377,32 @@ class Replay:
             node = tensor._node if tensor._base is None else current(tensor)
             values[i] = value_of(node)
             nodes.append(node)
+        made, moved = self.plan.unmade(args, drawn)
         results = tiers.execute(self.entry, values, donated)
         for i, node in zip(self._places, nodes, strict=True):
             # A tier may have put a value into a form of its own: next time it need not.
             if node.value is not values[i]:
                 node.value = values[i]
             values[i] = None
-        made: list[Any] = [None] * self._slots
         for i, what, where in self._puts:
             node = Node(None, (), self._avals[i], results[i])
+            if what == "result":
+                made[where] = wrap(node)
+                continue
+            if type(where) is Arg:
+                where = args[where.place]
             if what == "box":
                 where._node = node
                 where._writes += 1
-            elif what == "grad":
-                where._grad = wrap(node)
             else:
-                made[where] = self._returned(node, where)
-        return _filled(self.plan.structure, made)
-
-    def _returned(self, node: Node, place: int) -> Tensor:
-        tensor = wrap(node)
-        grad_fn = self.plan.spent.get(place)
-        if grad_fn is not None:
-            tensor._grad_fn = grad_fn
-            tensor._rg = True
-        return tensor
+                where._grad = wrap(node)
+        return self.plan.returned(made, moved, args)
 
 
 def replay_of(plan: Plan, taken: Taken, kin: Kin) -> Replay:
     """Makes a captured call ready to be done again; ``kin`` are the other calls of its function."""
     entry = entry_of(taken.stretch)
     entry.kin = kin
-    slots = 1 + max((where for homes in plan.homes for what, where in homes if what == "result"), default=-1)
-    replay = Replay(plan, entry, taken.stretch.donated, slots)
+    replay = Replay(plan, entry, taken.stretch.donated)
     replay._avals = [node.aval for node in taken.stretch.outputs]
     return replay

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from sys import getrefcount
 from typing import Any
+from weakref import ref
 
 from flambeau.autograd.node import GradNode
 from flambeau.engine.flush import flush
@@ -26,6 +27,17 @@ class CaptureError(RuntimeError):
     """A function does something that a replay could not repeat; says what, and on which line."""
 
 
+def tensors_in(structure: Any) -> list[Tensor]:
+    """The tensors of a nested structure, in order."""
+    if isinstance(structure, Tensor):
+        return [structure]
+    if isinstance(structure, dict):
+        structure = structure.values()
+    elif not isinstance(structure, list | tuple):
+        return []
+    return [tensor for part in structure for tensor in tensors_in(part)]
+
+
 def callers_line() -> str:
     """The line of the user's program that is running, as ``file:number: text``."""
     frame: Any = sys._getframe(1)
@@ -41,6 +53,8 @@ class Watch:
     """Looks on while a function runs once.
 
     Attributes:
+        given: the arguments and what else was written to, with the leaf that each showed.
+        writes: what was written to, by weak reference: what was made meanwhile may be gone.
         boxes: the tensors from outside that were read, by the number of the leaf that they showed.
         sources: for leaves that change from call to call, what gives their next value: in order,
             (leaves, function), or (None, function) for what must merely be done again.
@@ -50,7 +64,9 @@ class Watch:
         grads: for tensors that were read, whether they had a gradient when that began.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, args: list[Tensor]) -> None:
+        self.given = [(t, t._node if t._base is None else current(t)) for t in args]
+        self.writes: list[Any] = []
         self.reads: list[tuple[Tensor, Node]] = []
         self._read: set[int] = set()
         self.sources: list[tuple[list[Node] | None, Callable[[], Any]]] = []
@@ -61,6 +77,9 @@ class Watch:
     # ------------------------------------------------------------ what an observer is told
 
     def value_wanted(self, node: Node) -> None:
+        if any(made is node for made in self.constants):
+            # Data of the function's own is the same with each call.
+            return
         raise CaptureError(
             f"the value of a tensor is wanted while the function is being captured, at {callers_line()}. A "
             "captured function runs as one program, whose values are known when it has ended: return the tensor, and "
@@ -94,7 +113,24 @@ class Watch:
             self.reads.append((tensor, node))
 
     def written(self, tensor: Tensor, new: Tensor) -> None:
-        """Nothing to note: results find their homes when the call has ended."""
+        """Results find their homes when the call has ended, but what merely comes to show a leaf must be known."""
+        target = tensor if tensor._base is None else tensor._base
+        if target._node.value is not None:
+            # What the function made itself has no value yet, or is data of its own.
+            self.given.append((target, target._node))
+        self.writes.append(ref(target))
+        self.read(new)
+
+    def outside(self) -> list[Tensor]:
+        """The tensors from outside that were read, and the arguments."""
+        made = {id(node) for node in self.constants}
+        made.update(id(node) for nodes, _ in self.sources for node in nodes or ())
+        first: dict[int, Tensor] = {}
+        for tensor, node in (*self.given, *self.reads):
+            # One made by the function may have come to show a leaf, but was not the first to.
+            if id(node) not in made:
+                first.setdefault(id(node), tensor)
+        return list(first.values())
 
     # ------------------------------------------------------------ running
 
@@ -110,7 +146,12 @@ class Watch:
         Operator.__call__ = _watched(plain_operator, self)  # type: ignore[method-assign]
         module.__call__ = _watched_module(plain_module, self)
         try:
-            return function(*args, **kwargs)
+            result = function(*args, **kwargs)
+            for tensor in tensors_in(result):
+                if tensor._base is not None:
+                    # What it shows now is part of the work.
+                    current(tensor)
+            return result
         except BaseException:
             pending.clear()
             raise
@@ -151,13 +192,15 @@ class Taken:
         stretch: the work in a line.
         origins: per leaf: a tensor, or ("source", which, place in it), or ("constant", value).
         homes: per result, the tensors that show it now.
+        outside: the tensors from outside.
+        moved: tensors that were written to and now show a leaf, with its origin.
         sources, modules: as of the watch.
     """
 
     def __init__(self, watch: Watch) -> None:
         self.modules = watch.modules
         boxes: dict[int, Tensor] = {}
-        for tensor, node in watch.reads:
+        for tensor, node in (*watch.reads, *watch.given):
             # The first to show a node is its home; later ones are boxes that autograd made of what it saved.
             boxes.setdefault(id(node), tensor)
         drawn = {
@@ -166,10 +209,15 @@ class Taken:
             for place, node in enumerate(nodes or ())
         }
         made = {id(node) for node in watch.constants}
+        boxes = {number: tensor for number, tensor in boxes.items() if number not in made}
+        self._drawn, self._boxes = drawn, boxes
         read = [tensor for tensor, _ in watch.reads]
         self.again = [again for _, again in watch.sources]
         # Held by the watch they would count as owned, and could never be given up.
+        written = {id(t): t for weak in watch.writes if (t := weak()) is not None}
+        self.outside = watch.outside()
         watch.reads.clear()
+        watch.given.clear()
         watch.sources.clear()
         watch.constants.clear()
         watch.casts.clear()
@@ -192,6 +240,14 @@ class Taken:
                     "that autograd saved for work recorded outside of the function. Capture that work as well"
                 )
         self.homes = homes_of(self.stretch, read)
+        computed = {id(node) for node in self.stretch.outputs}
+        self.moved = [(t, self.origin_of(t._node)) for t in written.values() if id(t._node) not in computed]
+
+    def origin_of(self, node: Node) -> Any:
+        """Where the value of a node comes from that the work does not compute, in the terms of ``origins``."""
+        if id(node) in self._drawn:
+            return ("source", *self._drawn[id(node)])
+        return self._boxes.get(id(node), ("constant", node.value))
 
 
 def homes_of(stretch: Stretch, read: list[Tensor]) -> list[list[Tensor]]:

@@ -235,3 +235,82 @@ def test_accepted_options_and_decorators():
     assert function(torch.ones(1)).tolist() == [2.0]
     plain = torch.compile(function, disable=True)
     assert plain is function
+
+
+def test_an_argument_that_is_returned_is_that_of_the_call():
+    compiled = torch.compile(lambda x: [x, x + 1])
+    for i in range(5):
+        x = torch.tensor(float(i))
+        found, more = compiled(x)
+        assert found is x
+        assert more.item() == i + 1
+
+
+def test_what_is_drawn_and_returned_is_drawn_anew():
+    compiled = torch.compile(lambda x: [x * 2, torch.rand(2)])
+    torch.manual_seed(5)
+    plain = [torch.rand(2).tolist() for _ in range(5)]
+    torch.manual_seed(5)
+    assert [compiled(torch.ones(1))[1].tolist() for _ in range(5)] == plain
+
+
+def test_arguments_are_written_to_whichever_they_are():
+    def write(x, y):
+        x.add_(y)
+        y.copy_(x * 0)
+
+    compiled = torch.compile(write)
+    for i in range(9):
+        x, y = torch.tensor([float(i)]), torch.tensor([2.0])
+        compiled(x, y)
+        assert (x.item(), y.item()) == (i + 2, 0)
+
+
+def test_a_tensor_may_come_to_show_what_another_shows():
+    target = torch.zeros(2)
+    compiled = torch.compile(lambda source: target.copy_(source))
+    for i in range(5):
+        compiled(torch.tensor([i, i + 1.0]))
+        assert target.tolist() == [i, i + 1]
+
+
+def test_views_that_are_returned_share_their_elements():
+    def parts(x):
+        rows = x * 2
+        return rows, rows.t(), x[0]
+
+    compiled = torch.compile(parts)
+    for i in range(5):
+        x = torch.full((2, 3), float(i))
+        rows, columns, first = compiled(x)
+        assert columns.stride() == (1, 3)
+        columns[0, 1] = 9.0
+        assert rows.tolist() == [[2 * i] * 3, [9, 2 * i, 2 * i]]
+        first.fill_(7)
+        assert x.tolist() == [[7.0] * 3, [i] * 3]
+        base = torch.arange(20.0)
+        assert torch.equal(compiled(base[i : i + 6].view(2, 3))[2], base[i : i + 3])
+
+
+def test_arguments_that_are_views_of_one_another_are_written_as_such():
+    def write(x, y):
+        x.add_(1)
+        return y * 1
+
+    compiled = torch.compile(write)
+    for i in range(4):
+        x = torch.tensor([float(i), 0.0])
+        assert compiled(x, torch.zeros(1)).item() == 0
+        assert compiled(x, x[:1]).item() == i + 2
+        assert compiled(x, x[1:]).item() == 3
+
+
+def test_writing_what_is_differentiated_into_an_argument_is_refused():
+    weight = torch.ones(1, requires_grad=True)
+
+    def write(x):
+        x.mul_(weight)
+        return x.sum()
+
+    with pytest.raises(CaptureError, match="from outside that is differentiated through what was written"):
+        torch.compile(write)(torch.ones(1))
