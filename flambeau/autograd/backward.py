@@ -91,7 +91,7 @@ def grad(
         raise ValueError(_NOT_BOTH)
     roots, wanted = _tensors(outputs), _tensors(inputs)
     for i, tensor in enumerate(wanted):
-        if not tensor._rg:
+        if not tensor.requires_grad:
             raise RuntimeError(f"One of the differentiated Tensors does not require grad (input {i})")
     factors = _factors(roots, grad_outputs, create_graph)
     retain = create_graph if retain_graph is None else retain_graph

@@ -229,7 +229,7 @@ class Function:
         """Calls forward, and notes the call for differentiation with backward as its derivative."""
         ctx = FunctionCtx()
         places = tuple(i for i, a in enumerate(args) if isinstance(a, Tensor))
-        ctx.needs_input_grad = tuple(isinstance(a, Tensor) and a._rg for a in args)
+        ctx.needs_input_grad = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
         noted = mode.grad and any(ctx.needs_input_grad)
         before = mode.grad
         mode.grad = False

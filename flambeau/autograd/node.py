@@ -19,7 +19,7 @@ _sequence = count().__next__
 
 def edge_of(tensor: Tensor) -> Edge:
     """Where a gradient for this tensor goes."""
-    if not tensor._rg:
+    if not tensor.requires_grad:
         return None
     if tensor._grad_fn is None:
         return (tensor, 0)

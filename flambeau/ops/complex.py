@@ -232,6 +232,8 @@ def view_as_complex(input: Tensor) -> Tensor:
             f"view_as_complex is only supported for half, float and double tensors, but got a tensor of scalar type: "
             f"{input.dtype.title}"
         )
+    if input.dtype is dtypes.float16:
+        raise NotImplementedError("view_as_complex(): flambeau has no complex32; convert to float32 before")
     if not input.ndim:
         raise RuntimeError("Input tensor must have one or more dimensions")
     if input.shape[-1] != 2:

@@ -576,7 +576,7 @@ COPY = operator(
 
 def written_over(old: Tensor, value: Tensor) -> Tensor:
     """What a tensor shows once a value of its shape and type is written over it."""
-    return COPY(old, value) if mode.grad and (old._rg or value._rg) else value
+    return COPY(old, value) if mode.grad and (old.requires_grad or value.requires_grad) else value
 
 
 # ---------------------------------------------------------------- masked_fill

@@ -240,6 +240,8 @@ def _unfold_numpy(xp: Any, x: Any, *, dim: int, size: int, step: int) -> Any:
 def _unfold_lax(xp: Any, x: Any, *, dim: int, size: int, step: int) -> Any:
     if not x.ndim:
         return xp.broadcast_to(x, (size,))
+    if not size or not x.size:
+        return xp.zeros(_unfolded_shape(x.shape, dim, size, step), x.dtype)
     found = xp.take(x, _windows(xp, x.shape[dim], size, step), axis=dim)
     return xp.moveaxis(found, dim + 1, -1)
 

@@ -172,7 +172,7 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
     Raises:
         RuntimeError: if it requires a gradient and ``force`` is not set.
     """
-    if self._rg and not force:
+    if self.requires_grad and not force:
         raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
     if self.device is devices.meta:
         raise TypeError(
@@ -285,7 +285,7 @@ def backward(
 
 def retain_grad(self: Tensor) -> None:
     """Has ``backward`` keep the gradient of a tensor that is no leaf."""
-    if not self._rg:
+    if not self.requires_grad:
         raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
     grad_fn = self.grad_fn
     if grad_fn is None or self._retains:
@@ -301,7 +301,7 @@ def retain_grad(self: Tensor) -> None:
 
 def register_hook(self: Tensor, hook: Callable[[Tensor], Any]) -> RemovableHandle:
     """Calls ``hook(grad)`` when its gradient is known; what it returns replaces the gradient."""
-    if not self._rg:
+    if not self.requires_grad:
         raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
     grad_fn = self.grad_fn
     if grad_fn is None:
@@ -313,7 +313,7 @@ def register_hook(self: Tensor, hook: Callable[[Tensor], Any]) -> RemovableHandl
 
 def register_post_accumulate_grad_hook(self: Tensor, hook: Callable[[Tensor], Any]) -> RemovableHandle:
     """Calls ``hook(tensor)`` after a gradient was added to this leaf's ``grad``."""
-    if not self._rg:
+    if not self.requires_grad:
         raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
     if self.grad_fn is not None:
         raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")

@@ -36,7 +36,7 @@ def write_out(name: str, results: Any, out: Any, kind: bool | str = True) -> Any
 def _write_one(name: str, result: Tensor, out: Tensor, kind: bool | str) -> None:
     if not isinstance(out, Tensor):
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
-    if mode.grad and (result._rg or out._rg):
+    if mode.grad and (result.requires_grad or out.requires_grad):
         raise RuntimeError(
             f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the "
             "arguments requires grad."

@@ -172,6 +172,8 @@ class Tensor:
     @property
     def requires_grad(self) -> bool:
         """Whether operations on it are noted for differentiation."""
+        if self._base is not None:
+            current(self)
         return self._rg
 
     @requires_grad.setter

@@ -143,6 +143,7 @@ def write(tensor: Tensor, new: Tensor) -> Tensor:
     chain = tensor._chain
     if any(op.name == "expand" for op, _ in chain):
         chain = _without_expansion(tensor)
+    stale = tensor._seen != base._writes
     parents = [_snapshot(base)]
     for op, attrs in chain[:-1]:
         parents.append(op(parents[-1], *attrs))
@@ -164,6 +165,9 @@ def write(tensor: Tensor, new: Tensor) -> Tensor:
     if mode.grad and base._rg and not detached:
         # It is differentiated through the base from now on, and derived anew when next looked at.
         base._grad_fn.label = "torch::autograd::CopySlices"  # type: ignore[union-attr]
+        return tensor
+    if stale and base._rg and not detached:
+        # Nor is its place in differentiation what it was when last seen.
         return tensor
     tensor._node = new._node
     tensor._seen = base._writes

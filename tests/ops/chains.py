@@ -1,20 +1,22 @@
 """Random chains of views and writes, as lists of steps that run on PyTorch and on Flambeau alike.
 
-A chain is drawn while it runs on PyTorch, whose tensors say which steps make sense next.  A step is
-``(source, function)`` where ``function(library, tensor)`` gives a view, or writes and gives None.
+A chain is drawn while it runs on PyTorch, whose tensors say which steps make sense next.
 """
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch as oracle
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-Step = tuple[int, Callable[[Any, Any], Any]]
+Step = Callable[[Any, list[Any]], Any]
+"""``step(library, tensors)`` gives a view of one of the tensors, or writes to one and gives None."""
 
 SHAPES = st.lists(st.integers(0, 4), min_size=0, max_size=4).map(tuple)
 REFUSED = (IndexError, RuntimeError, ValueError, TypeError)
@@ -28,7 +30,7 @@ def numbers(shape: tuple[int, ...], dtype: str, seed: int = 0) -> np.ndarray:
     return values.astype(dtype)
 
 
-def view_step(draw: Any, x: Any) -> tuple[str, Callable[[Any, Any], Any]]:
+def view_step(draw: Any, x: Any, differentiable: bool = False) -> tuple[str, Callable[[Any, Any], Any]]:
     """A view operation, mostly one that applies to a tensor laid out as ``x``."""
     shape, ndim = tuple(x.shape), x.dim()
     dims = st.integers(-ndim, ndim - 1) if ndim else st.just(0)
@@ -40,18 +42,21 @@ def view_step(draw: Any, x: Any) -> tuple[str, Callable[[Any, Any], Any]]:
         "expand",
         "view",
         "reshape",
-        "as_strided",
-        "detach",
-        "bits",
     ]
+    if not differentiable:
+        # PyTorch allows no writes to several views made at once, once they are differentiated.
+        kinds += ["detach", "bits"] + ["pieces"] * 2 * (ndim > 0)
+    if not differentiable or x.numel() == len(x.untyped_storage()) // x.itemsize:
+        # What it reads beside a view has a gradient there only if something was written since.
+        kinds += ["as_strided"]
     if ndim:
-        kinds += ["slice", "slice", "select", "select", "narrow", "unfold", "unfold", "pieces", "pieces", "unflatten"]
+        kinds += ["slice", "slice", "select", "select", "narrow", "unfold", "unfold", "unflatten"]
         kinds += ["flatten", "movedim", "index"]
     if ndim >= 2:
         kinds += ["transpose", "permute", "diagonal", "diagonal", "mT"]
     if x.dtype.is_complex:
         kinds += ["real", "imag", "view_as_real", "conj", "mH"]
-    elif x.dtype.is_floating_point and ndim and shape[-1] == 2:
+    elif x.dtype.itemsize >= 4 and x.dtype.is_floating_point and ndim and shape[-1] == 2:
         kinds += ["view_as_complex"] * 3
     kind = draw(st.sampled_from(kinds))
     dim = draw(dims)
@@ -219,13 +224,6 @@ def attempt(function: Callable[[], Any]) -> tuple[Any, Exception | None]:
             return None, error
 
 
-def assert_same_error(ours: Exception | None, theirs: Exception | None, worded: bool = False) -> None:
-    """Fails unless both failed alike, or neither did."""
-    assert type(ours) is type(theirs), (ours, theirs)
-    if worded:
-        assert str(ours) == str(theirs).partition("\nException raised from")[0]
-
-
 def values(x: Any) -> np.ndarray:
     """The values as an array, of PyTorch's or of Flambeau's."""
     if x.requires_grad:
@@ -244,3 +242,139 @@ def assert_alike(found: Any, expected: Any, layout: bool = True) -> None:
         assert found.is_contiguous() == expected.is_contiguous()
         assert found._is_view() == expected._is_view()
         assert found.is_conj() == expected.is_conj()
+
+
+# ---------------------------------------------------------------- whole chains
+
+
+def several(usual: int, share: int = 1) -> settings:
+    """Settings to draw ``usual`` examples, always the same; or that share of FLAMBEAU_EXAMPLES, always others."""
+    wanted = os.environ.get("FLAMBEAU_EXAMPLES")
+    return settings(
+        max_examples=usual if wanted is None else max(int(wanted) // share, 1),
+        derandomize=wanted is None,
+        database=None,
+        deadline=None,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def plain(library: Any, tensor: Any) -> Any:
+    """A copy in row-major order."""
+    return tensor.clone(memory_format=library.contiguous_format)
+
+
+class Chain:
+    """A start and the steps from there, with what they did on PyTorch.
+
+    Attributes:
+        array: the values to start from.
+        differentiable: whether the steps begin at twice a leaf that requires a gradient.
+        steps: their names with the steps themselves.
+    """
+
+    def __init__(self, array: np.ndarray, differentiable: bool) -> None:
+        self.array = array
+        self.differentiable = differentiable
+        self.steps: list[tuple[str, Step]] = []
+
+    def __repr__(self) -> str:
+        kind = f"{self.array.dtype}{list(self.array.shape)}"
+        return f"{kind}{' * 2' if self.differentiable else ''}: {', '.join(name for name, _ in self.steps)}"
+
+    def leaf(self, library: Any, seed: int = 0) -> Any:
+        """What the chain starts from, or a tensor of that kind with other values."""
+        values = self.array if not seed else numbers(self.array.shape, str(self.array.dtype), seed)
+        return plain(library, library.tensor(values)).requires_grad_(self.differentiable)
+
+    def start(self, library: Any, leaf: Any) -> list[Any]:
+        return [plain(library, leaf * 2) if self.differentiable else leaf]
+
+    def run(self, library: Any, leaf: Any) -> tuple[list[Any], list[Exception | None]]:
+        """The tensors of the chain: base, views and looks; and per step the error that it raised."""
+        tensors, errors = self.start(library, leaf), []
+        for _, step in self.steps:
+            found, error = attempt(lambda step=step: step(library, tensors))
+            errors.append(error)
+            if found is not None:
+                tensors.append(found)
+        return tensors, errors
+
+
+WORKING_TYPES = ("float32", "float32", "int64", "complex64", "bool", "float16", "uint8")
+
+
+def chain_of(draw: Any, *, differentiable: bool = False, refused: bool = True, longest: int = 8) -> Chain:
+    """Draws a chain of views and writes.
+
+    Args:
+        draw: hypothesis's.
+        differentiable: start from twice a leaf, and leave out what PyTorch cannot go back through.
+        refused: keep steps that raise.
+        longest: how many steps at most.
+    """
+    dtype = draw(st.sampled_from(("float32", "complex64") if differentiable else WORKING_TYPES))
+    chain = Chain(numbers(draw(SHAPES), dtype), differentiable)
+    tensors = chain.start(oracle, chain.leaf(oracle))
+    for _ in range(draw(st.integers(1, longest))):
+        at = draw(st.integers(0, len(tensors) - 1))
+        x = tensors[at]
+        what = draw(st.sampled_from(["view", "view", "view", "write", "write", "across", "look"]))
+        if what in ("write", "across") and overlaps(x):
+            continue
+        step: Step
+        if what == "look":
+            name, step = "look", lambda library, ts, at=at: plain(library, ts[at].detach())
+        elif what == "across":
+            other = draw(st.integers(0, len(tensors) - 1))
+            name, function = across_step(draw, x)
+            name = f"{name} of {other} to "
+            step = lambda library, ts, at=at, f=function, other=other: f(library, ts[at], ts[other])  # noqa: E731
+        else:
+            name, function = (view_step if what == "view" else write_step)(draw, x, differentiable)
+            step = lambda library, ts, at=at, f=function: f(library, ts[at])  # noqa: E731
+        if what in ("write", "across"):
+            quiet = differentiable and draw(st.integers(0, 3)) == 0
+            name, step = f"no_grad {name}" if quiet else name, writing(step, quiet)
+        found, error = attempt(lambda step=step: step(oracle, tensors))
+        if error is not None and not refused:
+            continue
+        chain.steps.append((f"{name}({at})", step))
+        if found is not None:
+            tensors.append(found)
+    return chain
+
+
+def writing(step: Step, without_grad: bool) -> Step:
+    """A step that gives nothing, and may not be noted for differentiation."""
+
+    def write(library: Any, tensors: list[Any]) -> None:
+        with library.set_grad_enabled(not without_grad):
+            step(library, tensors)
+
+    return write
+
+
+def across_step(draw: Any, x: Any) -> tuple[str, Callable[[Any, Any, Any], Any]]:
+    """A write of what another tensor of the chain, perhaps an alias, adds up to."""
+    mask = np.random.default_rng(5).random(tuple(x.shape)) < 0.5
+    places = np.random.default_rng(6).permutation(x.shape[0])[: x.shape[0] // 2 + 1] if x.dim() else None
+    repeated = draw(st.booleans())
+    kinds: dict[str, Callable[[Any, Any, Any], Any]] = {
+        "add_": lambda lib, t, u: t.add_(u.sum()),
+        "sub_": lambda lib, t, u: t.sub_(u.sum(), alpha=2),
+        "copy_": lambda lib, t, u: t.copy_(u.sum()),
+        "fill_": lambda lib, t, u: t.fill_(u.sum()),
+        "setitem": lambda lib, t, u: t.__setitem__(..., u.sum()),
+        "masked_fill_": lambda lib, t, u: t.masked_fill_(lib.tensor(mask), u.sum().to(t.dtype)),
+        "setitem_mask": lambda lib, t, u: t.__setitem__(lib.tensor(mask), u.sum().to(t.dtype)),
+    }
+    if places is not None:
+        kinds["setitem_part"] = lambda lib, t, u: t.__setitem__(slice(None, None, 2), u.sum())
+        kinds["index_put_"] = lambda lib, t, u: t.index_put_(
+            (lib.tensor(places),), u.sum().to(t.dtype), accumulate=repeated
+        )
+        kinds["index_fill_"] = lambda lib, t, u: t.index_fill_(0, lib.tensor(places), u.sum().to(t.dtype))
+    kind = draw(st.sampled_from(sorted(kinds)))
+    return kind, kinds[kind]
