@@ -300,14 +300,21 @@ def _convolved_by_rows(np: Any, x: Any, weight: Any, geo: Geometry) -> Any:
     """The same with the kernel's rows stacked in one matrix, whose products are added up where they belong."""
     tall, channels = geo.kernel[0], weight.shape[1]
     stacked = np.moveaxis(weight, 3, 1).reshape(geo.groups, tall * channels, -1)
-    y = np.zeros((geo.groups, channels, *geo.out, x.shape[-1]), x.dtype)
     patches = Patches(np, x, geo.across(), len(stacked[0]))
+    whole = slice(0, geo.size[0])
+    # Where a place of the kernel serves all outputs of a block, its products come first, and need no zeros to add to.
+    places = sorted(range(tall), key=lambda place: geo.given(whole, place)[1] != slice(0, geo.out[0]))
+    begun = geo.given(whole, places[0])[1] == slice(0, geo.out[0]) and all(rows == whole for _, rows in patches.blocks)
+    y = (np.empty if begun else np.zeros)((geo.groups, channels, *geo.out, x.shape[-1]), x.dtype)
     for groups, rows in patches.blocks:
         products = np.matmul(stacked[groups], patches.matrix(groups, rows))
         products = products.reshape(-1, tall, channels, rows.stop - rows.start, *geo.out[1:], x.shape[-1])
-        for place in range(tall):
+        for place in places:
             given, wanted = geo.given(rows, place)
-            y[groups, :, wanted] += products[:, place, :, given]
+            if begun and place == places[0]:
+                y[groups] = products[:, place, :, given]
+            else:
+                y[groups, :, wanted] += products[:, place, :, given]
     return y
 
 

@@ -1,8 +1,9 @@
 """Convolution's array code for XLA.
 
 Accelerators get XLA's own convolution.  On the CPU that is slow for groups and for three dimensions, up to a
-hundred times in the gradients; there a depthwise convolution is a sum of shifted multiples, and the others
-are patches and one batched product.  Which form is used where was chosen by measurement.
+hundred times in the gradients, and for images of a few pixels.  There a depthwise convolution is a sum of shifted
+multiples, and the others are patches and one batched product, products that are added up, or a convolution for each
+group.  Which form is used where was chosen by measurement.
 """
 
 from __future__ import annotations
@@ -196,31 +197,99 @@ def weight_gradient_patches(jnp: Any, x: Any, grad: Any, geo: Geometry) -> Any:
     return found.reshape(channels, x.shape[1] // groups, *geo.kernel)
 
 
+def forward_sent(jnp: Any, x: Any, weight: Any, geo: Geometry) -> Any:
+    """Each input's products added up where they are wanted: the input gradient by the flipped weight; no strides."""
+    around = [d * (k - 1) - low for k, d, (low, _) in zip(geo.kernel, geo.dilation, geo.padding, strict=True)]
+    back = Geometry(
+        geo.out, geo.kernel, geo.stride, tuple([(n, n) for n in around]), geo.dilation, geo.groups, geo.size
+    )
+    flipped = jnp.flip(weight, tuple(range(2, weight.ndim))).reshape(geo.groups, -1, *weight.shape[1:])
+    flipped = jnp.swapaxes(flipped, 1, 2).reshape(-1, flipped.shape[1], *geo.kernel)
+    return input_gradient_patches(jnp, x, flipped, back)
+
+
+def forward_split(jnp: Any, x: Any, weight: Any, geo: Geometry) -> Any:
+    """Each group by itself."""
+    parts = zip(jnp.split(x, geo.groups, 1), jnp.split(weight, geo.groups), strict=True)
+    return jnp.concatenate([forward_native(part, w, _single(geo)) for part, w in parts], 1)
+
+
+def weight_gradient_split(jnp: Any, x: Any, grad: Any, geo: Geometry) -> Any:
+    """Each group by itself."""
+    parts = zip(jnp.split(x, geo.groups, 1), jnp.split(grad, geo.groups, 1), strict=True)
+    return jnp.concatenate([weight_gradient_native(jnp, part, g, _single(geo)) for part, g in parts])
+
+
+def _single(geo: Geometry) -> Geometry:
+    return Geometry(geo.size, geo.kernel, geo.stride, geo.padding, geo.dilation, 1, geo.out)
+
+
+def weight_gradient_places(jnp: Any, x: Any, grad: Any, geo: Geometry) -> Any:
+    """A product for each place of the kernel."""
+    flat = (geo.groups, -1, prod(geo.out))
+    g = grad.reshape(len(grad), *flat)
+    found = [jnp.einsum("ngcp,ngop->goc", part.reshape(len(part), *flat), g) for part in _shifted(x, geo)]
+    return jnp.stack(found, -1).reshape(grad.shape[1], -1, *geo.kernel)
+
+
 # ---------------------------------------------------------------- the choice
 
+SPLIT = 64
+"""So many groups may be programs of their own; more take long to compile."""
 
-def _on_cpu(cpu: Any, native: Any, *arrays: Any) -> Any:
+SHORT = 32
+"""With no more elements in each patch XLA's own convolution takes three times as long as a product of patches."""
+
+
+def _is_depthwise(weight: Any, geo: Geometry) -> bool:
+    return geo.groups > 1 and weight.shape[1] == 1
+
+
+def _is_small(weight: Any, geo: Geometry) -> bool:
+    """Whether patches are small, or a kernel has more places than there are outputs.
+
+    For the latter XLA takes up to a hundred times as long.
+    """
+    return weight.shape[1] * prod(geo.kernel) <= SHORT or prod(geo.out) < prod(geo.kernel)
+
+
+def _forward_on_cpu(weight: Any, geo: Geometry) -> Any:
+    if _is_depthwise(weight, geo):
+        return forward_depthwise
+    if geo.groups > 1 or len(geo.size) == 3:
+        if all(s == 1 for s in geo.stride):
+            return forward_sent
+        return forward_split if 1 < geo.groups <= SPLIT and len(geo.size) < 3 else forward_patches
+    return forward_patches if _is_small(weight, geo) else None
+
+
+def _input_gradient_on_cpu(weight: Any, geo: Geometry) -> Any:
+    if _is_depthwise(weight, geo):
+        return input_gradient_depthwise
+    return input_gradient_patches if geo.groups > 1 or len(geo.size) == 3 or _is_small(weight, geo) else None
+
+
+def _weight_gradient_on_cpu(channels: int, geo: Geometry) -> Any:
+    if geo.groups > 1 and channels == geo.groups:
+        return weight_gradient_depthwise
+    if len(geo.size) == 3:
+        return weight_gradient_places
+    if geo.groups > 1:
+        return weight_gradient_split if geo.groups <= SPLIT else weight_gradient_patches
+    return None
+
+
+def _chosen(jnp: Any, on_cpu: Any, native: Any, a: Any, b: Any, geo: Geometry) -> Any:
     from jax import lax
 
-    return lax.platform_dependent(*arrays, cpu=cpu, default=native)
-
-
-def _is_small(geo: Geometry) -> bool:
-    """Whether a kernel has more places than there are outputs: XLA then takes up to a hundred times as long."""
-    return prod(geo.out) < prod(geo.kernel)
+    if on_cpu is None:
+        return native(a, b)
+    return lax.platform_dependent(a, b, cpu=lambda a, b: on_cpu(jnp, a, b, geo), default=native)
 
 
 def forward(jnp: Any, x: Any, weight: Any, geo: Geometry) -> Any:
     """The convolution."""
-
-    def native(x: Any, weight: Any) -> Any:
-        return forward_native(x, weight, geo)
-
-    if geo.groups > 1 and weight.shape[1] == 1:
-        return _on_cpu(lambda x, w: forward_depthwise(jnp, x, w, geo), native, x, weight)
-    if len(geo.size) == 3 or _is_small(geo):
-        return _on_cpu(lambda x, w: forward_patches(jnp, x, w, geo), native, x, weight)
-    return native(x, weight)
+    return _chosen(jnp, _forward_on_cpu(weight, geo), lambda x, w: forward_native(x, w, geo), x, weight, geo)
 
 
 def input_gradient(jnp: Any, grad: Any, weight: Any, geo: Geometry) -> Any:
@@ -229,11 +298,7 @@ def input_gradient(jnp: Any, grad: Any, weight: Any, geo: Geometry) -> Any:
     def native(grad: Any, weight: Any) -> Any:
         return input_gradient_native(jnp, grad, weight, geo)
 
-    if geo.groups > 1 and weight.shape[1] == 1:
-        return _on_cpu(lambda g, w: input_gradient_depthwise(jnp, g, w, geo), native, grad, weight)
-    if geo.groups > 1 or len(geo.size) == 3 or _is_small(geo):
-        return _on_cpu(lambda g, w: input_gradient_patches(jnp, g, w, geo), native, grad, weight)
-    return native(grad, weight)
+    return _chosen(jnp, _input_gradient_on_cpu(weight, geo), native, grad, weight, geo)
 
 
 def weight_gradient(jnp: Any, x: Any, grad: Any, geo: Geometry) -> Any:
@@ -242,8 +307,4 @@ def weight_gradient(jnp: Any, x: Any, grad: Any, geo: Geometry) -> Any:
     def native(x: Any, grad: Any) -> Any:
         return weight_gradient_native(jnp, x, grad, geo)
 
-    if geo.groups > 1 and x.shape[1] == geo.groups:
-        return _on_cpu(lambda x, g: weight_gradient_depthwise(jnp, x, g, geo), native, x, grad)
-    if geo.groups > 1 or len(geo.size) == 3:
-        return _on_cpu(lambda x, g: weight_gradient_patches(jnp, x, g, geo), native, x, grad)
-    return native(x, grad)
+    return _chosen(jnp, _weight_gradient_on_cpu(x.shape[1], geo), native, x, grad, geo)
