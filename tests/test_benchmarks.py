@@ -9,7 +9,7 @@ import torch
 
 import flambeau
 from benchmarks import __main__ as command
-from benchmarks import report, runner, scaling
+from benchmarks import recurrent, report, runner, scaling
 from benchmarks.libraries import environment
 from benchmarks.setting import Setting, weight
 from benchmarks.worker import numbers
@@ -111,3 +111,12 @@ def test_the_command_measures_prints_and_writes(tmp_path, capsys):
     assert line["memory"]["pytorch"]["peak_bytes"] > 2**20
     assert " 1 MLP 100-200-10, batch 64, SGD step" in printed
     assert (tmp_path / "figures.png").stat().st_size > 0
+
+
+def test_recurrent_layers_are_timed_beside_cells_of_their_size(capsys):
+    recurrent.report(2, "RNN", warm_up=1, rounds=1)
+    title, header, layer, cell = capsys.readouterr().out.splitlines()
+    assert title == "T 2, N 16, 64 to 128: milliseconds, and times the built-in layer's"
+    assert header.split("  ")[-1].strip() == "step, compile"
+    assert layer.startswith("nn.RNN") and layer.count("(1.00)") == 4
+    assert cell.startswith("Recurrent(RNNCell)")

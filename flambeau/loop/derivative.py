@@ -194,7 +194,7 @@ class _Recording:
     def __enter__(self) -> _Recording:
         self._before = looking.observer, Operator.__call__
         looking.observer = self  # type: ignore[assignment]
-        Operator.__call__ = Operator.record  # type: ignore[method-assign]
+        Operator.__call__ = _recorded  # type: ignore[method-assign]
         self._start = len(pending)
         self.nodes: list[Node] = []
         return self
@@ -235,6 +235,12 @@ class _Recording:
 
     def action(self, again: Any) -> None:
         """Nothing to note."""
+
+
+def _recorded(op: Operator, *args: Any) -> Any:
+    """As the loop's level records, so that what a checkpoint computes again is what was computed."""
+    found = None if op.parts is None else op.parts(*args)
+    return Operator.record(op, *args) if found is None else found
 
 
 class LoopBackward(GradNode):

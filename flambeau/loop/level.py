@@ -76,6 +76,10 @@ class LoopLevel(Level):
             self.borders[id(shown._node)] = shown._grad_fn
         return shown
 
+    def leaving(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """What a step hands on, where gradients of what depends on no step leave as those of what it reads."""
+        return [self._admitted(tensor) for tensor in tensors]
+
     def _admitted(self, tensor: Tensor) -> Tensor:
         admitted = super()._admitted(tensor)
         border = admitted._grad_fn

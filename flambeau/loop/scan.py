@@ -61,6 +61,7 @@ def scan(
                     "a cell writes into its input or into the state that it is given, which a loop over time does not "
                     "support: compute new tensors instead, or make the loop with unroll=True"
                 )
+            handed, outs = level.leaving(handed), level.leaving(outs)
     finally:
         looking.draws = draws
     try:

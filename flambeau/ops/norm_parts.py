@@ -17,23 +17,25 @@ from flambeau.ops.samples import T, case
 from flambeau.tensor.tensor import Tensor
 
 
-def _rule(x: Aval, *, dims: int, eps: float) -> tuple[Aval, Aval]:
-    return x.of(), x.of((*x.shape[: x.ndim - dims], *(1,) * dims))
+def _rule(x: Aval, *, dims: int, eps: float) -> tuple[Aval, ...]:
+    lead = x.shape[: x.ndim - dims]
+    return x.of(), x.of((*lead, *(1,) * dims)), x.of(lead), x.of(lead)
 
 
 def _kernel(xp: Any, x: Any, *, dims: int, eps: float) -> Any:
     axes = tuple(range(x.ndim - dims, x.ndim))
-    _, variance, centred = norm_layer.moments(xp, x, axes)
+    lead = x.shape[: x.ndim - dims]
+    mean, variance, centred = norm_layer.moments(xp, x, axes)
     inverse = norm_layer.inverse_root(xp, variance, eps)
     centred *= inverse
-    return centred, inverse
+    return centred, inverse, mean.reshape(lead), variance.reshape(lead)
 
 
 def _derivative(grads: list[Tensor], x: Tensor, outs: list[Tensor], dims: int, eps: float) -> Tensor:
     if mode.grad:
         axes = tuple(range(x.ndim - dims, x.ndim))
         return norm_layer.composed_backward(grads[0], x, axes, eps)[0]
-    return NORMALIZED_BACKWARD(grads[0], *outs, dims)
+    return NORMALIZED_BACKWARD(grads[0], outs[0], outs[1], dims)
 
 
 NORMALIZED = operator(
@@ -65,16 +67,16 @@ NORMALIZED_BACKWARD = operator(
 
 def layer_norm_in_parts(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, dims: int, eps: float
-) -> tuple[Any, ...] | None:
-    """``layer_norm`` as a normalization, a product and a sum, without the statistics; None for reduced precision."""
+) -> tuple[Tensor, ...] | None:
+    """``layer_norm`` as a normalization, a product and a sum; None for reduced precision."""
     if x.dtype in dtypes.REDUCED or (weight is not None and weight.dtype is not x.dtype):
         return None
-    y = NORMALIZED(x, dims, eps)[0]
+    y, _, mean, variance = NORMALIZED(x, dims, eps)
     if weight is not None:
         y = y * weight
     if bias is not None:
         y = y + bias
-    return y, None, None
+    return y, mean, variance
 
 
 norm_layer.LAYER_NORM.parts = layer_norm_in_parts

@@ -540,6 +540,98 @@ def test_it_can_be_mapped_and_transformed():
     assert_close(flambeau.vmap(gradient)(x), flambeau.stack([gradient(part) for part in x]))
 
 
+def _gradient_step(cell, x, h):
+    with flambeau.enable_grad():
+        known = h if h.requires_grad else h.detach().requires_grad_()
+        energy = (cell.back(known).tanh() + cell.into(x)).square().sum()
+        (gradient,) = flambeau.autograd.grad(energy, known, create_graph=True)
+    return h - 0.1 * gradient
+
+
+def _in_place(cell, x, h):
+    z = flambeau.zeros(2, 4)
+    z[:, :2] = h[:, 2:]
+    z[:, 2:] += cell.into(x)[:, :2]
+    z.mul_(0.5)
+    return z + h * 0.1
+
+
+def _hooked(cell, x, h):
+    new = flambeau.tanh(cell.into(x) + cell.back(h))
+    if new.requires_grad:
+        new.register_hook(lambda gradient: gradient.clamp(-0.1, 0.1))
+    return new
+
+
+def _checkpointed(cell, x, h):
+    return flambeau.utils.checkpoint.checkpoint(
+        lambda x, h: flambeau.nn.functional.dropout(cell.into(x), 0.2).tanh() * cell.back(h).exp(),
+        x,
+        h,
+        use_reentrant=False,
+    )
+
+
+def _mapped(cell, x, h):
+    return flambeau.vmap(lambda x, h: flambeau.tanh(cell.into(x) + cell.back.weight @ h))(x, h)
+
+
+def _of_complex_numbers(cell, x, h):
+    return flambeau.fft.ifft(flambeau.fft.fft(cell.back(h)) * flambeau.fft.fft(cell.into(x))).real
+
+
+WAYS = {
+    "one step of a descent": _gradient_step,
+    "writes into tensors of its own": _in_place,
+    "a hook on a tensor": _hooked,
+    "a checkpoint": _checkpointed,
+    "a mapped function": _mapped,
+    "complex numbers": _of_complex_numbers,
+    "truncated backpropagation": lambda cell, x, h: flambeau.tanh(cell.into(x) + cell.back(h.detach())),
+    "a choice": lambda cell, x, h: flambeau.where(x[:, :1] > 0, cell.back(h).tanh(), cell.into(x)),
+    "words": lambda cell, x, h: flambeau.nn.functional.embedding(x[:, 0].long().clip(0, 3), cell.back.weight) + h * 0.5,
+    "no state": lambda cell, x, h: cell.into(x),
+    "the same at each step": lambda cell, x, h: cell.back.weight[:2] * 2,
+    "a convolution": lambda cell, x, h: (
+        flambeau.nn.functional.conv1d(h[:, None], cell.back.weight[None, :1, :3], padding=1)[:, 0] + cell.into(x)
+    ).tanh(),
+    "several that change places, and a counter": None,
+}
+
+
+class Way(flambeau.nn.Module):
+    def __init__(self, act):
+        super().__init__()
+        self.act = act
+        self.into = flambeau.nn.Linear(3, 4)
+        self.back = flambeau.nn.Linear(4, 4)
+
+    def forward(self, x, state):
+        if self.act is not None:
+            return self.act(self, x, state)
+        first, second, count = state
+        return second * 0.9 / (count + 1)[:, None], flambeau.tanh(self.into(x) + self.back(first)), count + 1
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_whatever_a_cell_does_it_does_at_each_step(name):
+    flambeau.manual_seed(0)
+    cell = Way(WAYS[name])
+    x = flambeau.randn(4, 2, 3, requires_grad=True)
+    h = flambeau.randn(2, 4, requires_grad=True)
+    found = []
+    for unroll in (False, True):
+        state = h if WAYS[name] else (h, h * 2, flambeau.zeros(2, dtype=flambeau.int64))
+        flambeau.manual_seed(1)
+        y, last = flambeau.nn.Recurrent(cell, unroll=unroll)(x, state)
+        loss = y.square().sum() + flat(last)[0].sum()
+        gradients = flambeau.autograd.grad(loss, [x, h, *cell.parameters()], allow_unused=True)
+        # What nothing depends on has no gradient in the one, and may have zeros in the other.
+        found.append([y, *flat(last), *[flambeau.zeros(()) if g is None or not g.any() else g for g in gradients]])
+    for a, b in zip(*found, strict=True):
+        assert_close(a, b)
+
+
 def test_a_cell_may_hold_a_loop_of_its_own():
     class Nested(flambeau.nn.Module):
         def __init__(self):

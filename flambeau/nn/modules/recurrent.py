@@ -35,8 +35,8 @@ class Recurrent(Module):
     run at the speed of the built-in layers.  PyTorch has no such layer.
 
     What the cell does must therefore be the same at each step: it may not ask for values that differ from step to
-    step (``item()``, ``if``), write them into its buffers, or count its calls.  Dropout inside of the cell draws a
-    new mask for each step.
+    step (``item()``, ``if``), write them into its buffers, or count its calls.  What depends on no step, such as a
+    weight's normalization, is done once.  Dropout inside of the cell draws a new mask for each step.
 
     Shape: input (T, N, ...), with ``batch_first`` (N, T, ...), or a
     :class:`~flambeau.nn.utils.rnn.PackedSequence`.  Outputs likewise, those of both directions side by side along
