@@ -83,10 +83,15 @@ class Body:
         self.prepared: Any = None
 
     def __repr__(self) -> str:
-        lines = [f"loop of {self.length} steps{', from the last' if self.reverse else ''}"]
-        for title in ("once", "before", "inside", "after"):
+        parts = ", ".join(f"{len(steps)} {title}" for title, steps in self.schedule.parts().items())
+        return f"<loop of {self.length} steps{', the last first' if self.reverse else ''}: {parts}>"
+
+    def listing(self) -> str:
+        """Every operation of a step, by when it is done."""
+        lines = []
+        for title, steps in self.schedule.parts().items():
             lines.append(f"{title}:")
-            for step in getattr(self.schedule, title):
+            for step in steps:
                 given = ", ".join(f"%{slot}" if slot else "None" for slot in step.inputs)
                 lines.append(f"  %{step.slot} = {step.call.op.name}({given}) -> {step.call.out}")
         lines.append(f"hand on {self.next}, stack {self.stacked}, sum {self.summed}")
@@ -167,6 +172,10 @@ class Schedule:
             if step.call.op.name == "project" and step.inputs[0] in self.walked:
                 self.walked.add(step.slot)
         self._share_out(body)
+
+    def parts(self) -> dict[str, list[Step]]:
+        """The operations, by when they are done."""
+        return {"once": self.once, "before": self.before, "inside": self.inside, "after": self.after}
 
     def _walk(self, slot: int) -> None:
         """Has a slot computed inside of the loop, with what it needs there."""

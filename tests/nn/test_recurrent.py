@@ -14,6 +14,7 @@ import flambeau
 from flambeau.capture.watch import CaptureError
 from flambeau.engine import reset_statistics
 from flambeau.engine.statistics import counters
+from flambeau.graph.recorder import pending
 from flambeau.nn.utils import rnn
 
 STEPS, BATCH, INPUTS, HIDDEN = 5, 3, 4, 6
@@ -458,6 +459,25 @@ def test_a_length_is_compiled_once():
             assert counters.programs_compiled == programs
     finally:
         flambeau.engine.set_tier(before)
+
+
+def test_products_with_inputs_and_of_gradients_are_done_outside_of_the_walk():
+    ours, _, count = pair_of_cells("peephole")
+    x, *state = data(flambeau, count)
+    flambeau.engine.flush()
+    y, _ = flambeau.nn.Recurrent(ours)(x, as_state(state))
+    y.sum().backward()
+    forward, backward = [node.call.params["body"] for node in pending if node.call.op.name == "loop"]
+    operations = {title: [step.call.op.name for step in steps] for title, steps in forward.schedule.parts().items()}
+    assert operations["before"] == ["linear"]
+    assert operations["inside"].count("linear") == 1
+    # One product for the state's gradient in the walk, one for the inputs' after it; those for weights are sums.
+    operations = {title: [step.call.op.name for step in steps] for title, steps in backward.schedule.parts().items()}
+    assert operations["inside"].count("matmul") == operations["after"].count("matmul") == 1
+    assert sorted(total.how for total in backward.schedule.totals) == ["product"] * 2 + ["sum"] * 4
+    assert repr(forward).startswith(f"<loop of {STEPS} steps: 0 once, 1 before, ")
+    assert repr(backward).startswith(f"<loop of {STEPS} steps, the last first: ")
+    assert f"%{forward.next[0]} = mul(" in forward.listing()
 
 
 def test_a_training_step_can_be_compiled(tier):
