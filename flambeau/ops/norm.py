@@ -44,7 +44,7 @@ def _batch_norm_kernel(xp: Any, x: Any, weight: Any, bias: Any, *, eps: float) -
     factor = inverse_root(xp, variance, eps)
     centred *= factor if weight is None else factor * by_channel(weight)
     y = scaled(xp, centred, None, by_channel(bias))
-    return y.reshape(x.shape).astype(x.dtype), mean.reshape(-1), variance.reshape(-1)
+    return y.reshape(x.shape).astype(x.dtype, copy=False), mean.reshape(-1), variance.reshape(-1)
 
 
 def _batch_norm_derivative(grads: Any, x: Tensor, weight: Any, outs: Any, needs: tuple[bool, ...], eps: float) -> Any:
@@ -110,7 +110,7 @@ def _batch_norm_backward_kernel(
         from_x = g - centred
         from_x -= total / count
         from_x *= slope
-        found.append(from_x.reshape(x.shape).astype(x.dtype))
+        found.append(from_x.reshape(x.shape).astype(x.dtype, copy=False))
     if wanted[1]:
         found.append(along.reshape(-1).astype(mean.dtype))
     if wanted[2]:
@@ -142,8 +142,13 @@ def _batch_norm_eval_kernel(xp: Any, x: Any, mean: Any, variance: Any, weight: A
     factor = by_channel(inverse_root(xp, variance, eps))
     if weight is not None:
         factor = factor * by_channel(weight)
-    y = (_channels(x) - by_channel(mean)) * factor
-    return scaled(xp, y, None, by_channel(bias)).reshape(x.shape).astype(x.dtype)
+    shift = -by_channel(mean) * factor
+    if bias is not None:
+        shift = shift + by_channel(bias)
+    # Two passes over the image rather than three.
+    y = _channels(x) * factor
+    y += shift
+    return y.reshape(x.shape).astype(x.dtype, copy=False)
 
 
 def _batch_norm_eval_derivative(

@@ -134,7 +134,7 @@ def _layer_norm_kernel(xp: Any, x: Any, weight: Any, bias: Any, *, dims: int, ep
     centred *= inverse_root(xp, variance, eps)
     y = scaled(xp, centred, _flat(weight), _flat(bias))
     lead = x.shape[: x.ndim - dims]
-    return y.reshape(x.shape).astype(x.dtype), mean.reshape(lead), variance.reshape(lead)
+    return y.reshape(x.shape).astype(x.dtype, copy=False), mean.reshape(lead), variance.reshape(lead)
 
 
 def _flat(parameter: Any) -> Any:
@@ -222,7 +222,7 @@ def _layer_norm_backward_kernel(
         normal *= inverse
     if wanted[0]:
         scaled = g_rows if weight is None else g_rows * weight.reshape(-1)
-        found.append(backward_of_normal(xp, scaled, normal, inverse, (1,)).reshape(x.shape).astype(x.dtype))
+        found.append(backward_of_normal(xp, scaled, normal, inverse, (1,)).reshape(x.shape).astype(x.dtype, copy=False))
     shape = x.shape[x.ndim - dims :]
     if wanted[1]:
         found.append(sum_product(xp, g_rows, normal, (0,)).reshape(shape).astype(mean.dtype))
@@ -324,7 +324,7 @@ def _rms_norm_kernel(xp: Any, x: Any, weight: Any, *, dims: int, eps: float) -> 
     rows, inverse = _rms_parts(xp, x, dims, eps)
     y = rows * inverse
     if weight is not None:
-        y = (y * weight.reshape(-1)).astype(x.dtype)
+        y = (y * weight.reshape(-1)).astype(x.dtype, copy=False)
     return y.reshape(x.shape)
 
 
@@ -377,7 +377,7 @@ def _rms_norm_backward_kernel(
     if wanted[0]:
         scaled = g_rows if weight is None else g_rows * weight.reshape(-1)
         along = normal * mean_product(xp, scaled, normal, (1,))
-        found.append(((scaled - along) * inverse).reshape(x.shape).astype(x.dtype))
+        found.append(((scaled - along) * inverse).reshape(x.shape).astype(x.dtype, copy=False))
     if wanted[1]:
         assert weight is not None
         found.append(sum_product(xp, g_rows, normal, (0,)).reshape(weight.shape).astype(weight.dtype))
@@ -444,7 +444,7 @@ def _group_norm_kernel(xp: Any, x: Any, weight: Any, bias: Any, *, groups: int, 
     centred *= inverse_root(xp, variance, eps)
     normal = centred.reshape(x.shape[0], x.shape[1], product(x.shape[2:]))
     y = scaled(xp, normal, by_channel(weight), by_channel(bias))
-    return y.reshape(x.shape).astype(x.dtype), mean[:, :, 0], variance[:, :, 0]
+    return y.reshape(x.shape).astype(x.dtype, copy=False), mean[:, :, 0], variance[:, :, 0]
 
 
 def _group_norm_derivative(
@@ -524,7 +524,7 @@ def _group_norm_backward_kernel(
     if wanted[0]:
         scaled = g if weight is None else g * weight.reshape(1, -1, 1)
         from_x = backward_of_normal(xp, scaled.reshape(by_group.shape), normal, inverse, (2,))
-        found.append(from_x.reshape(x.shape).astype(x.dtype))
+        found.append(from_x.reshape(x.shape).astype(x.dtype, copy=False))
     if wanted[1]:
         found.append(sum_product(xp, g, normal.reshape(by_channel), (0, 2)).reshape(-1).astype(mean.dtype))
     if wanted[2]:
