@@ -17,8 +17,8 @@ from flambeau.graph.node import NONE, Aval, Node
 from flambeau.graph.observer import current as looking
 from flambeau.graph.program import Step
 from flambeau.graph.recorder import pending
-from flambeau.loop.body import CARRY, EACH, Body
-from flambeau.loop.kernels import run_loop
+from flambeau.loop.body import CARRY, EACH
+from flambeau.loop.kernels import body_of, run_loop
 from flambeau.loop.level import LoopLevel
 from flambeau.loop.line import Line, Tape, differentiable, node_of
 from flambeau.ops.operator import OPERATORS, Operator, _restored
@@ -83,7 +83,7 @@ class Derivative:
                 group.append(self._slot(node_of(gradient)))
         starts = {"next": 0, "stacked": len(next_slots), "summed": len(next_slots) + len(stacked)}
         self.places = [None if place is None else starts[place[0]] + place[1] for place in placed]
-        self.body = Body(
+        self.body = body_of(
             joined(steps, self._constants, self._avals),
             self._leaves,
             self._constants,

@@ -9,7 +9,7 @@ import numpy as np
 
 from flambeau.engine.kernels import prepared
 from flambeau.func.mapping import for_all
-from flambeau.graph.node import Node
+from flambeau.graph.node import Aval, Node
 from flambeau.graph.observer import current as looking
 from flambeau.graph.op import Call, Op
 from flambeau.graph.program import Step
@@ -238,6 +238,51 @@ LOOP = Op("loop", _loop_rule, numpy=_loop_numpy, lax=_loop_lax, moves=True)
 """Runs a body step after step, as a single operation."""
 # The interpreter goes through every operation of every step: compiling nearly always gains.
 LOOP.urgent = True
+
+
+BODIES_KEPT = 1024
+_bodies: dict[Any, Body] = {}
+
+
+def body_of(
+    steps: Sequence[Step],
+    leaves: Sequence[tuple[int, str]],
+    constants: dict[int, Any],
+    avals: dict[int, Aval],
+    next: Sequence[int],
+    stacked: Sequence[int],
+    summed: Sequence[int],
+    length: int,
+    reverse: bool,
+) -> Body:
+    """The body for these parts: equal parts give the same, so that programs are found again."""
+    work = tuple([(step.call, step.inputs, step.slot) for step in steps])
+    fixed = tuple([(slot, *_content(value)) for slot, value in constants.items()])
+    results = tuple(next), tuple(stacked), tuple(summed)
+    key = (work, tuple(leaves), fixed, tuple([avals[slot] for slot, _ in leaves]), results, length, reverse)
+    body = _bodies.get(key)
+    if body is None:
+        if len(_bodies) >= BODIES_KEPT:
+            _forget_oldest()
+        body = _bodies[key] = Body(steps, leaves, constants, avals, next, stacked, summed, length, reverse)
+    return body
+
+
+def _content(value: Any) -> tuple[Any, ...]:
+    """A constant as part of a key."""
+    if not hasattr(value, "tobytes"):
+        return type(value), repr(value)
+    array = np.asarray(value)
+    return array.dtype, array.shape, array.tobytes()
+
+
+def _forget_oldest() -> None:
+    """Lets a quarter of the bodies go; dictionaries keep the order of insertion."""
+    for key in list(_bodies)[: max(1, BODIES_KEPT // 4)]:
+        del _bodies[key]
+    kept = set(map(id, _bodies.values()))
+    for key in [key for key in LOOP.calls if id(key[0]) not in kept]:
+        del LOOP.calls[key]
 
 
 def run_loop(body: Body, nodes: Sequence[Node]) -> list[Node]:

@@ -12,14 +12,14 @@ from flambeau.capture.watch import CaptureError
 from flambeau.func.level import Border, Level
 from flambeau.graph.node import Aval, Node
 from flambeau.graph.observer import current as looking
-from flambeau.loop.body import EACH, SHARED, Body
+from flambeau.loop.body import EACH, SHARED
 from flambeau.loop.derivative import Derivative, LoopBackward, gradients_of, replayed, restored
-from flambeau.loop.kernels import LOOP, run_loop
+from flambeau.loop.kernels import body_of, run_loop
 from flambeau.loop.level import LoopLevel
 from flambeau.loop.line import Line, Tape, differentiable
 from flambeau.tensor.tensor import Tensor, wrap
 
-PLANS_KEPT = 256
+PLANS_KEPT = 1024
 _plans: dict[Any, Plan] = {}
 
 StepFunction = Callable[[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]]
@@ -114,7 +114,6 @@ def _plan(key: Any, make: Callable[[], Plan]) -> Plan:
     if key is not None and (plan.derivative is None or plan.derivative.lasting):
         if len(_plans) >= PLANS_KEPT:
             _plans.clear()
-            LOOP.calls.clear()
         _plans[key] = plan
     return plan
 
@@ -146,7 +145,7 @@ class Plan:
         saved = [] if self.derivative is None else self.derivative.saved
         handed_slots, out_slots = line.results[: self.carries], line.results[self.carries :]
         leaves = [(line.slots[id(node)], kind) for node, kind in line.leaves]
-        self.body = Body(
+        self.body = body_of(
             line.steps(),
             leaves,
             line.constants,

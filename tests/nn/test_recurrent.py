@@ -15,6 +15,7 @@ from flambeau.capture.watch import CaptureError
 from flambeau.engine import reset_statistics
 from flambeau.engine.statistics import counters
 from flambeau.graph.recorder import pending
+from flambeau.loop import kernels
 from flambeau.nn.utils import rnn
 
 STEPS, BATCH, INPUTS, HIDDEN = 5, 3, 4, 6
@@ -545,6 +546,41 @@ def test_nothing_of_a_call_is_kept_once_its_results_are_gone():
         assert values() is None
     finally:
         gc.enable()
+
+
+def test_what_is_known_of_loops_is_bounded(monkeypatch):
+    monkeypatch.setattr(kernels, "BODIES_KEPT", 16)
+    monkeypatch.setattr(kernels, "_bodies", {})
+    monkeypatch.setattr(kernels.LOOP, "calls", {})
+    layer = flambeau.nn.Recurrent(flambeau.nn.RNNCell(2, 2))
+    for steps in range(1, 20):
+        layer(flambeau.zeros(steps, 1, 2))[0].sum().backward()
+        assert len(kernels._bodies) <= 16
+    assert len(kernels.LOOP.calls) <= 16
+
+
+def test_equal_loops_are_one_program_even_where_their_tape_says_nothing():
+    class Straight(flambeau.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.round()
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad
+
+    class Cell(flambeau.nn.Module):
+        def forward(self, x, state):
+            return Straight.apply(state * 0.5 + x)
+
+    layer = flambeau.nn.Recurrent(Cell())
+    flambeau.engine.flush()
+    reset_statistics()
+    for _ in range(3):
+        x = flambeau.ones(4, 2, requires_grad=True)
+        layer(x, flambeau.ones(2))[0].sum().backward()
+        flambeau.engine.flush()
+    assert counters.programs_seen == 1
 
 
 # ---------------------------------------------------------------- in company
