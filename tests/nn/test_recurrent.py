@@ -413,6 +413,21 @@ def test_recurrent_dropout_leaves_out_the_same_elements_at_all_steps():
     assert bool((layer.eval()(flambeau.zeros(6, 1, 1), one)[0] == 1).all())
 
 
+def test_recurrent_dropout_is_a_factor_of_the_state_on_its_way_in():
+    cell = flambeau.nn.LSTMCell(INPUTS, HIDDEN)
+    x = flambeau.randn(STEPS, BATCH, INPUTS)
+    h, c = flambeau.randn(BATCH, HIDDEN), flambeau.randn(BATCH, HIDDEN)
+    flambeau.manual_seed(5)
+    y, _ = flambeau.nn.Recurrent(cell, recurrent_dropout=0.4)(x, (h, c))
+    flambeau.manual_seed(5)
+    mask = flambeau.nn.functional.dropout(flambeau.ones(BATCH, HIDDEN), 0.4)
+    expected = []
+    for step in x:
+        h, c = cell(step, (h * mask, c))
+        expected.append(h)
+    assert_close(y, flambeau.stack(expected))
+
+
 def test_dropout_falls_between_layers_in_training():
     layer = flambeau.nn.Recurrent(flambeau.nn.GRUCell(3, 4), num_layers=2, dropout=0.5)
     x = flambeau.randn(4, 5, 3)

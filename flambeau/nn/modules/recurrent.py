@@ -15,7 +15,7 @@ from flambeau.nn.modules.normalization import LayerNorm
 from flambeau.nn.parameter import Parameter
 from flambeau.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from flambeau.ops.compare import where
-from flambeau.ops.create import empty, ones, zeros
+from flambeau.ops.create import empty, zeros
 from flambeau.ops.join import cat, stack
 from flambeau.ops.matmul import linear
 from flambeau.ops.ranges import arange
@@ -151,8 +151,7 @@ class Recurrent(Module):
         parts = []
         # A cell without a state, or whose state changes at the first step, takes that one by itself.
         for _ in range(2):
-            if mask is None and state is not None and self.training and self.recurrent_dropout:
-                mask = _dropped(ones(_first(state).shape, dtype=_first(state).dtype), self.recurrent_dropout, True)
+            mask = self._mask(state, mask)
             if state is None and reverse and running is not None:
                 raise RuntimeError(
                     f"Recurrent: {type(cell).__name__} does not say where to begin, and a packed sequence that is "
@@ -177,6 +176,15 @@ class Recurrent(Module):
         if parts:
             y = cat([y, *parts] if reverse else [*parts, y])
         return y, state
+
+    def _mask(self, state: Any, known: Tensor | None) -> Tensor | None:
+        """What multiplies h at every step: zeros where it is left out; a new one only for another shape."""
+        if state is None or not self.training or not self.recurrent_dropout:
+            return None
+        h = _first(state)
+        if known is not None and known.shape == h.shape:
+            return known
+        return _dropped(h.new_ones(h.shape), self.recurrent_dropout, True)
 
     def extra_repr(self) -> str:
         parts = [f"{name}=True" for name in ("batch_first", "reverse", "bidirectional") if getattr(self, name)]
