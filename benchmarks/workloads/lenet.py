@@ -8,7 +8,9 @@ from typing import Any
 from benchmarks.setting import Program, Setting, integers, normal, weight
 from benchmarks.workloads import Workload
 
-LEARNING_RATE = 0.05
+# At larger ones a pixel that is nearly the largest of its window decides, at 0.04 also between PyTorch's float32 losses
+# and its float64 losses: they part by half a per cent.
+LEARNING_RATE = 0.02
 BATCHES = 4
 CLASSES = 10
 
