@@ -22,7 +22,7 @@ help:
 	@echo "make demo    train four models on real data (about two minutes)"
 	@echo "make test    lint, types and all tests"
 	@echo "make properties  a hundred random configurations of each recurrent, attention and normalization layer"
-	@echo "make thorough  that, and vmap of every operator compiled (a minute more)"
+	@echo "make thorough  that, vmap of every operator compiled, and hundreds of indices and chains of views (minutes more)"
 	@echo "make lint    lint and types alone"
 	@echo "make format  rewrite the sources as the formatter wants them"
 	@echo "make bench   measure against PyTorch, side by side"
@@ -61,6 +61,7 @@ properties: $(VENV)/dev.stamp
 
 thorough: test
 	@$(ONE_THREAD) SAMPLES=all $(BIN)/python -m pytest --quiet -n $(WORKERS) tests/ops/test_mapped.py
+	@FLAMBEAU_EXAMPLES=400 $(ONE_THREAD) $(BIN)/python -m pytest --quiet -n $(WORKERS) tests/ops/test_index.py tests/ops/test_chains.py
 
 format: $(VENV)/dev.stamp
 	@$(BIN)/ruff check --quiet --fix

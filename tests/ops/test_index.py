@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch as oracle
-from hypothesis import HealthCheck, given, settings
+from chains import numbers, several
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flambeau
-
-QUICK = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+from flambeau import engine
 
 
 @st.composite
@@ -83,9 +83,28 @@ def assert_same_error(ours, theirs) -> bool:
     return ours is not None
 
 
-@QUICK
+def on(tier: str, check, *args) -> None:
+    before = engine.get_tier()
+    engine.set_tier(tier)
+    try:
+        check(*args)
+    finally:
+        engine.set_tier(before)
+
+
+@several(200)
 @given(st.data(), SHAPES)
 def test_reading_and_its_gradient(data, shape) -> None:
+    on("interpreter", check_reading, data, shape)
+
+
+@several(25, share=8)
+@given(st.data(), SHAPES)
+def test_reading_and_its_gradient_compiled(data, shape) -> None:
+    on("compiled", check_reading, data, shape)
+
+
+def check_reading(data, shape) -> None:
     array = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     build = data.draw(subscripts(shape))
     tensors = [library.tensor(array).requires_grad_() for library in (flambeau, oracle)]
@@ -101,9 +120,19 @@ def test_reading_and_its_gradient(data, shape) -> None:
     np.testing.assert_allclose(tensors[0].grad.numpy(), tensors[1].grad.numpy(), rtol=1e-5)
 
 
-@QUICK
+@several(200)
 @given(st.data(), SHAPES, st.booleans())
 def test_writing_and_its_gradient(data, shape, whole) -> None:
+    on("interpreter", check_writing, data, shape, whole)
+
+
+@several(25, share=8)
+@given(st.data(), SHAPES, st.booleans())
+def test_writing_and_its_gradient_compiled(data, shape, whole) -> None:
+    on("compiled", check_writing, data, shape, whole)
+
+
+def check_writing(data, shape, whole) -> None:
     array = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     build = data.draw(subscripts(shape))
     target, refused = outcome(lambda: oracle.tensor(array)[build(oracle)])
@@ -132,6 +161,79 @@ def test_writing_and_its_gradient(data, shape, whole) -> None:
             assert all(g is None or not g.numpy().any() for g in (mine, reference))
         else:
             np.testing.assert_allclose(mine.numpy(), reference.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@st.composite
+def places(draw, shape):
+    """Index tensors for the leading dimensions of a shape, which may repeat: integers that broadcast, or a mask."""
+    count = draw(st.integers(1, len(shape)))
+    if draw(st.integers(0, 3)) == 0:
+        return [np.random.default_rng(draw(st.integers(0, 99))).random(shape[:count]) < 0.5]
+    common = draw(st.lists(st.integers(1, 3), max_size=2).map(tuple))
+    found = []
+    for n in shape[:count]:
+        sizes = tuple(draw(st.sampled_from([m, 1])) for m in common)
+        size = int(np.prod(sizes))
+        found.append(
+            np.array(draw(st.lists(st.integers(-n, n - 1), min_size=size, max_size=size)), np.int64).reshape(sizes)
+        )
+    return found
+
+
+def check_index_put(data, shape) -> None:
+    """Several steps of ``index_put_``, some of them into views of views, with the gradients of base and values."""
+    steps = []
+    for i in range(data.draw(st.integers(1, 3))):
+        kind = data.draw(st.sampled_from(["whole", "transposed", "row", "steps"]))
+        inner = {
+            "whole": shape,
+            "transposed": shape[::-1],
+            "row": shape[1:],
+            "steps": ((shape[0] + 1) // 2, *shape[1:]),
+        }[kind]
+        if not inner:
+            continue
+        indices = data.draw(places(inner))
+        target = oracle.zeros(inner)[tuple(oracle.tensor(v) for v in indices)]
+        trail = data.draw(st.integers(0, target.dim()))
+        value = numbers(tuple(target.shape)[trail:], "float32", i + 1)
+        steps.append((kind, indices, value))
+
+    def run(library):
+        leaf = library.tensor(numbers(shape, "float32")).requires_grad_()
+        values = [library.tensor(value).requires_grad_() for _, _, value in steps]
+        base = leaf * 2
+        parts = {
+            "whole": lambda: base,
+            "transposed": lambda: base.permute(*range(len(shape))[::-1]),
+            "row": lambda: base[-1:][0],
+            "steps": lambda: base[...][::2],
+        }
+        for (kind, indices, _), value in zip(steps, values, strict=True):
+            parts[kind]().index_put_(tuple(library.tensor(v) for v in indices), value, accumulate=True)
+        weights = library.arange(base.numel()).reshape(shape) + 1
+        grads = library.autograd.grad((base * base * weights).sum(), [leaf, *values], allow_unused=True)
+        return [base.detach(), *grads]
+
+    for found, expected in zip(run(flambeau), run(oracle), strict=True):
+        assert (found is None) == (expected is None)
+        if found is not None:
+            np.testing.assert_array_equal(found.numpy(), expected.numpy())
+
+
+FILLED = st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple)
+
+
+@several(200)
+@given(st.data(), FILLED)
+def test_index_put_accumulates(data, shape) -> None:
+    on("interpreter", check_index_put, data, shape)
+
+
+@several(25, share=8)
+@given(st.data(), FILLED)
+def test_index_put_accumulates_compiled(data, shape) -> None:
+    on("compiled", check_index_put, data, shape)
 
 
 @pytest.mark.parametrize(
