@@ -214,8 +214,24 @@ def _iter(self: Tensor) -> Any:
     return iter(self.unbind(0))
 
 
+def _number(self: Tensor, kind: type) -> Any:
+    if self._node.aval.size != 1:
+        raise ValueError("only one element tensors can be converted to Python scalars")
+    value = self.item()
+    if isinstance(value, complex) and kind is not complex:
+        if value.imag:
+            name = "int64_t" if kind is int else "double"
+            raise RuntimeError(f"value cannot be converted to type {name} without overflow")
+        value = value.real
+    return kind(value)
+
+
+def _reversed(self: Tensor) -> Tensor:
+    return self.flip(tuple(range(self.ndim))) if self.ndim else self
+
+
 def _contains(self: Tensor, element: Any) -> bool:
-    if isinstance(element, Tensor | int | float | complex | bool):
+    if isinstance(element, Tensor | int | float | complex | bool | np.number):
         return bool((element == self).any().item())
     raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
 
@@ -391,9 +407,10 @@ _OWN: dict[str, Any] = {
     "__format__": _format,
     "__array__": _array_protocol,
     "__bool__": _bool,
-    "__float__": lambda self: float(self.item()),
-    "__int__": lambda self: int(self.item()),
-    "__complex__": lambda self: complex(self.item()),
+    "__float__": lambda self: _number(self, float),
+    "__int__": lambda self: _number(self, int),
+    "__complex__": lambda self: _number(self, complex),
+    "__reversed__": _reversed,
     "__index__": _index,
     "__len__": _len,
     "__iter__": _iter,
