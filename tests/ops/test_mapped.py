@@ -32,7 +32,7 @@ def first_of_each(at_once: bool):
     found = []
     for name, i, example in SAMPLES:
         counts = at_once and (name in _SHIFTED or name in ("matmul", "linear") or OPERATORS[name].elementwise)
-        if (name not in seen or counts) and example.compare:
+        if (name not in seen or counts) and (example.compare or OPERATORS[name].elementwise):
             seen.add(name)
             found.append((name, i, example))
     return found

@@ -87,6 +87,7 @@ def called(library, example: case, seed: int, wide: bool = False):
     maker = Maker(library, seed, wide)
     args = maker(example.args)
     kwargs = maker(example.kwargs)
+    library.manual_seed(seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return flat(resolved(library, example.fn)(*args, **kwargs)), maker.leaves
@@ -173,7 +174,7 @@ def differentiable(example: case) -> bool:
 GRADIENTS = [(n, i, e) for n, i, e in EXAMPLES if differentiable(e)]
 
 
-SMOOTH = [(n, i, e) for n, i, e in GRADIENTS if e.finite]
+SMOOTH = [(n, i, e) for n, i, e in EXAMPLES if e.grad and e.finite]
 
 
 @pytest.mark.parametrize(("name", "i", "example"), SMOOTH, ids=[f"{n}-{i}" for n, i, _ in SMOOTH])
@@ -199,6 +200,7 @@ def test_first_derivative_by_finite_differences(name: str, i: int, example: case
             warnings.simplefilter("ignore")
             args = shifted(example.args)
             kwargs = shifted(example.kwargs)
+            flambeau.manual_seed(seed)
             with flambeau.enable_grad():
                 results = flat(resolved(flambeau, example.fn)(*args, **kwargs))
         value = weighted(flambeau, results, seed)

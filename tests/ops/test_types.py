@@ -9,18 +9,8 @@ import pytest
 import torch as oracle
 
 import flambeau
-from flambeau import engine
 
 TYPES = "bool uint8 int16 int64 bfloat16 float32 float64 complex64".split()
-TIERS = ("interpreter", "compiled")
-
-
-@pytest.fixture(params=TIERS)
-def tier(request):
-    before = engine.get_tier()
-    engine.set_tier(request.param)
-    yield request.param
-    engine.set_tier(before)
 
 
 def outcome(call, library):
