@@ -326,6 +326,8 @@ def _search_lax(xp: Any, ordered: Any, values: Any, *, right: bool, dtype: dtype
     import jax
 
     side = "right" if right else "left"
+    if 0 in values.shape or not ordered.shape[-1]:
+        return xp.zeros(values.shape, dtype.numpy)
     find = lambda a, v: xp.searchsorted(a, v, side=side)  # noqa: E731
     if ordered.ndim == 1:
         return find(ordered, values).astype(dtype.numpy)
@@ -346,6 +348,8 @@ SEARCH = operator(
         case("bucketize", T(3, 4), T(1)),
         case("bucketize", T(3, 4, dtype="bfloat16"), T(1)),
         case("searchsorted", T(2, 1), T(2, 3)),
+        case("searchsorted", T(0, 0), T(0, 0)),
+        case("searchsorted", T(2, 0), T(2, 3)),
         case("searchsorted", T(2, 1, dtype="int64"), T(2, 3)),
     ],
 )
