@@ -21,7 +21,8 @@ PARITY_OPTIONS ?= --jobs 2
 help:
 	@echo "make demo    train four models on real data (about two minutes)"
 	@echo "make test    lint, types and all tests"
-	@echo "make properties  a hundred random configurations of each recurrent, attention and normalization layer"
+	@echo "make properties  a hundred random configurations of each recurrent, attention and normalization layer,"
+	@echo "             on each tier (some ten minutes)"
 	@echo "make thorough  that, vmap of every operator compiled, and hundreds of indices and chains of views (minutes more)"
 	@echo "make lint    lint and types alone"
 	@echo "make format  rewrite the sources as the formatter wants them"

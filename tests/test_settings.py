@@ -139,3 +139,16 @@ def test_indexing_and_repeating_work_under_another_default_device() -> None:
     with flambeau.device("meta"):
         x[0] = np.int64(2)
         assert x.repeat_interleave([1, 1, 2]).tolist() == [2.0, 1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("library", [flambeau, torch])
+def test_the_default_tensor_type_is_deprecated(library: Any) -> None:
+    # PyTorch warns of it once in a process, unless it is to warn always.
+    torch.set_warn_always(True)
+    try:
+        with pytest.warns(UserWarning, match=r"set_default_tensor_type\(\) is deprecated as of PyTorch 2\.1, please"):
+            library.set_default_tensor_type(library.FloatTensor)
+    finally:
+        torch.set_warn_always(False)
+    with pytest.raises(TypeError, match=r"^invalid type object: only floating-point types are supported"):
+        library.set_default_tensor_type(3)

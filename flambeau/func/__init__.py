@@ -2,10 +2,9 @@
 
 from flambeau.func.gradients import grad, grad_and_value, hessian, jacfwd, jacrev, jvp, linearize, vjp
 from flambeau.func.modules import functional_call, replace_all_batch_norm_modules_, stack_module_state
-from flambeau.func.vmap import chunk_vmap, vmap
+from flambeau.func.vmap import vmap
 
 __all__ = [
-    "chunk_vmap",
     "functional_call",
     "grad",
     "grad_and_value",

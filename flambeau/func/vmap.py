@@ -64,25 +64,6 @@ def vmap(
     return wrapped
 
 
-def chunk_vmap(
-    func: Callable[..., Any], in_dims: Any = 0, out_dims: Any = 0, randomness: str = "error", chunks: int = 2
-) -> Callable[..., Any]:
-    """As :func:`vmap`, with the examples taken in so many chunks."""
-    _check_randomness(randomness)
-    if chunks == 1:
-        return vmap(func, in_dims=in_dims, out_dims=out_dims, randomness=randomness)
-
-    @functools.wraps(func)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        _check_out_dims(out_dims, func)
-        size, dims, leaves, spec = _checked_inputs(in_dims, args, func)
-        step = -(-size // chunks)
-        sections = [min(step, size - start) for start in range(0, size, step)]
-        return _mapped_in_chunks(func, sections, dims, leaves, spec, out_dims, randomness, kwargs)
-
-    return wrapped
-
-
 # ---------------------------------------------------------------- running
 
 

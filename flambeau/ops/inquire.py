@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, cast
 
 from flambeau import dtypes
@@ -109,7 +110,18 @@ def set_default_dtype(d: Any) -> None:
 
 @public()
 def set_default_tensor_type(t: Any) -> None:
-    """Sets the default type by a tensor type, such as ``torch.DoubleTensor``, or its name.  Deprecated."""
+    """Sets the default type by a tensor type, such as ``torch.DoubleTensor``, or its name.  Deprecated: warns.
+
+    Raises:
+        TypeError: if it is no type of tensors of floating-point numbers.
+    """
     from flambeau.tensor.construct import type_named
 
+    if not isinstance(t, str | type):
+        raise TypeError("invalid type object: only floating-point types are supported as the default type")
+    warnings.warn(
+        "torch.set_default_tensor_type() is deprecated as of PyTorch 2.1, please use torch.set_default_dtype() and "
+        "torch.set_default_device() as alternatives.",
+        stacklevel=2,
+    )
     set_default_dtype(type_named(t))

@@ -6,7 +6,6 @@ import functools
 
 import numpy as np
 import pytest
-import torch as oracle
 from test_transforms import LIBRARIES, both
 
 import flambeau
@@ -35,11 +34,6 @@ PROGRAMS = {
     "keyword arguments": lambda L: L.vmap(lambda v, w: v * w)(table(L, 3, 2), w=table(L, 2)),
     "a partial function": lambda L: L.vmap(functools.partial(lambda v, w: v * w, w=3))(table(L, 3, 2)),
     "in chunks": lambda L: L.vmap(lambda v, w: (v * w, v.sum()), (0, None), chunk_size=2)(table(L, 5, 2), table(L, 2)),
-    "given chunks": lambda L: (
-        L._functorch.apis.chunk_vmap(lambda v: v * 2, chunks=2)(table(L, 5, 2))
-        if L is oracle
-        else L.func.chunk_vmap(lambda v: v * 2, chunks=2)(table(L, 5, 2))
-    ),
     "no examples": lambda L: L.vmap(lambda v: v.sin().sum())(L.zeros(0, 3)),
     "one number an example": lambda L: L.vmap(lambda v: v * v + L.ones(2))(table(L, 4)),
     "broadcasting": lambda L: L.vmap(lambda a, b: a + b.unsqueeze(1) * a)(table(L, 4, 3), table(L, 4, 2)),
