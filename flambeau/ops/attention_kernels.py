@@ -219,7 +219,10 @@ def backward(
             kept = _kept(xp, key, weights.shape, start, queries, keys, p) * weights.dtype.type(1 / (1 - p))
             used = weights * kept
             d_weights = d_weights * kept
-        d_scores = weights * (d_weights - balance[..., start:end, :])
+        # In place where the tier allows it: a table of weights is the largest array here.
+        d_scores = d_weights
+        d_scores -= balance[..., start:end, :]
+        d_scores *= weights
         dq.append(xp.matmul(d_scores, k_now) * factor)
         dk = _added(xp, dk, xp.matmul(d_scores.swapaxes(-1, -2), q_now) * factor, met, keys)
         dv = _added(xp, dv, xp.matmul(used.swapaxes(-1, -2), grad_now), met, keys)

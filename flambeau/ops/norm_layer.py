@@ -59,9 +59,18 @@ def check_types(name: str, x: Aval, *parameters: Aval | None) -> None:
 
 def moments(xp: Any, x: Any, axes: Shape) -> tuple[Any, Any, Any]:
     """The mean along axes (kept as ones), the biased variance, and what is left of x."""
-    mean = xp.mean(x, axis=axes, keepdims=True, dtype=x.dtype)
+    mean = mean_along(xp, x, axes)
     centred = x - mean
     return mean, mean_square(xp, centred, axes), centred
+
+
+def mean_along(xp: Any, x: Any, axes: Shape) -> Any:
+    """The mean along axes, kept as ones; NumPy's own takes three times as long where there is little to add."""
+    if xp is not np:
+        return xp.mean(x, axis=axes, keepdims=True, dtype=x.dtype)
+    total = np.add.reduce(x, axis=axes, keepdims=True)
+    total /= product(x.shape[a] for a in axes)
+    return total
 
 
 def mean_square(xp: Any, x: Any, axes: Shape) -> Any:
@@ -77,6 +86,8 @@ def sum_product(xp: Any, x: Any, y: Any, axes: Shape) -> Any:
     """``Σ x y`` along axes, kept as ones; in NumPy without the product in between."""
     if xp is not np:
         return xp.sum(x * y, axis=axes, keepdims=True)
+    if axes == (x.ndim - 1,) and x.dtype.kind == "f":
+        return np.vecdot(x, y)[..., None]
     letters = "abcdefghijklmnop"[: x.ndim]
     kept = "".join(c for i, c in enumerate(letters) if i not in axes)
     found = np.einsum(f"{letters},{letters}->{kept}", x, y)
@@ -98,7 +109,7 @@ def scaled(xp: Any, normalized: Any, weight: Any, bias: Any) -> Any:
 
 def backward_of_normal(xp: Any, g: Any, normal: Any, inverse: Any, axes: Shape) -> Any:
     """The gradient of x for that of ``(x - mean) · inverse``."""
-    mean = xp.mean(g, axis=axes, keepdims=True, dtype=g.dtype)
+    mean = mean_along(xp, g, axes)
     along = normal * mean_product(xp, g, normal, axes)
     return (g - mean - along) * inverse
 
