@@ -26,6 +26,11 @@ def edge_of(tensor: Tensor) -> Edge:
     return (tensor._grad_fn, tensor._output_nr)
 
 
+def moment() -> int:
+    """A number that is less than the ``seq`` of all operations recorded from now on."""
+    return _sequence()
+
+
 class GradNode:
     """One differentiable operation that was recorded.
 

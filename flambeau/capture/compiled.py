@@ -107,7 +107,7 @@ class Compiled:
         captured: Any
         with _collector_held():
             result = watch.run(self._function, args, kwargs)
-            _check_written(watch.outside())
+            _check_written(watch)
             if _differentiable_outside(result):
                 captured = Joint(watch, tensors, result, known)
                 taken = captured.taken
@@ -200,10 +200,13 @@ def _differentiable_outside(result: Any) -> bool:
     return bool(roots)
 
 
-def _check_written(tensors: list[Tensor]) -> None:
+def _check_written(watch: Watch) -> None:
     """Raises if a tensor from outside is to be differentiated through what the function wrote into it."""
-    for tensor in tensors:
-        if tensor._base is None and tensor._node.value is None and _differentiable_outside(tensor):
+    for tensor in watch.outside():
+        if tensor._base is not None or tensor._node.value is not None or tensor._grad_fn is None:
+            continue
+        # What was written without being differentiated leaves the tensor its own past.
+        if tensor._grad_fn.seq > watch.began and _differentiable_outside(tensor):
             pending.clear()
             raise CaptureError(
                 f"the captured function writes into a tensor of shape {list(tensor.shape)} from outside that is "

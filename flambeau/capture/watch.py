@@ -11,7 +11,7 @@ from sys import getrefcount
 from typing import Any
 from weakref import ref
 
-from flambeau.autograd.node import GradNode
+from flambeau.autograd.node import GradNode, moment
 from flambeau.engine.flush import flush
 from flambeau.graph.node import Node
 from flambeau.graph.observer import current as looking
@@ -62,6 +62,7 @@ class Watch:
         modules: the modules that were called, with their mode.
         casts: the weights' casts that autocast made.
         grads: for tensors that were read, whether they had a gradient when that began.
+        began: the moment, in the order of differentiable operations.
     """
 
     def __init__(self, args: list[Tensor]) -> None:
@@ -73,6 +74,7 @@ class Watch:
         self.constants: list[Node] = []
         self.modules: dict[Any, bool] = {}
         self.casts: dict[int, Any] = {}
+        self.began = moment()
 
     # ------------------------------------------------------------ what an observer is told
 
