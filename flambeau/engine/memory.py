@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from pathlib import Path
+from typing import Any
 
 MAPPINGS_USED = 0.5
 """Machine code may take this part of the memory mappings that the system allows a process."""
@@ -26,11 +27,10 @@ def keep_freed_memory() -> None:
     if _kept:
         return
     _kept = True
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            mallopt(_MOST_MAPPED, 0)
-            mallopt(_TRIM_ABOVE, (1 << 31) - 1)
+    mallopt = _of_allocator("mallopt")
+    if mallopt is not None:
+        mallopt(_MOST_MAPPED, 0)
+        mallopt(_TRIM_ABOVE, (1 << 31) - 1)
 
 
 def return_free_memory() -> None:
@@ -39,10 +39,14 @@ def return_free_memory() -> None:
     What one tier has left behind, the compiler included, may be hundreds of megabytes in pieces for which the next
     has no use: a compiled program takes one buffer for all that it does.
     """
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
+    trim = _of_allocator("malloc_trim")
+    if trim is not None:
+        trim(0)
+
+
+def _of_allocator(name: str) -> Any:
+    """A function of the GNU library's allocator; None where there is another."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
 
 
 def is_crowded() -> bool:

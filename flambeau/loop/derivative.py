@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,7 @@ class Derivative:
                 level.sealed = False
         self.lasting = not recording.looked
         self._slots: dict[int, int] = {id(NONE): 0}
+        self._new_slot = count(1).__next__
         self._avals: dict[int, Aval] = {}
         self._constants: dict[int, Any] = {}
         self._leaves: list[tuple[int, str]] = []
@@ -66,8 +68,10 @@ class Derivative:
         self._back = [i for i, b in enumerate(carried) if ("last", i) in roots or id(b) in gradients]
         for i in self._back:
             aval = handed[i]._node.aval
-            self._slots[id(factors["last", i]._node) if ("last", i) in factors else -1 - i] = len(self._slots)
-            self._add_leaf(len(self._slots) - 1, CARRY, aval, ("last", i))
+            slot = self._new_slot()
+            if ("last", i) in factors:
+                self._slots[id(factors["last", i]._node)] = slot
+            self._add_leaf(slot, CARRY, aval, ("last", i))
         steps = [self._step(node) for node in recording.nodes]
         next_slots = [self._handed(gradients.get(id(carried[i])), handed[i]._node.aval) for i in self._back]
         stacked, summed, placed = [], [], []
@@ -97,15 +101,14 @@ class Derivative:
 
     def _step(self, node: Node) -> Step:
         inputs = tuple([self._slot(read) for read in node.inputs])
-        slot = self._slots[id(node)] = len(self._slots)
+        slot = self._slots[id(node)] = self._new_slot()
         self._avals[slot] = node.aval
         return Step(node.call, inputs, slot)
 
     def _handed(self, gradient: Tensor | None, aval: Aval) -> int:
         if gradient is not None:
             return self._slot(node_of(gradient))
-        slot = len(self._slots)
-        self._slots[-1000 - slot] = slot
+        slot = self._new_slot()
         self._avals[slot] = aval
         self._constants[slot] = np.zeros(aval.shape, aval.dtype.numpy)
         return slot
@@ -119,7 +122,7 @@ class Derivative:
         slot = self._slots.get(id(node))
         if slot is not None:
             return slot
-        slot = self._slots[id(node)] = len(self._slots)
+        slot = self._slots[id(node)] = self._new_slot()
         place = self._factors.get(id(node))
         if place is not None:
             self._add_leaf(slot, EACH, node.aval, place)
@@ -143,7 +146,7 @@ class Derivative:
 
     def finish(self) -> None:
         """Lets go of what was recorded, once the slots that are to be kept are known."""
-        del self._line, self._slots, self._factors
+        del self._line, self._slots, self._new_slot, self._factors
 
 
 def joined(steps: Sequence[Step], constants: dict[int, Any], avals: dict[int, Aval]) -> list[Step]:

@@ -321,37 +321,29 @@ def _convolved_by_rows(np: Any, x: Any, weight: Any, geo: Geometry) -> Any:
 def weight_gradient(np: Any, x: Any, grad: Any, geo: Geometry) -> Any:
     """The gradient of the weight, (O, C/G, ...)."""
     x, g = batch_last(np, x, geo.groups), batch_last(np, grad, geo.groups)
-    if not _turning_pays(geo.out, g):
-        total = _weight_gradient(np, x, g, geo)
-    elif _by_rows(geo, x.shape[1]):
+    turned = _turning_pays(geo.out, g)
+    if turned and _by_rows(geo, x.shape[1]):
         total = _weight_gradient_by_rows(np, x, g, geo)
     else:
-        total = _weight_gradient_turned(np, x, g, geo)
+        total = _weight_gradient(np, x, g, geo, turned)
     return total.reshape(-1, x.shape[1], *geo.kernel)
 
 
-def _weight_gradient(np: Any, x: Any, g: Any, geo: Geometry) -> Any:
-    total = np.empty((geo.groups, g.shape[1], x.shape[1] * prod(geo.kernel)), x.dtype)
+def _weight_gradient(np: Any, x: Any, g: Any, geo: Geometry, turned: bool) -> Any:
+    """The gradient as matrices (G, O/G, K); ``turned``: computed as (G, K, O/G)."""
+    sides = g.shape[1], x.shape[1] * prod(geo.kernel)
+    total = np.empty((geo.groups, *(sides[::-1] if turned else sides)), x.dtype)
     patches = Patches(np, x, geo, g.shape[1])
     for groups, rows in patches.blocks:
-        factors = _columns(g, groups, rows), patches.matrix(groups, rows).swapaxes(1, 2)
+        left, right = _columns(g, groups, rows), patches.matrix(groups, rows)
+        if turned:
+            left, right = right, left
+        right = right.swapaxes(1, 2)
         if rows.start:
-            total[groups] += np.matmul(*factors)
+            total[groups] += np.matmul(left, right)
         else:
-            np.matmul(*factors, out=total[groups])
-    return total
-
-
-def _weight_gradient_turned(np: Any, x: Any, g: Any, geo: Geometry) -> Any:
-    total = np.empty((geo.groups, x.shape[1] * prod(geo.kernel), g.shape[1]), x.dtype)
-    patches = Patches(np, x, geo, g.shape[1])
-    for groups, rows in patches.blocks:
-        factors = patches.matrix(groups, rows), _columns(g, groups, rows).swapaxes(1, 2)
-        if rows.start:
-            total[groups] += np.matmul(*factors)
-        else:
-            np.matmul(*factors, out=total[groups])
-    return np.ascontiguousarray(total.swapaxes(1, 2))
+            np.matmul(left, right, out=total[groups])
+    return np.ascontiguousarray(total.swapaxes(1, 2)) if turned else total
 
 
 def _weight_gradient_by_rows(np: Any, x: Any, g: Any, geo: Geometry) -> Any:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import flambeau
+from tests.optim.test_optim import KINDS
 
 _WAYS = [(torch, flambeau), (flambeau, torch)]
 _WAY_NAMES = ["read", "written"]
@@ -85,19 +86,9 @@ def test_tied_weights_stay_tied(writer, reader):
 
 
 OPTIMIZERS = {
+    **KINDS,
     "SGD": {"lr": 0.1, "momentum": 0.9, "nesterov": True},
     "Adam": {"amsgrad": True, "weight_decay": 0.1},
-    "AdamW": {},
-    "Adamax": {},
-    "NAdam": {"decoupled_weight_decay": True, "weight_decay": 0.1},
-    "RAdam": {"lr": 0.1},
-    "Adagrad": {"lr_decay": 0.1},
-    "Adadelta": {},
-    "RMSprop": {"momentum": 0.9, "centered": True},
-    "Rprop": {},
-    "ASGD": {"t0": 2, "lambd": 0.1},
-    "Adafactor": {},
-    "Muon": {},
     "LBFGS": {"lr": 0.1, "max_iter": 3},
 }
 
