@@ -7,6 +7,7 @@ from typing import Any
 
 from flambeau import dtypes
 from flambeau.graph.node import Aval
+from flambeau.ops.norm_layer import sum_product
 from flambeau.ops.operator import operator, public
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import wrapped_dim
@@ -84,9 +85,13 @@ SOFTMAX = operator(
 
 
 def _softmax_backward_kernel(xp: Any, g: Any, y: Any, *, dim: int) -> Any:
-    product = g * y
-    product -= y * xp.sum(product, axis=_axis_of(y, dim), keepdims=True)
-    return product
+    axes = (dim,) if y.ndim else ()
+    difference = g - sum_product(xp, g, y, axes)
+    # Where nearly all weight is on one element, the difference is nearly nothing, and the rounding of the sum would
+    # be most of it; as weights add up to one, the same sum of what is left is that rounding.
+    difference -= sum_product(xp, difference, y, axes)
+    difference *= y
+    return difference
 
 
 def _softmax_backward_derivative(grad: Tensor, g: Tensor, y: Tensor, dim: int, needs: tuple[bool, ...]) -> Any:
