@@ -8,12 +8,12 @@ group.  Which form is used where was chosen by measurement.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from math import prod
 from typing import Any
 
-from flambeau.ops.conv_kernels import Geometry, gathering, phases, within
+from flambeau.ops.conv_kernels import Geometry, Ints, gathering, phases, within
 
 FUSED = 9
 """Places of a kernel that XLA may merge into one loop; with many more it takes very long to compile."""
@@ -77,15 +77,38 @@ def weight_gradient_native(jnp: Any, x: Any, grad: Any, geo: Geometry) -> Any:
 
 
 def _shifted(x: Any, geo: Geometry) -> Iterator[Any]:
-    """For each place of the kernel, what all outputs read there."""
+    """For each place of the kernel, what all outputs read there.
+
+    Where several places read the same phase of a strided image, it is taken apart first: XLA then reads runs, where
+    it would gather single elements for each place.  Zeros around are put there as they are read, but for large
+    kernels only once.
+    """
+    reads = []
+    for place in product(*map(range, geo.kernel)):
+        rows = zip(place, geo.dilation, geo.padding, geo.stride, strict=True)
+        reads.append(tuple([divmod(k * d - low, s) for k, d, (low, _), s in rows]))
+    wanted = list(dict.fromkeys(tuple([phase for _, phase in read]) for read in reads))
+    images = [x[(..., *[slice(b, None, s) for b, s in zip(phase, geo.stride, strict=True)])] for phase in wanted]
+    origin = (0,) * len(geo.out)
+    if len(reads) > FUSED:
+        origin = tuple([min(begin for begin, _ in axis) for axis in zip(*reads, strict=True)])
+        last = [max(begin for begin, _ in axis) for axis in zip(*reads, strict=True)]
+        whole = [end - begin + o for begin, end, o in zip(origin, last, geo.out, strict=True)]
+        images = [_window(image, origin, whole) for image in images]
+    if 1 < len(wanted) < len(reads):
+        images = _computed(*images)
+    image_of = dict(zip(wanted, images, strict=True))
+    for read in reads:
+        image = image_of[tuple([phase for _, phase in read])]
+        yield _window(image, [begin - first for (begin, _), first in zip(read, origin, strict=True)], geo.out)
+
+
+def _window(image: Any, begin: Sequence[int], size: Sequence[int]) -> Any:
+    """A window of images (N, C, ...), with zeros where it reaches beyond them."""
     from jax import lax
 
-    zero = x.dtype.type(0)
-    padded = lax.pad(x, zero, [(0, 0, 0), (0, 0, 0), *((lo, hi, 0) for lo, hi in geo.exact_padding())])
-    for place in product(*map(range, geo.kernel)):
-        first = [k * d for k, d in zip(place, geo.dilation, strict=True)]
-        last = [b + (o - 1) * s + 1 for b, o, s in zip(first, geo.out, geo.stride, strict=True)]
-        yield lax.slice(padded, [0, 0, *first], [*x.shape[:2], *last], [1, 1, *geo.stride])
+    pads = [(-b, b + o - n, 0) for b, o, n in zip(begin, size, image.shape[2:], strict=True)]
+    return lax.pad(image, image.dtype.type(0), [(0, 0, 0), (0, 0, 0), *pads])
 
 
 def _put_back(jnp: Any, parts: Iterator[Any], geo: Geometry, dtype: Any) -> Any:
@@ -131,10 +154,8 @@ def forward_depthwise(jnp: Any, x: Any, weight: Any, geo: Geometry) -> Any:
 
 def input_gradient_depthwise(jnp: Any, grad: Any, weight: Any, geo: Geometry) -> Any:
     """Each phase of the input's gradient as a convolution of the outputs' with those weights that read it, flipped."""
-    from jax import lax
-
     several = weight.shape[0] // geo.groups
-    total = jnp.zeros((*grad.shape[:2], *geo.size), grad.dtype)
+    found = {}
     for phase in phases(geo):
         wanted, given = within(phase, geo)
         sub = gathering(phase, wanted, geo)
@@ -142,24 +163,58 @@ def input_gradient_depthwise(jnp: Any, grad: Any, weight: Any, geo: Geometry) ->
             continue
         part = weight[(slice(None), slice(None), *[taps.places for taps in phase])]
         image = forward_depthwise(jnp, grad, jnp.flip(part, tuple(range(2, part.ndim))), sub)
-        if sub.out == geo.size:
-            total = image
-        else:
-            rows = zip(given, geo.size, geo.stride, strict=True)
-            config = [(0, 0, 0), (0, 0, 0), *[(cut.start, n - cut.stop, s - 1) for cut, n, s in rows]]
-            (image,) = _computed(image)
-            total = total + lax.pad(image, jnp.zeros((), grad.dtype), config)
+        found[tuple([cut.start for cut in given])] = image
+    total = _interleaved(jnp, found, (*grad.shape[:2], *geo.size), geo.stride, grad.dtype)
     if several == 1:
         return total
     return total.reshape(grad.shape[0], geo.groups, several, *geo.size).sum(2)
 
 
+def _interleaved(jnp: Any, phases: dict[Ints, Any], shape: Ints, stride: Ints, dtype: Any) -> Any:
+    """Images (N, C, ...) of which each phase is given by its first element's place, or zero; phases may end early."""
+    counts = tuple([-(-n // s) for n, s in zip(shape[2:], stride, strict=True)])
+    if phases:
+        phases = dict(zip(phases, _computed(*phases.values()), strict=True))
+    zeros = jnp.zeros((*shape[:2], *counts), dtype)
+    images = {}
+    for place in product(*map(range, stride)):
+        image = phases.get(place)
+        if image is None:
+            images[place] = zeros
+        else:
+            rows = zip(counts, image.shape[2:], strict=True)
+            images[place] = jnp.pad(image, [(0, 0), (0, 0), *[(0, n - m) for n, m in rows]])
+    for axis in reversed(range(len(stride))):
+        merged = {}
+        for place in product(*map(range, stride[:axis])):
+            stacked = jnp.stack([images[(*place, b)] for b in range(stride[axis])], axis + 3)
+            joined = stacked.reshape(*stacked.shape[: axis + 2], -1, *stacked.shape[axis + 4 :])
+            merged[place] = joined[(slice(None),) * (axis + 2) + (slice(0, shape[axis + 2]),)]
+        images = merged
+    return images[()]
+
+
 def weight_gradient_depthwise(jnp: Any, x: Any, grad: Any, geo: Geometry) -> Any:
+    """The sums of all places' products in one loop, which reads the gradient once; without the last axis at first.
+
+    A loop for each place takes two and a half times as long.
+    """
+    from jax import lax
+
     x, grad = _computed(x, grad)
-    # XLA adds numbers side by side as long as the last axis stays.
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    zero = wide.type(0)
     axes = (0, *range(2, x.ndim - 1))
-    parts = [(part * grad).sum(axes).sum(-1) for part in _shifted(_repeated(jnp, x, grad.shape[1]), geo)]
-    return jnp.stack(parts, 1).reshape(-1, 1, *geo.kernel)
+    parts = [part.astype(wide) * grad.astype(wide) for part in _shifted(_repeated(jnp, x, grad.shape[1]), geo)]
+    sums: list[Any] = []
+    for begin in range(0, len(parts), FUSED):
+        some = tuple(parts[begin : begin + FUSED])
+        sums += lax.reduce(some, (zero,) * len(some), _added, axes)
+    return jnp.stack(sums, 1).sum(-1).astype(x.dtype).reshape(-1, 1, *geo.kernel)
+
+
+def _added(some: Any, others: Any) -> Any:
+    return tuple([a + b for a, b in zip(some, others, strict=True)])
 
 
 def _repeated(jnp: Any, x: Any, channels: int) -> Any:

@@ -53,6 +53,46 @@ def test_gradients_for_every_layout_of_the_input(axes: int, kernel: tuple, optio
         np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.parametrize("tier", ["interpreter", "compiled"])
+@pytest.mark.parametrize(
+    ("size", "weight", "options"),
+    [
+        ((9, 8), (3, 1, 3, 3), {"stride": 2, "padding": 1, "groups": 3}),
+        ((9, 7), (6, 1, 2, 3), {"stride": (3, 4), "padding": (0, 2), "groups": 3}),
+        ((7, 9), (3, 1, 3, 2), {"stride": (2, 3), "padding": 2, "dilation": (3, 2), "groups": 3}),
+        ((8, 9), (3, 1, 5, 4), {"stride": 2, "padding": 2, "groups": 3}),
+        ((11,), (3, 1, 4), {"stride": 3, "padding": 3, "groups": 3}),
+        ((5, 4, 6), (6, 1, 3, 2, 3), {"stride": (2, 1, 3), "padding": (1, 0, 2), "groups": 3}),
+        ((7, 8), (6, 1, 3, 3), {"stride": 2, "padding": 1, "groups": 3}),
+    ],
+)
+def test_phases_of_strided_depthwise_convolutions(size: tuple, weight: tuple, options: dict, tier: str) -> None:
+    before = flambeau.engine.get_tier()
+    flambeau.engine.set_tier(tier)
+    arrays = [random(2, 3, *size), random(*weight, seed=1)]
+    found = []
+    for library in (flambeau, oracle):
+        x, w = (library.tensor(a, requires_grad=True) for a in arrays)
+        y = getattr(library.nn.functional, f"conv{len(size)}d")(x, w, **options)
+        y.square().sum().backward()
+        found.append((y.detach().numpy(), x.grad.numpy(), w.grad.numpy()))
+    flambeau.engine.set_tier(before)
+    for mine, other in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-4)
+
+
+def test_the_gradient_of_a_depthwise_weight_is_added_up_in_more_than_half_precision() -> None:
+    before = flambeau.engine.get_tier()
+    flambeau.engine.set_tier("compiled")
+    x = flambeau.ones(8, 2, 32, 32, dtype=flambeau.float16)
+    w = flambeau.zeros(2, 1, 1, 2, dtype=flambeau.float16, requires_grad=True)
+    F.conv2d(x, w, groups=2).sum().backward()
+    found = w.grad.numpy()
+    flambeau.engine.set_tier(before)
+    # By halves, a sum of ones ends at 2048.
+    np.testing.assert_array_equal(found, np.full((2, 1, 1, 2), 8 * 32 * 31, np.float16))
+
+
 def test_same_padding_with_a_stride_gives_ceil_of_size_over_stride() -> None:
     x = random(1, 2, 7, 6)
     w = random(3, 2, 3, 3)
