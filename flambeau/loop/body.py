@@ -177,6 +177,12 @@ class Schedule:
         """The operations, by when they are done."""
         return {"once": self.once, "before": self.before, "inside": self.inside, "after": self.after}
 
+    def stored(self, slot: int) -> bool:
+        """Whether a slot holds what the walk has left in memory, if turned perhaps."""
+        while slot not in self.walked and slot in self._by_slot and self._by_slot[slot].call.op.name in _MOVING:
+            slot = self._by_slot[slot].inputs[0]
+        return slot in self.walked
+
     def _walk(self, slot: int) -> None:
         """Has a slot computed inside of the loop, with what it needs there."""
         if self.depends[slot] < _WALKED or slot in self.walked or slot not in self._by_slot:

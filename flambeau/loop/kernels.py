@@ -14,7 +14,7 @@ from flambeau.graph.observer import current as looking
 from flambeau.graph.op import Call, Op
 from flambeau.graph.program import Step
 from flambeau.graph.recorder import pending
-from flambeau.loop.body import CARRY, Body, Total
+from flambeau.loop.body import CARRY, Body, Schedule, Total
 from flambeau.ops.operator import project
 
 Planned = tuple[Callable[..., Any], tuple[int, ...], int]
@@ -139,11 +139,11 @@ def _summed(xp: Any, body: Body, env: list[Any], total: Total, grown: dict[int, 
         return value * value.dtype.type(body.length)
     if total.how == "product":
         x, y = [env[slot] for slot in total.slots]
+        stored = body.schedule.stored(total.slots[0])
         if x.dtype.itemsize < 4:
             # As every kernel that computes, in float32.
-            wide = xp.tensordot(x.astype(np.float32), y.astype(np.float32), _ROWS_AND_STEPS)
-            return wide.astype(x.dtype)
-        return xp.tensordot(x, y, _ROWS_AND_STEPS)
+            return _product(xp, x.astype(np.float32), y.astype(np.float32), stored).astype(x.dtype)
+        return _product(xp, x, y, stored)
     parts = [_summed(xp, body, env, part, grown) for part in total.parts]
     if total.how == "add":
         return parts[0] + parts[1]
@@ -151,8 +151,14 @@ def _summed(xp: Any, body: Body, env: list[Any], total: Total, grown: dict[int, 
     return prepared(call, call.op.numpy if xp is np else call.op.lax, xp)(*parts)
 
 
-_ROWS_AND_STEPS = ((0, 2), (0, 1))
-"""The dimensions of (T, M, N) and (T, N, K) over which their products are summed."""
+def _product(xp: Any, x: Any, y: Any, stored: bool) -> Any:
+    """The sum over the steps of products of (T, M, N) and (T, N, K), as one product of matrices."""
+    if xp is not np and stored:
+        return xp.tensordot(x, y, ((0, 2), (0, 1)))
+    # x is itself a turned (T, N, M): turned once more, it is read where it stands. XLA's own product would be faster
+    # with a copy, but fuses the copying with what computes x, and reads all of that across its rows.
+    rows = x.shape[0] * x.shape[2]
+    return xp.dot(x.swapaxes(1, 2).reshape(rows, x.shape[1]).T, y.reshape(rows, y.shape[2]))
 
 
 # ---------------------------------------------------------------- XLA
@@ -175,6 +181,7 @@ def _loop_lax(jnp: Any, *arrays: Any, body: Body) -> Any:
     carried = [slot for slot, kind in body.leaves if kind is CARRY]
     types = [out.dtype.numpy for out in body.outs[: len(carried)]]
     shifted = schedule.shifted
+    turned = {slot: env[slot].T for slot in _factors(schedule)}
     keep = [slot for slot in dict.fromkeys((*schedule.kept, *shifted.values())) if slot not in shifted]
 
     def step(state: Any, rows: Any) -> Any:
@@ -182,6 +189,8 @@ def _loop_lax(jnp: Any, *arrays: Any, body: Body) -> Any:
         inner = env[:]
         for slot, value in zip((*carried, *schedule.light_rows), (*carry, *rows), strict=True):
             inner[slot] = value
+        for slot, value in turned.items():
+            inner[slot] = value.T
         _trace(jnp, walk, inner)
         handed = [jnp.asarray(inner[slot], t) for slot, t in zip(body.next, types, strict=True)]
         sums = [total + inner[slot] for total, slot in zip(sums, schedule.grown, strict=True)]
@@ -206,6 +215,12 @@ def _loop_lax(jnp: Any, *arrays: Any, body: Body) -> Any:
         *[_stacked(jnp, body, env, slot) for slot in body.stacked],
         *[_summed(jnp, body, env, total, grown) for total in schedule.totals],
     )
+
+
+def _factors(schedule: Schedule) -> list[int]:
+    """Weights of linear layers in the walk: turned before it, lest XLA turn them at every step."""
+    linear = [step for step in schedule.inside if step.call.op.name == "linear"]
+    return [step.inputs[1] for step in linear if not schedule.depends[step.inputs[1]]]
 
 
 def _trace(jnp: Any, steps: Sequence[Step], env: list[Any]) -> None:

@@ -231,13 +231,29 @@ def backward(
         width = w_hh.shape[1]
         inner = inner[:, : 3 * width]
         outer = jnp.concatenate((outer[:, : 2 * width], outer[:, 3 * width :]), 1)
-    found["w_hh"] = jnp.dot(inner.T, _flat(earlier))
+    summed_product = _product if kind == "gru" else _product_of_copies
+    found["w_hh"] = summed_product(jnp, inner, earlier)
     found["b_hh"] = inner.sum(0)
     found["b_ih"] = outer.sum(0)
-    found["w_ih"] = jnp.dot(outer.T, _flat(layout.padded(jnp, _flat(x))))
+    found["w_ih"] = summed_product(jnp, outer, layout.padded(jnp, _flat(x)))
     if "x" in wanted:
         found["x"] = layout.packed(jnp.dot(outer, w_ih).reshape((*d.shape[:2], -1))).reshape(x.shape)
     return tuple([found[name] for name in wanted])
+
+
+def _product(jnp: Any, rows: Any, given: Any) -> Any:
+    """``Σ rowsᵀ given`` over steps and sequences, for rows (TN, M) and what was given (T, N, K)."""
+    return jnp.dot(rows.T, _flat(given))
+
+
+def _product_of_copies(jnp: Any, rows: Any, given: Any) -> Any:
+    """The same, for rows that the walk left in memory as they are.
+
+    In three dimensions XLA turns a copy of them first, which halves the time of its product.  Where they have to be
+    put together, it would do so across its rows, and take longer than it gains.
+    """
+    steps = given.shape[:2]
+    return jnp.tensordot(rows.reshape((*steps, rows.shape[1])), given, ((0, 1), (0, 1)))
 
 
 def _lstm_backward(
