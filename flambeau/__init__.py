@@ -3,6 +3,7 @@
 Programs written for PyTorch use it as ``import flambeau as torch``.
 """
 
+import gc
 from math import e, inf, nan, pi
 from typing import Any
 
@@ -188,3 +189,7 @@ OPERATORS = (
     "view_as_complex_copy", "view_as_real", "view_as_real_copy", "view_copy", "vsplit", "vstack", "where", "xlogy",
     "xlogy_", "zero_", "zeros", "zeros_like",
 )  # fmt: skip
+
+# Forty thousand functions, classes and tables that will never go: looking through them would be a quarter of a first
+# epoch of short sentences.
+gc.freeze()

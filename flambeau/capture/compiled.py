@@ -98,6 +98,10 @@ class Compiled:
             )
 
     def _capture(self, kind: _Kind, tensors: list[Tensor], args: Any, kwargs: Any) -> Any:
+        with _collector_held():
+            return self._watched(kind, tensors, args, kwargs)
+
+    def _watched(self, kind: _Kind, tensors: list[Tensor], args: Any, kwargs: Any) -> Any:
         watch = Watch(tensors)
         last = kind.last
         grads = {id(t): t._grad is None for t in last.plan.boxes} if last is not None else {}
@@ -105,15 +109,14 @@ class Compiled:
         for t in tensors:
             grads[id(t)] = t._grad is None
         captured: Any
-        with _collector_held():
-            result = watch.run(self._function, args, kwargs)
-            _check_written(watch)
-            if _differentiable_outside(result):
-                captured = Joint(watch, tensors, result, known)
-                taken = captured.taken
-            else:
-                taken = Taken(watch)
-                captured = _Plain(Plan(taken, tensors, result, known))
+        result = watch.run(self._function, args, kwargs)
+        _check_written(watch)
+        if _differentiable_outside(result):
+            captured = Joint(watch, tensors, result, known)
+            taken = captured.taken
+        else:
+            taken = Taken(watch)
+            captured = _Plain(Plan(taken, tensors, result, known))
         if last is not None and type(last) is type(captured) and captured.agrees(last):
             if isinstance(captured, Joint):
                 replay: Any = captured
@@ -141,7 +144,10 @@ class Compiled:
 
 @contextmanager
 def _collector_held() -> Iterator[None]:
-    """Keeps what is made meanwhile in the youngest generation, where it is quickly found."""
+    """Keeps what is made meanwhile in the youngest generation, where it is quickly found.
+
+    Until the work is done and its nodes are gone, so that a collection does not have to look at them.
+    """
     enabled = gc.isenabled()
     gc.disable()
     try:
