@@ -16,6 +16,8 @@ from typing import Any
 
 SETTLED_SECONDS = 4.0
 """So long must pass without anything new being compiled."""
+SETTLED_UNITS = 8
+"""Nor in so many units of work: a choice between two tiers takes a few runs of each, however long they are."""
 PATIENCE_SECONDS = 240.0
 """But no longer than this: the many lengths of a growing cache are as many programs."""
 
@@ -69,7 +71,7 @@ class Worker:
             now = time.perf_counter()
             fastest = min(fastest, now - started)
             quiet = now - quiet_since
-            if quiet > SETTLED_SECONDS or now - began > PATIENCE_SECONDS:
+            if quiet > max(SETTLED_SECONDS, SETTLED_UNITS * fastest) or now - began > PATIENCE_SECONDS:
                 before, compiled = compiled, self.library.wait()
                 if compiled == before or now - began > PATIENCE_SECONDS:
                     return {"seconds": fastest}
