@@ -25,10 +25,12 @@ def all_at_once(call: Call, flags: list[bool], size: int) -> Callable[..., Any] 
     kernel = prepared(call, call.op.numpy, np)
     if name == "project":
         return kernel
-    if call.op.elementwise:
+    if call.op.elementwise or name in _BROADCASTING:
         return _aligned(kernel, [0 if aval is None else aval.ndim for aval in call.inputs], flags)
     if name == "matmul":
         return _products(kernel, call, flags)
+    if name == "index":
+        return _picked(kernel, call, flags, size)
     if name == "linear":
         # Rows of the input are rows whichever example they belong to; weights of each example are another matter.
         return kernel if flags[0] and not any(flags[1:]) else None
@@ -55,6 +57,20 @@ def _aligned(kernel: Callable[..., Any], ndims: list[int], flags: list[bool]) ->
         )
 
     return run
+
+
+def _picked(kernel: Callable[..., Any], call: Call, flags: list[bool], size: int) -> Callable[..., Any] | None:
+    """Elements by index: each example is one more place of the indices, if these are of the first dimensions."""
+    if None in call.inputs:
+        return None
+    ndims = [aval.ndim for aval in call.inputs[1:]]  # type: ignore[union-attr]
+    own = np.arange(size).reshape(size, *(1,) * max(ndims))
+
+    def run(x: Any, *indices: Any) -> Any:
+        return kernel(x, own, *indices) if flags[0] else kernel(x, *indices)
+
+    aligned = _aligned(lambda *indices: indices, ndims, flags[1:])
+    return lambda x, *indices: run(x, *aligned(*indices))
 
 
 def _products(kernel: Callable[..., Any], call: Call, flags: list[bool]) -> Callable[..., Any]:
@@ -109,6 +125,8 @@ def _same(params: dict[str, Any], call: Call, size: int) -> Any:
     return params
 
 
+_BROADCASTING = {"masked_fill", "where"}
+"""Operators of several arrays that are elementwise but for the types that these may have."""
 _ROWWISE = {"gru_gates", "lstm_gates", "normalized_backward"}
 """Operators that treat any dimensions in front alike, those of all their inputs."""
 

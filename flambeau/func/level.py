@@ -16,6 +16,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import reduce
+from operator import add
 from typing import Any
 from weakref import WeakSet, ref
 
@@ -26,6 +28,7 @@ from flambeau.autograd.grad_mode import mode
 from flambeau.autograd.node import Edge, GradNode, edge_of
 from flambeau.engine.flush import value_of
 from flambeau.func.mapping import body_of, run_mapped
+from flambeau.func.scattered import added_up, scattered
 from flambeau.graph.node import NONE, Aval, Node, leaf
 from flambeau.graph.observer import current as looking
 from flambeau.graph.program import living, stretch_of
@@ -473,15 +476,28 @@ class MappedBackward(GradNode):
                 )
             finally:
                 level.sealed = False
-            del pairs
-        outer = iter(level.results([g for g in found if g is not None]))
-        return tuple(
-            None if g is None else self._passed_on(*next(outer), border)
-            for g, border in zip(found, self._borders, strict=True)
-        )
+            leaving = [self._leaving(g, border) for g, border in zip(found, self._borders, strict=True)]
+            del pairs, found
+        outer = iter(level.results([tensor for sums in leaving for parts in sums for tensor in parts]))
+        gradients: list[Tensor | None] = []
+        for sums, border in zip(leaving, self._borders, strict=True):
+            passed = [self._passed_on([next(outer) for _ in parts], border) for parts in sums]
+            gradients.append(reduce(add, passed) if passed else None)
+        return tuple(gradients)
 
-    def _passed_on(self, gradient: Tensor, stacked: bool, border: Border) -> Tensor:
+    def _leaving(self, gradient: Tensor | None, border: Border) -> list[list[Tensor]]:
+        """What is to leave the level for a gradient: summands, each in parts."""
+        if gradient is None:
+            return []
+        if border.mapped or mode.grad:
+            return [[gradient]]
+        return scattered(_node(gradient), self._level.has) or [[gradient]]
+
+    def _passed_on(self, parts: list[tuple[Tensor, bool]], border: Border) -> Tensor:
         """The gradient of a tensor outside: of every example, or of what they share, then summed over them."""
+        if len(parts) > 1:
+            return added_up(parts, border.outside.shape, self._level.size)
+        gradient, stacked = parts[0]
         if border.mapped:
             return gradient if stacked else gradient.expand(self._level.size, *gradient.shape)
         return gradient.sum(0) if stacked else gradient * self._level.size

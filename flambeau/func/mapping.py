@@ -6,7 +6,7 @@ XLA runs ``jax.vmap`` of the program.  NumPy goes through it step by step: many 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy
@@ -40,38 +40,80 @@ class MappedBody:
         self.size = size
         self.mapped = mapped
         self.outs = outs
-        self._plan: list[tuple[Callable[..., Any], tuple[int, ...], int, tuple[int, ...]]] | None = None
+        self._plan: Plan | None = None
 
     def run(self, arrays: tuple[Any, ...]) -> tuple[Any, ...]:
         """The results, in NumPy."""
         if self._plan is None:
-            self._plan = self._planned()
-        program = self.program
-        env: list[Any] = [None] * program.slots
-        for slot, array in zip(program.leaves, arrays, strict=True):
-            env[slot] = array
-        for kernel, inputs, slot, last in self._plan:
-            env[slot] = kernel(*[env[i] for i in inputs])
-            for done in last:
-                env[done] = None
-        return tuple(env[slot] for slot in program.outputs)
+            self._plan = _planned(self.program, self.mapped, self.size)
+        return _followed(self._plan, self.program, arrays)
 
-    def _planned(self) -> list[tuple[Callable[..., Any], tuple[int, ...], int, tuple[int, ...]]]:
-        program = self.program
-        mapped = [False] * program.slots
-        for slot, flag in zip(program.leaves, self.mapped, strict=True):
-            mapped[slot] = flag
-        plan = []
-        for step in program.steps:
-            mapped[step.slot] = True
-            flags = [mapped[slot] for slot in step.inputs]
-            plan.append((for_all(step.call, flags, self.size), step.inputs, step.slot, step.last))
-        return plan
+    @property
+    def scalar(self) -> bool:
+        """Whether all that it computes of one example are single elements."""
+        return all(_on_elements(step.call) for step in self.program.steps)
+
+
+Plan = list[tuple[Callable[..., Any], tuple[int, ...], int, tuple[int, ...]]]
+
+
+def _planned(program: Program, mapped_leaves: Sequence[bool], size: int) -> Plan:
+    mapped = [False] * program.slots
+    for slot, flag in zip(program.leaves, mapped_leaves, strict=True):
+        mapped[slot] = flag
+    plan = []
+    for step in program.steps:
+        mapped[step.slot] = True
+        flags = [mapped[slot] for slot in step.inputs]
+        plan.append((for_all(step.call, flags, size), step.inputs, step.slot, step.last))
+    return plan
+
+
+def _followed(plan: Plan, program: Program, arrays: Sequence[Any]) -> tuple[Any, ...]:
+    env: list[Any] = [None] * program.slots
+    for slot, array in zip(program.leaves, arrays, strict=True):
+        env[slot] = array
+    for kernel, inputs, slot, last in plan:
+        env[slot] = kernel(*[env[i] for i in inputs])
+        for done in last:
+            env[done] = None
+    return tuple(env[slot] for slot in program.outputs)
+
+
+def _on_elements(call: Call) -> bool:
+    if call.op is MAP:
+        return call.params["body"].scalar
+    return call.op.name == "project" or (isinstance(call.out, Aval) and not call.out.shape)
 
 
 def for_all(call: Call, flags: list[bool], size: int) -> Callable[..., Any]:
     """The NumPy kernel of a call, for all examples; ``flags`` says which inputs have a dimension of examples."""
+    if call.op is MAP and call.params["body"].scalar:
+        return _nested(call.params["body"], flags, size)
     return all_at_once(call, flags, size) or _one_by_one(call, flags, size)
+
+
+def _nested(body: MappedBody, flags: list[bool], size: int) -> Callable[..., Any]:
+    """A map inside of a map, over the examples of both in one line.
+
+    For single elements alone: of arrays, each would be copied as often as there are examples of the other map.
+    """
+    inner = body.size
+    mapped = [a or b for a, b in zip(flags, body.mapped, strict=True)]
+    plan = _planned(body.program, mapped, size * inner)
+
+    def in_line(array: Any, outside: bool, inside: bool) -> Any:
+        if not (outside or inside):
+            return array
+        one = array.shape[outside + inside :]
+        shape = (size if outside else 1, inner if inside else 1, *one)
+        return numpy.broadcast_to(array.reshape(shape), (size, inner, *one)).reshape(size * inner, *one)
+
+    def run(*arrays: Any) -> Any:
+        given = [in_line(*parts) for parts in zip(arrays, flags, body.mapped, strict=True)]
+        return tuple([found.reshape(size, inner, *found.shape[1:]) for found in _followed(plan, body.program, given)])
+
+    return run
 
 
 def _one_by_one(call: Call, flags: list[bool], size: int) -> Callable[..., Any]:

@@ -52,6 +52,18 @@ PROGRAMS = {
         lambda v, m: (v[v.argmax()], m[v.argmax()], m[:, v.argmin()])
     )(table(L, 4, 3), table(L, 4, 3, 3)),
     "where": lambda L: L.vmap(lambda v: L.where(v > 0, v, v * 0.1))(table(L, 4, 3)),
+    "where, with a number": lambda L: L.vmap(lambda v, w: L.where(v > 0, w, -1.5).masked_fill(v > 1, 2))(
+        table(L, 4, 3), table(L, 4, 1)
+    ),
+    "indices of what all share": lambda L: L.vmap(lambda i, j: (table(L, 4, 3)[i], table(L, 4, 3, 2)[i, j]))(
+        L.tensor([[0, 2], [3, -1]]), L.tensor([[1], [2]])
+    ),
+    "indices that all share": lambda L: L.vmap(lambda v: (v[L.tensor([1, 1])], v[L.tensor([1]), L.tensor([0, -1])]))(
+        table(L, 4, 3, 2)
+    ),
+    "elements nested": lambda L: L.vmap(L.vmap(lambda a, b, c: (L.where(a > b, a, -1.0) * c, a), (None, 0, 0)))(
+        table(L, 4), table(L, 4, 3), table(L, 4, 3)
+    ),
 }
 
 
@@ -87,6 +99,31 @@ def test_gradients_go_through_nested_maps(tier):
         return out, first, L.autograd.grad(first[0].sin().sum() + first[1].sum(), (x, w))
 
     both(program, rtol=1e-4)
+
+
+def test_gradients_of_elements_read_by_index_are_added_up(tier):
+    def program(L):
+        shared, own = table(L, 4, 3).requires_grad_(), table(L, 2, 5).requires_grad_()
+        one = L.ones(1, dtype=L.int64)
+
+        def read(v, i, j):
+            return shared[i, j] * v * shared[i, one] + shared[one, one] + shared[i, j + 1]
+
+        i, j = L.tensor([[0], [3]]), L.tensor([[0], [1], [1], [0], [1]])
+        out = L.vmap(L.vmap(read, (0, None, 0)), (0, 0, None))(own, i, j)
+        out.pow(2).sum().backward()
+        (first,) = L.autograd.grad((L.vmap(lambda i: shared[i, one])(i) ** 3).sum(), shared, create_graph=True)
+        return out, shared.grad, own.grad, L.autograd.grad(first.pow(2).sum(), shared)
+
+    both(program, rtol=1e-4)
+
+
+def test_a_gradient_of_what_is_read_by_index_is_never_held_for_each_example(tier):
+    values, places = flambeau.ones(1000, 1000, requires_grad=True), flambeau.arange(1000)
+    out = flambeau.vmap(flambeau.vmap(lambda i, j: values[i, j], (None, 0)), (0, None))(places, places)
+    out.sum().backward()
+    # For each, there would be a million tensors of a million elements.
+    assert values.grad.sum().item() == 1e6
 
 
 def test_the_way_back_is_given_up_like_any_other():
