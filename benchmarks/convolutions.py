@@ -19,6 +19,8 @@ CONTENDERS = ("interpreter", "compiled", "pytorch")
 PAUSE_SECONDS = 0.03
 """Between turns, so that the threads of one contender have gone to sleep when the next begins."""
 TURN_SECONDS = 0.05
+"""Of each turn, after as long again in which nothing is timed: a program that is made anew is given its memory in
+the first runs, page by page."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,16 @@ def turn(name: str, once: Callable[[], Any]) -> float:
     if name != "pytorch":
         from flambeau import engine
 
-        # What the tier compiled stays in XLA's cache; the first run is not counted.
+        # What the tier compiled stays in XLA's cache.
         if engine.get_tier() != name:
             engine.set_tier(name)
-    once()
+            once()
+    _mean(once)
+    return _mean(once)
+
+
+def _mean(once: Callable[[], Any]) -> float:
+    """Seconds of one run, as the mean of as many as a turn has time for."""
     count, started = 0, time.perf_counter()
     while (spent := time.perf_counter() - started) < TURN_SECONDS or not count:
         once()

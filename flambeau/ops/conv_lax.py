@@ -3,7 +3,8 @@
 Accelerators get XLA's own convolution.  On the CPU that is slow for groups and for three dimensions, up to a
 hundred times in the gradients, and for images of a few pixels.  There a depthwise convolution is a sum of shifted
 multiples, and the others are patches and one batched product, products that are added up, or a convolution for each
-group.  Which form is used where was chosen by measurement.
+group.  Where a kernel has many places, only those along all axes but the first make patches; the first axis is shifted
+and added up.  Which form is used where was chosen by measurement.
 """
 
 from __future__ import annotations
@@ -254,13 +255,62 @@ def weight_gradient_patches(jnp: Any, x: Any, grad: Any, geo: Geometry) -> Any:
 
 def forward_sent(jnp: Any, x: Any, weight: Any, geo: Geometry) -> Any:
     """Each input's products added up where they are wanted: the input gradient by the flipped weight; no strides."""
+    return input_gradient_patches(jnp, x, _flipped(jnp, weight, geo), _backwards(geo))
+
+
+def _backwards(geo: Geometry) -> Geometry:
+    """The convolution from the outputs to the inputs, without strides."""
     around = [d * (k - 1) - low for k, d, (low, _) in zip(geo.kernel, geo.dilation, geo.padding, strict=True)]
-    back = Geometry(
+    return Geometry(
         geo.out, geo.kernel, geo.stride, tuple([(n, n) for n in around]), geo.dilation, geo.groups, geo.size
     )
+
+
+def _flipped(jnp: Any, weight: Any, geo: Geometry) -> Any:
+    """The weight of that: (C, O/G, ...) from (O, C/G, ...), or the other way round."""
     flipped = jnp.flip(weight, tuple(range(2, weight.ndim))).reshape(geo.groups, -1, *weight.shape[1:])
-    flipped = jnp.swapaxes(flipped, 1, 2).reshape(-1, flipped.shape[1], *geo.kernel)
-    return input_gradient_patches(jnp, x, flipped, back)
+    return jnp.swapaxes(flipped, 1, 2).reshape(-1, flipped.shape[1], *geo.kernel)
+
+
+def forward_rows(jnp: Any, x: Any, weight: Any, geo: Geometry) -> Any:
+    """Patches along all axes but the first, and products for each place along that, added up where they belong.
+
+    The stride along the first axis must be 1.
+    """
+    tall, groups, channels = geo.kernel[0], geo.groups, weight.shape[0]
+    patches = _patches(jnp, x, geo.across())
+    w = weight.reshape(groups, channels // groups, weight.shape[1], tall, len(patches))
+    products = jnp.einsum("kngcp,gochk->nhgop", patches, w)
+    products = products.reshape(len(x), tall, channels, geo.size[0], *geo.out[1:])
+    rest = (0,) * (len(geo.out) - 1)
+    total = None
+    for place in range(tall):
+        begin = place * geo.dilation[0] - geo.padding[0][0]
+        part = _window(products[:, place], (begin, *rest), geo.out)
+        total = part if total is None else total + part
+    return total
+
+
+def input_gradient_rows(jnp: Any, grad: Any, weight: Any, geo: Geometry) -> Any:
+    """The convolution of the outputs' gradient by the flipped weight, row by row; no strides."""
+    return forward_rows(jnp, grad, _flipped(jnp, weight, geo), _backwards(geo))
+
+
+def weight_gradient_rows(jnp: Any, x: Any, grad: Any, geo: Geometry) -> Any:
+    """One product of patches along all axes but the first with gradients shifted along that.
+
+    The stride along the first axis must be 1.
+    """
+    tall, groups = geo.kernel[0], geo.groups
+    x, grad = _computed(jnp.swapaxes(x, 0, 1), jnp.swapaxes(grad, 0, 1))
+    rows = (geo.size[0], *geo.out[1:])
+    begins = [geo.padding[0][0] - place * geo.dilation[0] for place in range(tall)]
+    shifted = [_window(grad, (begin, *[0] * (len(rows) - 1)), rows) for begin in begins]
+    columns = grad.shape[1] * prod(rows)
+    sides = [jnp.stack(list(parts), 1).reshape(groups, -1, columns) for parts in (_shifted(x, geo.across()), shifted)]
+    found = jnp.einsum("gap,gbp->gab", *_computed(*sides))
+    found = found.reshape(groups, len(x) // groups, -1, len(grad) // groups, tall)
+    return found.transpose(0, 3, 1, 4, 2).reshape(len(grad), -1, *geo.kernel)
 
 
 def forward_split(jnp: Any, x: Any, weight: Any, geo: Geometry) -> Any:
@@ -292,6 +342,9 @@ def weight_gradient_places(jnp: Any, x: Any, grad: Any, geo: Geometry) -> Any:
 SPLIT = 64
 """So many groups may be programs of their own; more take long to compile."""
 
+CACHED = 5 << 19
+"""Patches and gradients of so many elements, ten megabytes in float32, are multiplied while a cache holds them."""
+
 SHORT = 32
 """With no more elements in each patch XLA's own convolution takes three times as long as a product of patches."""
 
@@ -308,10 +361,20 @@ def _is_small(weight: Any, geo: Geometry) -> bool:
     return weight.shape[1] * prod(geo.kernel) <= SHORT or prod(geo.out) < prod(geo.kernel)
 
 
+def _rows_pay(source: int, target: int, geo: Geometry) -> bool:
+    """Whether to make patches along all axes but the first, of so many channels a group, rather than to send back.
+
+    Adding up what many places send back takes up to twenty times as long, unless there are few channels to send to.
+    """
+    return all(s == 1 for s in geo.stride) and prod(geo.kernel) > FUSED and source < 4 * target
+
+
 def _forward_on_cpu(weight: Any, geo: Geometry) -> Any:
     if _is_depthwise(weight, geo):
         return forward_depthwise
     if geo.groups > 1 or len(geo.size) == 3:
+        if _rows_pay(weight.shape[1], weight.shape[0] // geo.groups, geo):
+            return forward_rows
         if all(s == 1 for s in geo.stride):
             return forward_sent
         return forward_split if 1 < geo.groups <= SPLIT and len(geo.size) < 3 else forward_patches
@@ -321,17 +384,23 @@ def _forward_on_cpu(weight: Any, geo: Geometry) -> Any:
 def _input_gradient_on_cpu(weight: Any, geo: Geometry) -> Any:
     if _is_depthwise(weight, geo):
         return input_gradient_depthwise
-    return input_gradient_patches if geo.groups > 1 or len(geo.size) == 3 or _is_small(weight, geo) else None
+    if geo.groups > 1 or len(geo.size) == 3:
+        rows = _rows_pay(weight.shape[0] // geo.groups, weight.shape[1], geo)
+        return input_gradient_rows if rows else input_gradient_patches
+    return input_gradient_patches if _is_small(weight, geo) else None
 
 
-def _weight_gradient_on_cpu(channels: int, geo: Geometry) -> Any:
-    if geo.groups > 1 and channels == geo.groups:
+def _weight_gradient_on_cpu(x: Any, grad: Any, geo: Geometry) -> Any:
+    if geo.groups > 1 and x.shape[1] == geo.groups:
         return weight_gradient_depthwise
+    if geo.groups == 1 and len(geo.size) < 3:
+        return None
+    factors = x.shape[1] * prod(geo.kernel[1:]) + grad.shape[1] * geo.kernel[0]
+    if geo.stride[0] == 1 and factors * len(x) * geo.size[0] * prod(geo.out[1:]) <= CACHED:
+        return weight_gradient_rows
     if len(geo.size) == 3:
         return weight_gradient_places
-    if geo.groups > 1:
-        return weight_gradient_split if geo.groups <= SPLIT else weight_gradient_patches
-    return None
+    return weight_gradient_split if geo.groups <= SPLIT else weight_gradient_patches
 
 
 def _chosen(jnp: Any, on_cpu: Any, native: Any, a: Any, b: Any, geo: Geometry) -> Any:
@@ -362,4 +431,4 @@ def weight_gradient(jnp: Any, x: Any, grad: Any, geo: Geometry) -> Any:
     def native(x: Any, grad: Any) -> Any:
         return weight_gradient_native(jnp, x, grad, geo)
 
-    return _chosen(jnp, _weight_gradient_on_cpu(x.shape[1], geo), native, x, grad, geo)
+    return _chosen(jnp, _weight_gradient_on_cpu(x, grad, geo), native, x, grad, geo)

@@ -64,12 +64,18 @@ def test_gradients_for_every_layout_of_the_input(axes: int, kernel: tuple, optio
         ((11,), (3, 1, 4), {"stride": 3, "padding": 3, "groups": 3}),
         ((5, 4, 6), (6, 1, 3, 2, 3), {"stride": (2, 1, 3), "padding": (1, 0, 2), "groups": 3}),
         ((7, 8), (6, 1, 3, 3), {"stride": 2, "padding": 1, "groups": 3}),
+        ((5, 4, 6), (4, 3, 3, 3, 3), {"padding": (1, 0, 2), "dilation": (1, 1, 2)}),
+        ((6, 7), (4, 6, 4, 3), {"padding": 2, "dilation": (2, 1), "groups": 2, "channels": 12}),
+        ((7, 6), (6, 2, 3, 2), {"stride": (1, 2), "padding": 1, "groups": 3, "channels": 6}),
     ],
 )
-def test_phases_of_strided_depthwise_convolutions(size: tuple, weight: tuple, options: dict, tier: str) -> None:
+def test_forms_of_grouped_strided_and_three_dimensional_convolutions(
+    size: tuple, weight: tuple, options: dict, tier: str
+) -> None:
     before = flambeau.engine.get_tier()
     flambeau.engine.set_tier(tier)
-    arrays = [random(2, 3, *size), random(*weight, seed=1)]
+    options = dict(options)
+    arrays = [random(2, options.pop("channels", 3), *size), random(*weight, seed=1)]
     found = []
     for library in (flambeau, oracle):
         x, w = (library.tensor(a, requires_grad=True) for a in arrays)
