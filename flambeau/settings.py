@@ -114,13 +114,13 @@ def set_float32_matmul_precision(precision: str) -> None:
             stacklevel=2,
         )
         return
-    products.set_precision(precision)
+    tiers.set_precision(precision)
 
 
 @public()
 def get_float32_matmul_precision() -> str:
     """How exact float32 products must be."""
-    return products.get_precision()
+    return products.level
 
 
 @public()

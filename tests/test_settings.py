@@ -61,6 +61,19 @@ def test_precision_reaches_the_compiled_program(word: str, wanted: str | None) -
     assert (f"operand_precision={wanted}" in text) if wanted else ("operand_precision" not in text)
 
 
+def test_a_captured_call_is_captured_anew_for_another_precision() -> None:
+    x = flambeau.ones(4, 4)
+    product = flambeau.compile(lambda x: x @ x + 1)
+    texts = []
+    for word in ("highest", "high"):
+        flambeau.set_float32_matmul_precision(word)
+        for _ in range(3):
+            product(x)
+        texts.append(product.program.xla)
+    assert "{highest,highest}" in texts[0]
+    assert "{high,high}" in texts[1]
+
+
 @pytest.mark.parametrize("name", ["float64", "float32", "float16", "bfloat16"])
 def test_default_dtype(name: str) -> None:
     def program(library: Any) -> Any:

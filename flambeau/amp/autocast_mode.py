@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from flambeau import devices, dtypes
+from flambeau.engine import accelerators
 from flambeau.ops import autocast as lists
 from flambeau.ops.autocast import settings
 from flambeau.tensor.tensor import Tensor
@@ -85,9 +86,7 @@ class autocast:
         self._outer: list[tuple[bool, dtypes.dtype, bool]] = []
 
     def _is_supported(self) -> bool:
-        from flambeau import cuda
-
-        if self.device == "cuda" and not cuda.is_available():
+        if self.device == "cuda" and not accelerators.available("cuda"):
             warnings.warn("CUDA is not available or torch_xla is imported. Disabling autocast.", stacklevel=3)
             return False
         if self.fast_dtype not in SUPPORTED:

@@ -13,6 +13,7 @@ from typing import Any
 
 from flambeau import dtypes
 from flambeau.autograd.grad_mode import no_grad
+from flambeau.engine import accelerators
 from flambeau.graph.observer import current as looking
 from flambeau.ops.compare import where
 from flambeau.ops.create import full
@@ -81,14 +82,9 @@ class GradScaler:
     ) -> None:
         self._device = device
         self._enabled = enabled
-        if enabled and device == "cuda":
-            from flambeau import cuda
-
-            if not cuda.is_available():
-                warnings.warn(
-                    "torch.cuda.amp.GradScaler is enabled, but CUDA is not available.  Disabling.", stacklevel=2
-                )
-                self._enabled = False
+        if enabled and device == "cuda" and not accelerators.available("cuda"):
+            warnings.warn("torch.cuda.amp.GradScaler is enabled, but CUDA is not available.  Disabling.", stacklevel=2)
+            self._enabled = False
         if not self._enabled:
             return
         if growth_factor <= 1.0:

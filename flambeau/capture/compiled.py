@@ -13,7 +13,7 @@ from flambeau.autograd.grad_mode import mode
 from flambeau.capture.joint import Joint
 from flambeau.capture.replay import Plan, replay_of
 from flambeau.capture.watch import CaptureError, Taken, Watch, tensors_in
-from flambeau.engine import tiers
+from flambeau.engine import precision, tiers
 from flambeau.engine.interpreter import as_array
 from flambeau.engine.judge import Kin
 from flambeau.graph.observer import current as looking
@@ -72,6 +72,7 @@ class Compiled:
         signature = (
             mode.grad,
             mode.autocast,
+            precision.level,
             _signature(args, tensors),
             _signature(kwargs, tensors),
             _sharing(tensors),

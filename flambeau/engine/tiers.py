@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from flambeau.engine import precision
 from flambeau.engine.judge import Entry, entries, entry_of
 from flambeau.engine.tier import INTERPRETER, TIERS, XLA
 from flambeau.graph.program import Stretch
@@ -40,6 +41,13 @@ def set_tier(mode: str) -> None:
         raise ValueError(f"the tier must be one of {', '.join(MODES)}, got {mode!r}")
     _mode = mode
     entries.clear()
+
+
+def set_precision(level: str) -> None:
+    """Sets how exact products are in programs compiled from now on; those of another level are forgotten."""
+    if level != precision.level:
+        precision.level = level
+        entries.clear()
 
 
 def is_deterministic() -> bool:

@@ -27,6 +27,12 @@ from flambeau.tensor.tensor import Tensor
 # ---------------------------------------------------------------- comparisons
 
 
+def check_ordered(name: str, input: Tensor) -> None:
+    """Raises for complex tensors, whose elements have no order."""
+    if input.dtype.is_complex:
+        raise RuntimeError(f"\"{name}\" not implemented for '{input.dtype.title}'")
+
+
 def _comparison_rule(name: str) -> Callable[[Aval, Aval], Aval]:
     ordered = name not in ("eq", "ne")
 

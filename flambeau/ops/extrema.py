@@ -6,7 +6,7 @@ from typing import Any
 
 from flambeau import dtypes
 from flambeau.graph.node import Aval
-from flambeau.ops.compare import maximum, minimum
+from flambeau.ops.compare import check_ordered, maximum, minimum
 from flambeau.ops.operator import INTEGER_RESULT, Operator, operator, public
 from flambeau.ops.outs import written
 from flambeau.ops.reduce import reduced_dims, reduced_shape, restored
@@ -16,12 +16,6 @@ from flambeau.return_types import named
 from flambeau.tensor.tensor import Tensor
 
 Shape = tuple[int, ...]
-
-
-def check_ordered(name: str, input: Tensor) -> None:
-    """Raises for complex tensors, whose elements have no order."""
-    if input.dtype.is_complex:
-        raise RuntimeError(f"\"{name}\" not implemented for '{input.dtype.title}'")
 
 
 def check_not_empty(name: str, shape: Shape, dims: Shape) -> None:

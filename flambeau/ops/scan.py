@@ -8,7 +8,7 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.graph.node import Aval
-from flambeau.ops.extrema import check_ordered
+from flambeau.ops.compare import check_ordered
 from flambeau.ops.join import CAT
 from flambeau.ops.operator import Operator, operator, public
 from flambeau.ops.outs import written

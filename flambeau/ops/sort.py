@@ -8,7 +8,8 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.graph.node import Aval
-from flambeau.ops.extrema import check_not_empty, check_ordered, put_back
+from flambeau.ops.compare import check_ordered
+from flambeau.ops.extrema import check_not_empty, put_back
 from flambeau.ops.gather import GATHER
 from flambeau.ops.operator import INTEGER_RESULT, operator, public
 from flambeau.ops.outs import written

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections import OrderedDict
+from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -31,6 +31,19 @@ def copy_into(target: Tensor, source: Tensor) -> None:
     plain = wrap(source._node if source._base is None else current(source))
     with no_grad():
         write(target, plain.to(device=target.device, dtype=target.dtype))
+
+
+class _IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpected_keys"])):
+    """What ``load_state_dict`` did not find, and what it found too much."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        if not self.missing_keys and not self.unexpected_keys:
+            return "<All keys matched successfully>"
+        return super().__repr__()
+
+    __str__ = __repr__
 
 
 class StateMixin:
@@ -264,8 +277,6 @@ class StateMixin:
         Raises:
             RuntimeError: if shapes differ or, with ``strict``, names do; says everything that is wrong.
         """
-        from flambeau.nn.modules.module import _IncompatibleKeys
-
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
         missing: list[str] = []

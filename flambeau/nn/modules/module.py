@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections import OrderedDict, namedtuple
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -24,6 +24,7 @@ from flambeau.nn.modules._hooks import (
     register_module_parameter_registration_hook,
 )
 from flambeau.nn.modules._state import StateMixin, typename
+from flambeau.nn.modules._state import _IncompatibleKeys as _IncompatibleKeys
 from flambeau.nn.parameter import Buffer, Parameter, is_lazy
 from flambeau.tensor.tensor import Tensor
 from flambeau.tensor.views import write
@@ -41,19 +42,6 @@ __all__ = [
 ]
 
 T = TypeVar("T", bound="Module")
-
-
-class _IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpected_keys"])):
-    """What ``load_state_dict`` did not find, and what it found too much."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        if not self.missing_keys and not self.unexpected_keys:
-            return "<All keys matched successfully>"
-        return super().__repr__()
-
-    __str__ = __repr__
 
 
 def _indented(text: str, spaces: int) -> str:
