@@ -72,3 +72,51 @@ def strides_of(shape: tuple[int, ...], wanted: Any) -> tuple[int, ...] | None:
         strides[d] = step
         step *= max(shape[d], 1)
     return tuple(strides)
+
+
+def innermost_first(shape: tuple[int, ...], strides: tuple[int, ...]) -> list[int]:
+    """The dimensions in the order of their strides, smallest first, as PyTorch orders them.
+
+    An expanded dimension, of stride 0, stays where it is; of two equal strides the larger size counts as further out.
+    """
+
+    def further_out(a: int, b: int) -> int:
+        if not strides[a] or not strides[b]:
+            return 0
+        if strides[a] != strides[b]:
+            return 1 if strides[a] > strides[b] else -1
+        return 1 if shape[a] > shape[b] else 0
+
+    order = list(range(len(shape)))[::-1]
+    for i in range(1, len(order)):
+        at = i
+        for before in range(i - 1, -1, -1):
+            found = further_out(order[before], order[at])
+            if found < 0:
+                break
+            if found > 0:
+                order[before], order[at] = order[at], order[before]
+                at = before
+    return order
+
+
+def preserved_strides(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides of a copy that keeps a tensor's order of dimensions: its own, where it has no gaps nor overlaps."""
+    found = [0] * len(shape)
+    step = 1
+    for d in innermost_first(shape, strides):
+        found[d] = step
+        step *= shape[d]
+    return strides if _is_dense(shape, strides) else tuple(found)
+
+
+def _is_dense(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether elements fill their stretch of memory, each in a place of its own."""
+    if 0 in shape:
+        return True
+    step = 1
+    for stride, n in sorted((stride, n) for stride, n in zip(strides, shape, strict=True) if n != 1):
+        if stride != step:
+            return False
+        step *= n
+    return True

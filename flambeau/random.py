@@ -27,6 +27,7 @@ __all__ = [
     "manual_seed",
     "seed",
     "set_rng_state",
+    "thread_safe_generator",
 ]
 
 _DEFAULT_SEED = 67280421310721
@@ -236,3 +237,8 @@ def fork_rng(
 
 def _accelerator(device: Any, device_type: str) -> devices.device:
     return devices.device(device_type, device) if isinstance(device, int) else devices.device(device)
+
+
+def thread_safe_generator() -> Generator | None:
+    """The generator of the thread that a DataLoader's worker runs in: None, as workers are processes of their own."""
+    return None

@@ -15,6 +15,7 @@ from flambeau.ops.operator import public
 _threads: int | None = None
 _interop_threads = 1
 _warn_only = False
+_warn_always = False
 
 
 def _openblas() -> Any:
@@ -91,6 +92,56 @@ def are_deterministic_algorithms_enabled() -> bool:
 def is_deterministic_algorithms_warn_only_enabled() -> bool:
     """Whether determinism was asked for with ``warn_only``."""
     return _warn_only
+
+
+_DEBUG_MODES = ("default", "warn", "error")
+
+
+@public()
+def set_deterministic_debug_mode(debug_mode: int | str) -> None:
+    """``use_deterministic_algorithms`` by one word: ``"default"`` (0), ``"warn"`` (1) or ``"error"`` (2).
+
+    Raises:
+        TypeError, RuntimeError: for anything else.
+    """
+    if not isinstance(debug_mode, int | str):
+        raise TypeError(f"debug_mode must be str or int, but got {type(debug_mode)}")
+    if isinstance(debug_mode, str):
+        if debug_mode not in _DEBUG_MODES:
+            raise RuntimeError(
+                f"invalid value of debug_mode, expected one of `default`, `warn`, `error`, but got {debug_mode}"
+            )
+        debug_mode = _DEBUG_MODES.index(debug_mode)
+    if debug_mode not in (0, 1, 2):
+        raise RuntimeError(f"invalid value of debug_mode, expected 0, 1, or 2, but got {debug_mode}")
+    use_deterministic_algorithms(debug_mode > 0, warn_only=debug_mode == 1)
+
+
+@public()
+def get_deterministic_debug_mode() -> int:
+    """What was asked for of determinism: 0 (nothing), 1 (with ``warn_only``) or 2."""
+    if not are_deterministic_algorithms_enabled():
+        return 0
+    return 1 if _warn_only else 2
+
+
+@public()
+def set_warn_always(b: bool) -> None:
+    """Accepted: how often a warning is shown is up to Python's filters.
+
+    Raises:
+        RuntimeError: if it is no bool.
+    """
+    global _warn_always
+    if not isinstance(b, bool):
+        raise RuntimeError(f"setWarnOnlyOnce expects a bool, but got {type(b).__name__}")
+    _warn_always = b
+
+
+@public()
+def is_warn_always_enabled() -> bool:
+    """What ``set_warn_always`` was given."""
+    return _warn_always
 
 
 @public()

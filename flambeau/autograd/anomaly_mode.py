@@ -78,6 +78,14 @@ def is_anomaly_check_nan_enabled() -> bool:
     return mode.check_nan
 
 
+def set_anomaly_enabled(enabled: bool, check_nan: bool = True) -> None:
+    """Switches the search for anomalies on or off; see :class:`set_detect_anomaly`."""
+    for name, given in (("enabled", enabled), ("check_nan", check_nan)):
+        if not isinstance(given, bool):
+            raise TypeError(f"set_anomaly_enabled(): argument '{name}' must be bool, not {type(given).__name__}")
+    _set(enabled, check_nan)
+
+
 def _setting() -> tuple[bool, bool]:
     return mode.anomaly, mode.check_nan
 

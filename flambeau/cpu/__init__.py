@@ -26,3 +26,75 @@ def current_device() -> str:
 def synchronize(device: Any = None) -> None:
     """Waits until everything recorded so far is done."""
     _synchronize()
+
+
+def is_initialized() -> bool:
+    """Whether the CPU is in use: always."""
+    return True
+
+
+def set_device(device: Any) -> None:
+    """Accepted: there is one CPU."""
+
+
+class Stream:
+    """A queue of work, for programs that are written for any device: the CPU has one, which is always waited for."""
+
+    def __init__(self, priority: int = -1) -> None:
+        pass
+
+    def wait_stream(self, stream: Any) -> None:
+        """Accepted: there is no other to wait for."""
+
+    def record_event(self) -> None:
+        """Accepted: nothing is recorded."""
+
+    def wait_event(self, event: Any) -> None:
+        """Accepted: all has happened."""
+
+
+class Event:
+    """A point in a stream: it has always happened."""
+
+    def query(self) -> bool:
+        """Whether it has happened: yes."""
+        return True
+
+    def record(self, stream: Any = None) -> None:
+        """Accepted."""
+
+    def synchronize(self) -> None:
+        """Waits until everything recorded so far is done."""
+        synchronize()
+
+    def wait(self, stream: Any = None) -> None:
+        """Accepted."""
+
+
+_current = Stream()
+
+
+def current_stream(device: Any = None) -> Stream:
+    """The stream in use."""
+    return _current
+
+
+class StreamContext:
+    """Uses a stream inside of a ``with`` block; the same one, if it is None."""
+
+    def __init__(self, stream: Stream | None) -> None:
+        self.stream = stream
+
+    def __enter__(self) -> None:
+        global _current
+        self._before = _current
+        _current = self.stream or _current
+
+    def __exit__(self, *exc: object) -> None:
+        global _current
+        _current = self._before
+
+
+def stream(stream: Stream | None) -> StreamContext:
+    """A :class:`StreamContext`."""
+    return StreamContext(stream)

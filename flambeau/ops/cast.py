@@ -171,6 +171,12 @@ def cuda(input: Tensor, device: Any = None, non_blocking: bool = False, memory_f
 
 
 @public(into="", method=True)
+def to_dense(input: Tensor, dtype: dtypes.dtype | None = None, *, masked_grad: bool | None = None) -> Tensor:
+    """The tensor itself, as every tensor is dense; converted, if a ``dtype`` is given."""
+    return input if dtype is None else input.to(dtype)
+
+
+@public(into="", method=True)
 def type_as(input: Tensor, other: Tensor) -> Tensor:
     """The tensor converted to another's dtype."""
     return input.to(other.dtype)

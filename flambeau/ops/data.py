@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -318,13 +319,79 @@ def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None
     """A tensor with a copy of the values of any object that speaks DLPack."""
     if isinstance(ext_tensor, Tensor):
         return ext_tensor.detach()
+    if type(ext_tensor).__name__ == "PyCapsule":
+        ext_tensor = _Capsule(ext_tensor)
     return made(np.from_dlpack(ext_tensor), None, device)
 
 
+class _Capsule:
+    """Something that gives a DLPack capsule, made of the capsule itself."""
+
+    def __init__(self, capsule: Any) -> None:
+        self._capsule = capsule
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self._capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return dlpack_device(self)  # type: ignore[arg-type]
+
+
 @public(into="", method="__dlpack__")
-def to_dlpack(input: Tensor, *, stream: Any = None, **options: Any) -> Any:
+def dlpack(input: Tensor, *, stream: Any = None, **options: Any) -> Any:
     """A DLPack capsule of a copy of the values."""
     return input.numpy().__dlpack__()
+
+
+@public()
+def to_dlpack(tensor: Tensor) -> Any:
+    """A DLPack capsule of a copy of the values, for what takes capsules alone."""
+    return dlpack(tensor)
+
+
+@public()
+def from_file(
+    filename: str,
+    shared: bool | None = None,
+    size: int = 0,
+    *,
+    dtype: dtypes.dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    pin_memory: bool = False,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A vector with the first elements of a file.
+
+    Args:
+        shared: whether what is written to the tensor reaches the file: not supported, as values are never shared.
+        size: how many elements.
+
+    Raises:
+        RuntimeError: if there is no such file, or it is too small.
+        NotImplementedError: for a shared one.
+    """
+    if not isinstance(filename, str):
+        raise TypeError(f"from_file(): argument 'filename' (position 1) must be str, not {type(filename).__name__}")
+    if not isinstance(shared, bool | None):
+        raise TypeError(f"from_file(): argument 'shared' (position 2) must be bool, not {type(shared).__name__}")
+    if shared:
+        raise NotImplementedError("from_file(shared=True) is not supported: a tensor shares no memory with a file")
+    if size < 0:
+        raise RuntimeError(f"from_file(): size must not be negative, got {size}")
+    dtype = dtype or dtypes.get_default_dtype()
+    try:
+        array = np.fromfile(filename, dtype.numpy, size)
+    except OSError as error:
+        raise RuntimeError(
+            f"unable to open file <{filename}> in read-only mode: {error.strerror} ({error.errno})"
+        ) from None
+    if array.size < size:
+        raise RuntimeError(
+            f"file <{filename}> size <{os.path.getsize(filename)}> is smaller than the required mapping size "
+            f"<{size * dtype.itemsize}>"
+        )
+    return made(array, dtype, device, requires_grad)
 
 
 @public(into="", method="__dlpack_device__")

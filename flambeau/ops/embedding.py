@@ -443,6 +443,30 @@ def embedding_bag(
     return total / sizes.clamp(min=1)
 
 
+def bag_statistics(
+    weight: Tensor, indices: Tensor, offsets: Tensor, include_last_offset: bool, padding_idx: int | None, largest: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """For each index its bag, for each bag how many of its indices count, and that again.
+
+    Where the ``largest`` are sought, the last is the index that each element of the result came from.
+    """
+    bag, bags = _bags_of(indices, offsets, include_last_offset)
+    padding = -1 if padding_idx is None else checked_padding(padding_idx, weight.shape[0])
+    counted = (indices != padding).unsqueeze(1)
+    if bags:
+        sizes = EMBEDDING_BACKWARD(counted.to(dtypes.float64), bag, bags, -1, False).squeeze(1).to(indices.dtype)
+    else:
+        sizes = indices.new_zeros((0,))
+    bag = bag.to(indices.dtype)
+    if not largest:
+        return bag, sizes, sizes
+    if not indices.shape[0] or not bags:
+        return bag, sizes, indices.new_zeros((bags, weight.shape[1]))
+    found = EMBEDDING(weight.detach(), indices, padding, False)
+    place, there = _largest_places(found, counted, bag, bags)
+    return bag, sizes, indices[place * there] * there
+
+
 def _check_bag_rows(indices: Tensor, rows: int, mode: str) -> None:
     """Raises while recording, if the indices are known already, for a row that does not exist."""
     value = indices._node.value
@@ -488,6 +512,11 @@ def _bags_of(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -
 def _largest_of_bags(found: Tensor, counted: Tensor, bag: Tensor, bags: int) -> Tensor:
     if not found.shape[0]:
         return EMBEDDING_BACKWARD(found, bag, bags, -1, False)
-    place = BAG_LARGEST(found.masked_fill(~counted, float("-inf")).detach(), bag, bags)
-    there = place < found.shape[0]
+    place, there = _largest_places(found, counted, bag, bags)
     return found.gather(0, place * there) * there
+
+
+def _largest_places(found: Tensor, counted: Tensor, bag: Tensor, bags: int) -> tuple[Tensor, Tensor]:
+    """The row of the largest element of each bag and column, and whether there is one."""
+    place = BAG_LARGEST(found.masked_fill(~counted, float("-inf")).detach(), bag, bags)
+    return place, place < found.shape[0]

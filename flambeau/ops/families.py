@@ -2,9 +2,11 @@
 
 from flambeau.ops import (
     activation,
+    apply,
     arrange,
     attention,
     bitwise,
+    by_number,
     cast,
     cholesky,
     combine,
@@ -48,6 +50,7 @@ from flambeau.ops import (
     resample,
     rnn,
     scan,
+    segment,
     shape,
     slicing,
     softmax,
@@ -65,9 +68,11 @@ from flambeau.ops import (
 
 __all__ = [
     "activation",
+    "apply",
     "arrange",
     "attention",
     "bitwise",
+    "by_number",
     "cast",
     "cholesky",
     "combine",
@@ -111,6 +116,7 @@ __all__ = [
     "resample",
     "rnn",
     "scan",
+    "segment",
     "shape",
     "slicing",
     "softmax",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from importlib import import_module
+from types import ModuleType
 from typing import Any, cast
 
-from flambeau import dtypes
+from flambeau import devices, dtypes
 from flambeau.graph.node import forget_weak_types
 from flambeau.graph.op import forget_calls
 from flambeau.layouts import NAMES, strided
 from flambeau.ops.operator import METHODS, NAMESPACES, public
+from flambeau.ops.pointwise import checked_tensor
 from flambeau.tensor import construct  # noqa: F401  (registers the tensor types)
 from flambeau.tensor.tensor import Tensor
 
@@ -33,6 +36,52 @@ def numel(input: Tensor) -> int:
 def is_floating_point(input: Tensor) -> bool:
     """Whether a tensor's type is a floating-point one."""
     return input.dtype.is_floating_point
+
+
+@public()
+def is_signed(input: Tensor) -> bool:
+    """Whether a tensor's type has negative numbers."""
+    return input.dtype.is_signed
+
+
+@public()
+def is_inference(input: Tensor) -> bool:
+    """Whether a tensor was made in inference mode."""
+    return input._inference
+
+
+@public(method=True)
+def is_distributed(input: Tensor) -> bool:
+    """Whether a tensor's elements lie on several machines: never."""
+    checked_tensor("is_distributed", "input", 1, input)
+    return False
+
+
+@public(method=True)
+def is_same_size(input: Tensor, other: Tensor) -> bool:
+    """Whether two tensors have the same shape."""
+    return input._node.aval.shape == other._node.aval.shape
+
+
+@public()
+def get_device(input: Tensor) -> int:
+    """The number of a tensor's device, -1 for the CPU."""
+    return input.get_device()
+
+
+@public()
+def get_device_module(device: Any = None) -> ModuleType:
+    """The module of a kind of device: ``torch.cpu`` or ``torch.cuda``; the current device's if None.
+
+    Raises:
+        RuntimeError: for devices without a module.
+    """
+    if not isinstance(device, str | devices.device | None):
+        raise TypeError(f"get_device_module(): argument 'device' must be a device or str, not {type(device).__name__}")
+    kind = devices.resolve(device).type
+    if kind not in ("cpu", "cuda"):
+        raise RuntimeError(f"Device '{kind}' does not have a corresponding module registered as 'torch.{kind}'.")
+    return import_module(f"flambeau.{kind}")
 
 
 @public(method=True)

@@ -279,13 +279,27 @@ def _batch_norm(
     cudnn_enabled: bool = True,
 ) -> Tensor:
     """As ``nn.functional.batch_norm``, its arguments in another order."""
+    return batch_norm_with_statistics(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
+
+
+def batch_norm_with_statistics(
+    input: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """The normalised input, and mean and variance of each channel of the batch (None in evaluation)."""
     if input.ndim < 2:
         if input._node.aval.size:
             raise IndexError(
                 "Dimension out of range (expected to be in range of [-1, 0], but got 1) (batch_norm: the input of "
                 f"shape {list(input.shape)} has no dimension of channels; shape (N, C, ...) is expected)"
             )
-        return input.clone()
+        return input.clone(), None, None
     channels = input.shape[1]
     if not training and (running_mean is None or running_var is None):
         missing = "running_mean" if running_mean is None else "running_var"
@@ -296,16 +310,17 @@ def _batch_norm(
             check_types("batch_norm", input._node.aval, running._node.aval)
     if not training:
         assert running_mean is not None and running_var is not None
-        return BATCH_NORM_EVAL(input, running_mean.detach(), running_var.detach(), weight, bias, float(eps))
+        y = BATCH_NORM_EVAL(input, running_mean.detach(), running_var.detach(), weight, bias, float(eps))
+        return y, None, None
     y, mean, variance = BATCH_NORM(input, weight, bias, float(eps))
     if not input._node.aval.size:
-        return y
+        return y, mean, variance
     count = input._node.aval.size // max(channels, 1)
     if running_mean is not None:
         update_running(running_mean, mean, momentum, 1.0)
     if running_var is not None:
         update_running(running_var, variance, momentum, count / max(count - 1, 1))
-    return y
+    return y, mean, variance
 
 
 @public(into="nn.functional")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from flambeau import devices, dtypes
+from flambeau.layouts import innermost_first, memory_format
 from flambeau.ops.operator import METHODS, NAMESPACES, public
 from flambeau.ops.strided import reach
 from flambeau.tensor.tensor import Tensor
@@ -36,6 +38,43 @@ def data_ptr(input: Tensor) -> int:
     if not input._node.aval.size:
         return 0
     return _address(root_of(input)) + layout(input)[1] * input.dtype.itemsize
+
+
+@public(into="", method=True)
+def const_data_ptr(input: Tensor) -> int:
+    """As :meth:`data_ptr`, for a reader."""
+    return data_ptr(input)
+
+
+@public(into="", method=True)
+def dim_order(input: Tensor, *, ambiguity_check: bool | list[Any] = False) -> tuple[int, ...]:
+    """The dimensions in the order in which they lie in memory, the outermost first.
+
+    Args:
+        ambiguity_check: whether to refuse a tensor that could be said to lie in several orders (it has a dimension of
+            size 1, or two of one stride); a list of memory formats lets it pass if it lies in just one of these.
+
+    Raises:
+        RuntimeError: if it is refused.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.empty(2, 3, 5, 7).transpose(1, 2).dim_order()
+        (0, 2, 1, 3)
+    """
+    formats = ambiguity_check if isinstance(ambiguity_check, list) else []
+    if not isinstance(ambiguity_check, bool | list) or not all(isinstance(known, memory_format) for known in formats):
+        raise TypeError("The ambiguity_check argument must be a bool or a list of memory formats.")
+    shape, strides = input._node.aval.shape, layout(input)[0]
+    if ambiguity_check or formats:
+        several = 1 in shape or any(a == b for a, b in pairwise(strides))
+        if several and sum(input.is_contiguous(memory_format=known) for known in formats) != 1:
+            raise RuntimeError(
+                "The tensor does not have unique dim order, or cannot map to exact one of the given memory formats."
+            )
+    if input.is_contiguous():
+        return tuple(range(input.ndim))
+    return tuple(reversed(innermost_first(shape, strides)))
 
 
 class UntypedStorage:

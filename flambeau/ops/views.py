@@ -117,6 +117,30 @@ ALIAS = view_operator(
     samples=lambda: [case("Tensor.view_as", T(2, 3), T(2, 3))],
 )
 
+
+@public(into="", method=True)
+def as_subclass(input: Tensor, cls: type[Tensor]) -> Any:
+    """The same elements as a tensor of another class, without calling its constructor.  A view.
+
+    Raises:
+        TypeError: if the class is no class of tensors.
+
+    Example:
+        >>> import flambeau as torch
+        >>> class Image(torch.Tensor): pass
+        >>> type(torch.ones(2).as_subclass(Image)).__name__
+        'Image'
+    """
+    if not isinstance(cls, type) or not issubclass(cls, Tensor):
+        raise TypeError(
+            "Creating a Tensor subclass from a class that does not inherit from Tensor is not possible. Make sure your "
+            "class inherits from Tensor."
+        )
+    result = view_of(ALIAS, input)
+    result.__class__ = cls
+    return result
+
+
 # ---------------------------------------------------------------- view
 
 

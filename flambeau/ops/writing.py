@@ -190,6 +190,30 @@ def is_pinned(input: Tensor, device: Any = None) -> bool:
 
 
 @public(into="", method=True)
+def pin_memory(input: Tensor, device: Any = None) -> Tensor:
+    """The tensor itself: XLA moves values to an accelerator through memory of its own.
+
+    Raises:
+        RuntimeError: if there is no accelerator.
+    """
+    from flambeau.engine import accelerators
+
+    if not any(accelerators.available(kind) for kind in ("cuda", "tpu")):
+        raise RuntimeError("Cannot access accelerator device when none is available.")
+    return input
+
+
+@public(into="", method=True)
+def module_load(input: Tensor, other: Tensor, assign: bool = False) -> Tensor:
+    """What ``load_state_dict`` puts in the place of this tensor where it swaps tensors: a tensor of its own.
+
+    Args:
+        assign: whether that is ``other`` as it is, instead of this tensor with the other's values.
+    """
+    return other.detach() if assign else copy_(input, other).detach()
+
+
+@public(into="", method=True)
 def is_set_to(input: Tensor, tensor: Tensor) -> bool:
     """Whether two tensors show the same elements of the same storage in the same way."""
     same = (input if input._base is None else input._base) is (tensor if tensor._base is None else tensor._base)

@@ -401,6 +401,11 @@ def _is_complex(self: Tensor) -> bool:
     return self.dtype.is_complex
 
 
+# Layouts, backends and devices of which no tensor is.
+_NEVER = (
+    "is_ipu", "is_maia", "is_mkldnn", "is_mps", "is_mtia", "is_nested", "is_quantized", "is_sparse", "is_sparse_csr",
+    "is_vulkan", "is_xla", "is_xpu",
+)  # fmt: skip
 _OWN: dict[str, Any] = {
     "__repr__": _repr,
     "__str__": _repr,
@@ -447,8 +452,9 @@ _OWN: dict[str, Any] = {
     "is_cuda": property(lambda self: self.device.type == "cuda"),
     "is_cpu": property(lambda self: self.device.type == "cpu"),
     "is_meta": property(lambda self: self.device.type == "meta"),
-    "is_sparse": property(lambda self: False),
-    "is_quantized": property(lambda self: False),
+    **dict.fromkeys(_NEVER, property(lambda self: False, doc="False: there are no such tensors here.")),
+    "dense_dim": lambda self: len(self._node.aval.shape),
+    "sparse_dim": lambda self: 0,
     "get_device": lambda self: -1 if self.device.index is None else self.device.index,
 }
 
