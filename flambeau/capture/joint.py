@@ -17,7 +17,7 @@ from flambeau.graph.observer import current as looking
 from flambeau.graph.op import Call, Op
 from flambeau.graph.program import Program, living, program_of, stretch_of
 from flambeau.graph.recorder import pending
-from flambeau.ops.operator import project
+from flambeau.ops.operator import record_several
 from flambeau.ops.views import DETACH
 from flambeau.tensor.tensor import Tensor, current, wrap
 
@@ -67,8 +67,7 @@ def run_body(body: _Body, nodes: list[Node]) -> list[Node]:
     if call is None:
         call = RUN.calls[key] = Call(RUN, (body,), key[1:], body.outs, None)
     node = Node(call, tuple(nodes), body.outs)
-    pending.append(node)
-    return [project(node, i) for i in range(len(body.outs))]
+    return record_several(node)
 
 
 class Joint:

@@ -17,8 +17,7 @@ from flambeau.func.at_once import all_at_once
 from flambeau.graph.node import Aval, Node
 from flambeau.graph.op import Call, Op
 from flambeau.graph.program import Program, Stretch, program_of
-from flambeau.graph.recorder import pending
-from flambeau.ops.operator import project
+from flambeau.ops.operator import record_several
 
 BODIES_KEPT = 1024
 
@@ -190,5 +189,4 @@ def run_mapped(body: MappedBody, nodes: list[Node]) -> list[Node]:
     if call is None:
         call = MAP.calls[key] = Call(MAP, (body,), key[1:], body.outs, None)
     node = Node(call, tuple(nodes), body.outs)
-    pending.append(node)
-    return [project(node, i) for i in range(len(body.outs))]
+    return record_several(node)

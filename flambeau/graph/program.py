@@ -165,7 +165,8 @@ def stretch_of(nodes: list[Node]) -> Stretch:
     for node in nodes:
         slot = node.slot
         node.slot = -1
-        if getrefcount(node) - uses[slot] > _HELD_BY_LIST:
+        # Nobody wants several results together, though whoever records them may hold them still.
+        if getrefcount(node) - uses[slot] > _HELD_BY_LIST and type(node.aval) is not tuple:
             outputs.append(node)
             add(slot)
     donated = []

@@ -15,7 +15,7 @@ from flambeau.graph.op import Call, Op
 from flambeau.graph.program import Step
 from flambeau.graph.recorder import pending
 from flambeau.loop.body import CARRY, Body, Schedule, Total
-from flambeau.ops.operator import project
+from flambeau.ops.operator import record_several
 
 Planned = tuple[Callable[..., Any], tuple[int, ...], int]
 
@@ -308,8 +308,7 @@ def run_loop(body: Body, nodes: Sequence[Node]) -> list[Node]:
         call = LOOP.calls[key] = Call(LOOP, (body,), key[1:], body.outs, None)
     start = len(pending)
     node = Node(call, tuple(nodes), body.outs)
-    pending.append(node)
-    parts = [project(node, i) for i in range(len(body.outs))]
+    parts = record_several(node)
     if looking.observer is not None:
         adopt = getattr(looking.observer, "adopt", None)
         if adopt is not None:

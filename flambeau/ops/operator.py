@@ -101,12 +101,12 @@ class Operator(Op):
         reads = tuple(nodes)
         out = call.out
         node = Node(call, reads, out)
-        pending.append(node)
-        if len(pending) > LIMIT:
-            flush()
         noted = noted and mode.grad
         if type(out) is tuple:
             return self._several(call, inputs, reads, node, noted)
+        pending.append(node)
+        if len(pending) > LIMIT:
+            flush()
         result = wrap(node)
         if noted and out.dtype.category >= FLOATING:
             result._grad_fn = self._noted(call, inputs, reads, (node,))
@@ -136,7 +136,7 @@ class Operator(Op):
         return attended(call, tuple(edges), tuple(saved))
 
     def _several(self, call: Call, inputs: Any, reads: tuple[Node, ...], node: Node, noted: bool) -> tuple[Any, ...]:
-        parts = [project(node, i) for i in range(len(call.out))]
+        parts = record_several(node)
         results = tuple([wrap(part) for part in parts])
         if noted:
             grad_fn = self._noted(call, inputs, reads, parts)
@@ -281,15 +281,24 @@ def _project_kernel(xp: Any, several: Any, *, index: int) -> Any:
 _PROJECT = Op("project", _project_rule, _project_kernel, moves=True)
 
 
-def project(several: Node, index: int) -> Node:
-    """One of the results of an operation that has several."""
+def record_several(several: Node) -> list[Node]:
+    """Records an operation that has several results; the nodes of these.
+
+    At one stroke, so that nothing runs in between, when all the results together would be a value that is wanted.
+    """
+    parts = [_project(several, i) for i in range(len(several.aval))]
+    pending.extend((several, *parts))
+    if len(pending) > LIMIT:
+        flush()
+    return parts
+
+
+def _project(several: Node, index: int) -> Node:
     key = (index, several.aval)
     call = _PROJECT.calls.get(key)
     if call is None:
         call = _PROJECT.calls[key] = Call(_PROJECT, (index,), (several.aval,), several.aval[index], None)
-    node = Node(call, (several,), call.out)
-    pending.append(node)
-    return node
+    return Node(call, (several,), call.out)
 
 
 # ---------------------------------------------------------------- registration

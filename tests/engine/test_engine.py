@@ -12,6 +12,7 @@ import pytest
 import flambeau as torch
 from flambeau import engine
 from flambeau.engine import judge, memory, tier
+from flambeau.ops import operator
 
 
 @pytest.fixture(autouse=True)
@@ -165,6 +166,20 @@ def test_a_long_chain_that_nobody_reads_flushes_by_itself():
         total = total + one
     assert counted("flushes") >= 2
     assert total.item() == 10_000.0
+
+
+@pytest.mark.parametrize("tier", ["interpreter", "compiled"])
+def test_an_operation_with_several_results_may_be_what_fills_the_record(tier, monkeypatch):
+    engine.set_tier(tier)
+    monkeypatch.setattr(operator, "LIMIT", 8)
+    x = torch.tensor([[1.0, 3.0, 2.0]])
+    # Each in turn is the one after which nothing more may wait.
+    for steps in range(4, 10):
+        engine.flush()
+        kept = [x + 1 for _ in range(steps)]
+        values, indices = x.max(dim=1)
+        assert (values.tolist(), indices.tolist()) == ([3.0], [1])
+        assert len(kept) == steps
 
 
 def test_unread_running_total_holds_memory_steady():
