@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from flambeau.autograd.grad_mode import mode
+from flambeau.autograd.grad_mode import search
 from flambeau.autograd.node import GradNode
 from flambeau.graph.observer import current as looking
 from flambeau.tensor.tensor import Tensor
@@ -70,12 +70,12 @@ class detect_anomaly:
 
 def is_anomaly_enabled() -> bool:
     """Whether the search for anomalies is on."""
-    return mode.anomaly
+    return search.on
 
 
 def is_anomaly_check_nan_enabled() -> bool:
     """Whether the search for anomalies looks for NaN."""
-    return mode.check_nan
+    return search.check_nan
 
 
 def set_anomaly_enabled(enabled: bool, check_nan: bool = True) -> None:
@@ -87,13 +87,12 @@ def set_anomaly_enabled(enabled: bool, check_nan: bool = True) -> None:
 
 
 def _setting() -> tuple[bool, bool]:
-    return mode.anomaly, mode.check_nan
+    return search.on, search.check_nan
 
 
 def _set(on: bool, check_nan: bool) -> None:
-    mode.anomaly = on
-    mode.check_nan = check_nan
-    mode.plain = not on and mode.hooks is None
+    search.on = on
+    search.check_nan = check_nan
 
 
 def checked_step(grad_fn: GradNode, grads: list[Tensor | None]) -> Any:
@@ -104,7 +103,7 @@ def checked_step(grad_fn: GradNode, grads: list[Tensor | None]) -> Any:
         _tell(grad_fn)
         raise
     # While a function is captured or mapped there are no values to look at yet.
-    if mode.check_nan and looking.observer is None:
+    if search.check_nan and looking.observer is None:
         for i, gradient in enumerate(found):
             if isinstance(gradient, Tensor) and bool(gradient.detach().isnan().any()):
                 _tell(grad_fn)

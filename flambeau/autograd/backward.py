@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flambeau.autograd.anomaly_mode import checked_step
-from flambeau.autograd.grad_mode import mode
+from flambeau.autograd.grad_mode import mode, search
 from flambeau.autograd.graph import GradientEdge
 from flambeau.autograd.node import AccumulateGrad, GradNode, edge_of
 from flambeau.graph.node import Aval, Node
@@ -231,7 +231,7 @@ def _run(
                 captured[place] = grads[nr]
             if useful is not None and grad_fn not in useful:
                 continue
-            found = grad_fn.backward(grads) if not mode.anomaly else checked_step(grad_fn, grads)
+            found = grad_fn.backward(grads) if not search.on else checked_step(grad_fn, grads)
             if grad_fn.post_hooks:
                 found = _run_post_hooks(grad_fn, found, grads)
             for i, edge in enumerate(grad_fn.edges):

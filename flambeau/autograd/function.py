@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from flambeau import dtypes
-from flambeau.autograd.grad_mode import mode
+from flambeau.autograd.grad_mode import mode, search
 from flambeau.autograd.node import GradNode, Packed, edge_of, note_traceback, packed
 from flambeau.graph.observer import current as looking
 from flambeau.tensor.tensor import Tensor, current, wrap
@@ -250,7 +250,7 @@ class Function:
         inputs = [args[i] for i in places]
         entry = FunctionNode(cls, ctx, inputs)
         entry._places = places
-        if mode.anomaly:
+        if search.on:
             note_traceback(entry)
         given = {id(t) for t in inputs}
         dirty = {id(t) for t in ctx._dirty}

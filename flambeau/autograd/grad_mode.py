@@ -3,41 +3,54 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
 from typing import Any
 
 
-class _Mode:
-    """The flags that recording reads.
+class _Mode(threading.local):
+    """The flags that recording reads; each thread has its own, and begins with the defaults.
 
     Attributes:
         grad: whether operations are noted for differentiation.
         inference: whether tensors made now can never take part in it.
         autocast: what autocast converts to (see :mod:`flambeau.ops.autocast`); None where it is off.
-        plain: whether what is noted needs nothing more: no hooks on saved values, no traceback.
         hooks: what becomes of values saved for the way back, as (pack, unpack); None: they are kept.
-        anomaly: whether the way back is checked, and each step notes where it was recorded.
-        check_nan: whether that check looks for NaN.
+        refusal: what setting such hooks raises; None: they may be set.
         arriving: the gradients that the step going back right now was given.
         running: of the pass going back right now: its steps, those of them that are of use (None: all), and the
             tensors whose gradients are wanted (None: it adds to the ``grad`` of every leaf).
     """
 
-    __slots__ = ("anomaly", "arriving", "autocast", "check_nan", "grad", "hooks", "inference", "plain", "running")
-
     def __init__(self) -> None:
         self.grad = True
         self.inference = False
         self.autocast: Any = None
-        self.plain = True
-        self.anomaly = False
-        self.check_nan = True
         self.running: Any = None
         self.hooks: tuple[Callable[[Any], Any], Callable[[Any], Any]] | None = None
+        self.refusal: str | None = None
         self.arriving: Any = ()
 
 
 mode = _Mode()
+
+
+class _Search:
+    """The search for anomalies, which is of the whole process.
+
+    Attributes:
+        on: whether the way back is checked, and each step notes where it was recorded.
+        check_nan: whether that check looks for NaN.
+    """
+
+    __slots__ = ("check_nan", "on")
+
+    def __init__(self) -> None:
+        self.on = False
+        self.check_nan = True
+
+
+search = _Search()
 
 
 def is_grad_enabled() -> bool:

@@ -78,18 +78,13 @@ class saved_tensors_hooks:
         self.unpack_hook = unpack_hook
 
     def __enter__(self) -> None:
-        if _refusal is not None:
-            raise RuntimeError(_refusal)
+        if mode.refusal is not None:
+            raise RuntimeError(mode.refusal)
         self._before = mode.hooks
-        _set((self.pack_hook, self.unpack_hook))
+        mode.hooks = (self.pack_hook, self.unpack_hook)
 
     def __exit__(self, *exc: object) -> None:
-        _set(self._before)
-
-
-def _set(hooks: Any) -> None:
-    mode.hooks = hooks
-    mode.plain = hooks is None and not mode.anomaly
+        mode.hooks = self._before
 
 
 class save_on_cpu(saved_tensors_hooks):
@@ -104,20 +99,16 @@ class save_on_cpu(saved_tensors_hooks):
         super().__init__(lambda tensor: (tensor.device, tensor.cpu()), lambda kept: kept[1].to(kept[0]))
 
 
-_refusal: str | None = None
-
-
 @contextlib.contextmanager
 def disable_saved_tensors_hooks(error_message: str) -> Iterator[None]:
     """Inside the block, setting hooks on saved tensors raises a RuntimeError with this message."""
-    global _refusal
     if mode.hooks is not None:
         raise RuntimeError(error_message)
-    before, _refusal = _refusal, error_message
+    before, mode.refusal = mode.refusal, error_message
     try:
         yield
     finally:
-        _refusal = before
+        mode.refusal = before
 
 
 @contextlib.contextmanager

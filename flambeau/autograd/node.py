@@ -6,7 +6,7 @@ import os
 from itertools import count
 from typing import Any
 
-from flambeau.autograd.grad_mode import mode
+from flambeau.autograd.grad_mode import mode, search
 from flambeau.graph.node import NONE, Node
 from flambeau.graph.op import Call
 from flambeau.tensor.tensor import Tensor, current, wrap
@@ -171,7 +171,7 @@ def attended(call: Call, edges: tuple[Edge, ...], saved: tuple[Node | None, ...]
         made = GradNode(call, edges, saved)
     else:
         made = PackedNode(call, edges, tuple([packed(node) for node in saved]))
-    if mode.anomaly:
+    if search.on:
         note_traceback(made)
     return made
 

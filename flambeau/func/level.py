@@ -184,7 +184,7 @@ class Level:
             found = level._in_parts(op, args)
             if found is not None:
                 return found
-            if mode.autocast is not None and op.autocast is not None:
+            if op.autocast is not None and mode.autocast is not None:
                 # Now, so that what is cast of what all examples share is recorded outside.
                 given = autocast.operands(op.autocast, given)
             given = [level._admitted(x) if isinstance(x, Tensor) else x for x in given]

@@ -87,12 +87,11 @@ def _planned(level: LoopLevel, handed: list[Tensor], outs: list[Tensor]) -> tupl
 
 @contextmanager
 def _without_hooks() -> Iterator[None]:
-    before = mode.hooks, mode.plain
-    mode.hooks, mode.plain = None, not mode.anomaly
+    before, mode.hooks = mode.hooks, None
     try:
         yield
     finally:
-        mode.hooks, mode.plain = before
+        mode.hooks = before
 
 
 def _check_same(state: Sequence[Tensor], handed: Sequence[Tensor]) -> None:

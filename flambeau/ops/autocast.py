@@ -8,6 +8,7 @@ namespaces). Everything else computes in the types that it is given.
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -136,8 +137,8 @@ class Autocast:
         return None
 
 
-class _Settings:
-    """The switches that :mod:`flambeau.amp` turns; ``mode.autocast`` sums them up for recording."""
+class _Settings(threading.local):
+    """The switches that :mod:`flambeau.amp` turns, each thread's own; ``mode.autocast`` sums them up for recording."""
 
     def __init__(self) -> None:
         self.enabled = dict.fromkeys(DEFAULTS, False)

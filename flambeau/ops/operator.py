@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flambeau.autograd.grad_mode import mode
+from flambeau.autograd.grad_mode import mode, search
 from flambeau.autograd.node import GradNode, attended
 from flambeau.dtypes import FLOATING
 from flambeau.engine.flush import flush
@@ -78,7 +78,7 @@ class Operator(Op):
             n = self.arity
             inputs = args[:n]
             attrs = args[n:]
-        if mode.autocast is not None and self.autocast is not None:
+        if self.autocast is not None and mode.autocast is not None:
             inputs = autocast.operands(self.autocast, inputs)
         nodes = []
         key: list[Any] = [attrs]
@@ -131,7 +131,7 @@ class Operator(Op):
                 edges.append((given, 0))
             else:
                 edges.append((given._grad_fn, given._output_nr))
-        if mode.plain:
+        if mode.hooks is None and not search.on:
             return GradNode(call, tuple(edges), tuple(saved))
         return attended(call, tuple(edges), tuple(saved))
 
