@@ -378,7 +378,11 @@ class Replay:
             values[i] = value_of(node)
             nodes.append(node)
         made, moved = self.plan.unmade(args, drawn)
-        results = tiers.execute(self.entry, values, donated)
+        if self.entry.chosen is None:
+            value = None  # The loop's variable would hold the last one.
+            results = tiers.sparingly(self.entry, nodes, self._places, values, donated)
+        else:
+            results = tiers.execute(self.entry, values, donated)
         for i, node in zip(self._places, nodes, strict=True):
             # A tier may have put a value into a form of its own: next time it need not.
             if node.value is not values[i]:

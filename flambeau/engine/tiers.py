@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from flambeau.engine import precision
 from flambeau.engine.judge import Entry, entries, entry_of
 from flambeau.engine.tier import INTERPRETER, TIERS, XLA
+from flambeau.graph.node import Node
 from flambeau.graph.program import Stretch
 
 MODES = ("auto", *(tier.name for tier in TIERS), "both")
@@ -66,12 +68,37 @@ def run(stretch: Stretch) -> list[Any]:
     """Runs a stretch of recorded work."""
     leaves = stretch.leaves
     values = [node.value for node in leaves]
-    results = execute(entry_of(stretch), values, stretch.donated)
+    entry = entry_of(stretch)
+    if entry.chosen is None:
+        return sparingly(entry, leaves, range(len(leaves)), values, stretch.donated)
+    results = execute(entry, values, stretch.donated)
     for node, value in zip(leaves, values, strict=True):
         # A tier may have put a value into a form of its own: next time it need not.
         if node.value is not value:
             node.value = value
     return results
+
+
+def sparingly(
+    entry: Entry, nodes: Sequence[Node], places: Iterable[int], values: list[Any], donated: tuple[bool, ...]
+) -> list[Any]:
+    """Runs a known program while its tiers are compared, and values go from one's form into another's.
+
+    Values that may be given up belong to the list alone meanwhile, so that each can go as soon as the other form of
+    it is made: both together would be all weights twice.
+
+    Args:
+        nodes, places: what shows the values, and where in the list each of these is.
+    """
+    shown = list(zip(nodes, places, strict=True))
+    for node, i in shown:
+        if donated[i]:
+            node.value = None
+    try:
+        return execute(entry, values, donated)
+    finally:
+        for node, i in shown:
+            node.value = values[i]
 
 
 def execute(entry: Entry, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
