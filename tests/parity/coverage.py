@@ -28,6 +28,8 @@ MODULES = (
     "nn.parameter",
     "nn.attention",
     "nn.attention.bias",
+    "nn.attention.flex_attention",
+    "nn.attention.varlen",
     "nn.grad",
 )
 TARGET = Path(__file__).parents[2] / "docs" / "nn-coverage.md"
