@@ -173,8 +173,10 @@ class LBFGS(Optimizer):
             direction = held["d"]
             held["prev_flat_grad"] = grad
             held["prev_loss"] = before
-            lr = count_of(group["lr"])
-            held["t"] = min(1.0, 1.0 / float(grad.abs().sum())) * lr if state["n_iter"] == 1 else lr
+            held["t"] = group["lr"].squeeze() if isinstance(group["lr"], Tensor) else group["lr"]
+            if state["n_iter"] == 1:
+                held["t"] = min(1.0, 1.0 / grad.abs().sum()) * held["t"]
+            length = count_of(held["t"])
             slope = float(grad.dot(direction))
             if slope > -group["tolerance_change"]:
                 break
@@ -183,13 +185,13 @@ class LBFGS(Optimizer):
                 start = [p.detach().clone() for p in self._params]
                 at = Point(0.0, loss, grad, slope)
                 ray = self._ray(closure, start, direction)
-                found, spent = strong_wolfe(
-                    ray, at, held["t"], _largest(direction), limit=group["max_eval"] - evaluations
-                )
-                loss, grad, held["t"] = found.value, found.grad, found.place
-                self._move(held["t"], direction)
+                found, spent = strong_wolfe(ray, at, length, _largest(direction), limit=group["max_eval"] - evaluations)
+                loss, grad = found.value, found.grad
+                if found.place != length:
+                    held["t"] = length = found.place
+                self._move(length, direction)
             else:
-                self._move(held["t"], direction)
+                self._move(length, direction)
                 if iteration != group["max_iter"]:
                     loss, grad = float(self._evaluated(closure)), self._flat_grad()
                     spent = 1
