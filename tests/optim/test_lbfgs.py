@@ -90,7 +90,7 @@ def _plain(value):
 
 def test_ten_steps_multiply_the_last_bit_of_float32_in_pytorch_too():
     """Why ``make parity`` finds that LBFGS's runs in float32 differ: PyTorch's own do, once gradients' last bits do."""
-    half_a_bit = np.finfo("float32").eps / 2
+    half_a_bit = float(np.finfo("float32").eps) / 2
     plain, _ = perceptron(reference, {}, 10, "float32")
     off, _ = perceptron(reference, {}, 10, "float32", half_a_bit)
     exact, _ = perceptron(reference, {}, 10)
