@@ -12,13 +12,14 @@ from flambeau.tensor.tensor import Tensor, wrap
 
 def _rule(xp: Any, param: Any, grad: Any, states: Any, numbers: Any, flags: Any) -> Any:
     lr, momentum, dampening, weight_decay = numbers
-    decays, moving, first, nesterov, maximize = flags
+    decays, moving, dampens, first, nesterov, maximize = flags
     if maximize:
         grad = -grad
     if decays:
         grad = grad + weight_decay * param
     if moving:
-        buffer = grad if first else momentum * states[0] + (1 - dampening) * grad
+        fresh = (1 - dampening) * grad if dampens else grad
+        buffer = grad if first else momentum * states[0] + fresh
         grad = grad + momentum * buffer if nesterov else buffer
         states = (buffer,)
     return param - lr * grad, states
@@ -91,11 +92,11 @@ class SGD(Optimizer):
         def numbers(step: float) -> tuple[Any, ...]:
             return (group["lr"], group["momentum"], group["dampening"], group["weight_decay"])
 
-        decays, moving = group["weight_decay"] != 0, group["momentum"] != 0
+        decays, moving, dampens = group["weight_decay"] != 0, group["momentum"] != 0, group["dampening"] != 0
         tail = (group["nesterov"], group["maximize"])
         if not moving:
             if params:
-                _SGD(params, grads, (), numbers, (decays, False, False, *tail))
+                _SGD(params, grads, (), numbers, (decays, False, False, False, *tail))
             return
         for first in (False, True):
             chosen = [
@@ -111,4 +112,4 @@ class SGD(Optimizer):
                     self.state[p]["momentum_buffer"] = wrap(g._node)
             these, those = zip(*chosen, strict=True)
             buffers = [self.state[p]["momentum_buffer"] for p in these]
-            _SGD(these, those, (buffers,), numbers, (decays, True, first, *tail))
+            _SGD(these, those, (buffers,), numbers, (decays, True, dampens, first, *tail))
