@@ -55,8 +55,8 @@ def same_padding(size: Ints, kernel: Ints, stride: Ints, dilation: Ints) -> Pads
 _CPP_NAMES = {"Float": "float", "Double": "double", "Long": "long int", "Int": "int", "Half": "c10::Half"}
 
 
-def _check_types(x: Aval, weight: Aval, bias: Aval | None) -> None:
-    if bias is not None and bias.dtype is not x.dtype:
+def _check_types(x: Aval, weight: Aval, bias: Aval | None, transposed: bool = False) -> None:
+    if bias is not None and bias.dtype is not x.dtype and not (transposed and weight.dtype is not x.dtype):
         first, second = (_CPP_NAMES.get(a.dtype.title, f"c10::{a.dtype.title}") for a in (x, bias))
         raise RuntimeError(
             f"Input type ({first}) and bias type ({second}) should be the same "
@@ -97,7 +97,7 @@ def _check_groups(weight: Aval, groups: int) -> None:
         )
 
 
-def _check_channels(x: Aval, weight: Aval, expected: int, groups: int) -> None:
+def _check_channels(x: Aval, weight: Aval, expected: int, how: str) -> None:
     channels = x.shape[1]
     if channels == expected:
         return
@@ -113,7 +113,7 @@ def _check_channels(x: Aval, weight: Aval, expected: int, groups: int) -> None:
             hint += f", or a single one without batch with .permute({', '.join(map(str, order))})"
         hint += ")"
     raise RuntimeError(
-        f"Given groups={groups}, weight of size {list(weight.shape)}, expected input{list(x.shape)} to have {expected} "
+        f"Given {how}, weight of size {list(weight.shape)}, expected input{list(x.shape)} to have {expected} "
         f"channels, but got {channels} channels instead{hint}"
     )
 
@@ -135,7 +135,7 @@ def _conv_rule(
     _check_types(x, weight, bias)
     _check_steps(stride, dilation)
     _check_groups(weight, groups)
-    _check_channels(x, weight, weight.shape[1] * groups, groups)
+    _check_channels(x, weight, weight.shape[1] * groups, f"groups={groups}")
     _check_bias(weight, bias, weight.shape[0], False)
     size, kernel = x.shape[2:], weight.shape[2:]
     padded = [n + lo + hi for n, (lo, hi) in zip(size, padding, strict=True)]
@@ -227,10 +227,10 @@ def _conv_input_rule(
     dilation: Ints,
     groups: int,
 ) -> Aval:
-    _check_types(grad, weight, bias)
+    _check_types(grad, weight, bias, True)
     _check_steps(stride, dilation)
     _check_groups(weight, groups)
-    _check_channels(grad, weight, weight.shape[0], groups)
+    _check_channels(grad, weight, weight.shape[0], "transposed=1")
     _check_bias(weight, bias, weight.shape[1] * groups, True)
     if any(n < 1 for n in size):
         had = " x ".join(map(str, grad.shape[2:]))
@@ -519,6 +519,14 @@ def conv3d(
     return _conv("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
 
 
+def _by_axis(word: str, sizes: Ints) -> str:
+    """Sizes as PyTorch tells them, one word per axis."""
+    axes = ("depth", "height", "width")[-max(len(sizes), 2) :]
+    # Of a sequence PyTorch makes an image one high.
+    values = (1 if word != "output_padding" else 0, *sizes) if len(sizes) == 1 else sizes
+    return " ".join(f"{word}_{axis}: {n}" for axis, n in zip(axes, values, strict=True))
+
+
 def _conv_transpose(
     name: str,
     axes: int,
@@ -542,9 +550,10 @@ def _conv_transpose(
     _check_steps(steps, spread)
     for e, s, d in zip(extra, steps, spread, strict=True):
         if e >= s and e >= d:
+            given = {"output_padding": extra, "stride": steps, "dilation": spread}
             raise RuntimeError(
                 "output padding must be smaller than either stride or dilation, but got "
-                f"output_padding: {list(extra)}, stride: {list(steps)}, dilation: {list(spread)}"
+                + " ".join(_by_axis(word, sizes) for word, sizes in given.items())
             )
     size = tuple(
         [
@@ -552,6 +561,9 @@ def _conv_transpose(
             for n, k, s, p, d, e in zip(x.shape[2:], weight.shape[2:], steps, pads, spread, extra, strict=True)
         ]
     )
+    if bias is not None and bias.dtype.category <= input.dtype.category:
+        # Added to a result that has its type by then.
+        bias = bias.to(input.dtype)
     y = CONV_INPUT(x, weight, bias, size, steps, tuple([(p, p) for p in pads]), spread, groups)
     return y.squeeze(0) if single else y
 

@@ -51,8 +51,8 @@ def filled(
 
 def _shape(name: str, size: tuple[Any, ...], named: dict[str, Any]) -> tuple[int, ...]:
     if not size and "size" not in named:
-        raise TypeError(f"{name}() missing 1 required positional argument: 'size'")
-    shape = sizes_of(size or (named.pop("size"),))
+        raise TypeError(f'{name}() missing 1 required positional arguments: "size"')
+    shape = sizes_of(size or (named.pop("size"),), name)
     if named:
         raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(named))}'")
     return shape
@@ -96,7 +96,7 @@ def full(
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
     kind = dtype or dtypes.of_number(fill_value)
-    return filled(sizes_of((size,)), fitting(fill_value, kind, reduced=False), kind, device, requires_grad)
+    return filled(sizes_of((size,), "full"), fitting(fill_value, kind, reduced=False), kind, device, requires_grad)
 
 
 # ---------------------------------------------------------------- like another tensor

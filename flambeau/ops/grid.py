@@ -166,16 +166,6 @@ def grid_sampler_3d(
 
 
 def _check_grid(input: Tensor, grid: Tensor, mode: str) -> None:
-    if input.dtype is not grid.dtype:
-        raise RuntimeError(
-            f"grid_sampler(): expected input and grid to have same dtype, but input has {input.dtype} and grid has "
-            f"{grid.dtype}"
-        )
-    if input.ndim not in (4, 5) or input.ndim != grid.ndim:
-        raise RuntimeError(
-            "grid_sampler(): expected 4D or 5D input and grid with same number of dimensions, but got input with sizes "
-            f"{list(input.shape)} and grid with sizes {list(grid.shape)}"
-        )
     if input.shape[0] != grid.shape[0]:
         raise RuntimeError(
             "grid_sampler(): expected grid and input to have same batch size, but got input with sizes "
@@ -190,6 +180,22 @@ def _check_grid(input: Tensor, grid: Tensor, mode: str) -> None:
         raise RuntimeError(
             "grid_sampler(): expected input to have non-empty spatial dimensions, but input has sizes "
             f"{list(input.shape)} with dimension {2 + list(input.shape[2:]).index(0)} being empty"
+        )
+    if input.ndim not in (4, 5) or input.ndim != grid.ndim:
+        raise RuntimeError(
+            f"grid_sampler(): expected {4 if input.ndim == 4 else 5}D input and grid with same number of dimensions, "
+            f"but got input with sizes {list(input.shape)} and grid with sizes {list(grid.shape)}"
+        )
+    if not input.dtype.is_floating_point:
+        kernel = "grid_sampler_2d_cpu_kernel_impl" if input.ndim == 4 else "grid_sampler3d_cpu"
+        raise NotImplementedError(
+            f"\"{kernel}\" not implemented for '{input.dtype.title}' (grid_sample: "
+            f"the input is {input.dtype}; convert it and the grid with .float())"
+        )
+    if input.dtype is not grid.dtype:
+        raise RuntimeError(
+            f"expected scalar type {input.dtype.title} but found {grid.dtype.title} (grid_sample: the input is "
+            f"{input.dtype} and the grid {grid.dtype}; convert one with .to())"
         )
     if mode == "bicubic" and input.ndim == 5:
         raise RuntimeError("grid_sampler(): bicubic interpolation only supports 4D input")
@@ -326,11 +332,11 @@ def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> 
         )
     if theta.ndim != 3 or tuple(theta.shape[1:]) != (axes, axes + 1):
         raise ValueError(
-            f"Expected a batch of {axes}D affine matrices of shape Nx{axes}x{axes + 1} for size {size}. "
-            f"Got {tuple(theta.shape)}."
+            f"Expected a batch of {axes}D affine matrices of shape Nx{axes}x{axes + 1} for size {list(size)}. "
+            f"Got {theta.shape}."
         )
     if min(size) <= 0:
-        raise ValueError(f"Expected non-zero, positive output size. Got {size}")
+        raise ValueError(f"Expected non-zero, positive output size. Got {list(size)}")
     lines = []
     for n in size[2:]:
         line = np.linspace(-1.0, 1.0, n) if n > 1 else np.zeros(1)

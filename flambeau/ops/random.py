@@ -167,7 +167,7 @@ def rand(
     """
     dtype = dtype or dtypes.get_default_dtype()
     _need_floating(dtype, "check_uniform_bounds", complex_too=True)
-    return _made(_uniform, _size(size, named), dtype, device, generator, requires_grad)
+    return _made(_uniform, _size("rand", size, named), dtype, device, generator, requires_grad)
 
 
 @public(out="made")
@@ -192,16 +192,16 @@ def randn(
     """
     dtype = dtype or dtypes.get_default_dtype()
     _need_floating(dtype, "normal_kernel_cpu", complex_too=True)
-    return _made(_normal, _size(size, named), dtype, device, generator, requires_grad)
+    return _made(_normal, _size("randn", size, named), dtype, device, generator, requires_grad)
 
 
-def _size(size: tuple[Any, ...], named: dict[str, Any]) -> tuple[int, ...]:
+def _size(name: str, size: tuple[Any, ...], named: dict[str, Any]) -> tuple[int, ...]:
     given = named.pop("size", None)
     if named:
-        raise TypeError(f"got an unexpected keyword argument '{next(iter(named))}'")
+        raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(named))}'")
     if given is None and not size:
-        raise TypeError("missing a required argument: 'size'")
-    return sizes_of(size) if given is None else sizes_of((given,))
+        raise TypeError(f'{name}() missing 1 required positional arguments: "size"')
+    return sizes_of(size if given is None else (given,), name)
 
 
 def _like(name: str, draw: Any, kernel: str) -> Any:
@@ -279,7 +279,7 @@ def randint(
     if not isinstance(size, list | tuple):
         raise TypeError(f"randint(): argument 'size' must be tuple of ints, not {type(size).__name__}")
     dtype = dtype or dtypes.int64
-    return _made(_integers(int(low), int(high)), sizes_of((size,)), dtype, device, generator, requires_grad)
+    return _made(_integers(int(low), int(high)), sizes_of((size,), "randint"), dtype, device, generator, requires_grad)
 
 
 @public()
@@ -361,7 +361,7 @@ def normal(
         def draw(bits: Any, shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:
             return bits.normal(shape, kind, float(mean), float(std))
 
-        return _made(draw, sizes_of((size,)), dtype, device, generator, requires_grad)
+        return _made(draw, sizes_of((size,), "normal"), dtype, device, generator, requires_grad)
     if not isinstance(mean, Tensor) and not isinstance(std, Tensor):
         raise TypeError(
             f"normal() received an invalid combination of arguments - got ({type(mean).__name__}, "

@@ -497,8 +497,8 @@ def rnn_relu(*args: Any, **named: Any) -> tuple[Tensor, Tensor]:
 
 
 def _cell(kind: str, input: Tensor, h: Tensor, c: Tensor | None, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any) -> Any:
-    if input.ndim != 2 or h.ndim != 2:
-        raise RuntimeError(f"{kind} cell: expected 2-D input and hidden, got {input.ndim}-D and {h.ndim}-D")
+    if input.ndim != 2:
+        raise RuntimeError(f"{kind} cell: expected 2-D input, got {input.ndim}-D")
     batch, size = input.shape
     width = w_hh.shape[1]
     if size != w_ih.shape[1]:
@@ -506,8 +506,15 @@ def _cell(kind: str, input: Tensor, h: Tensor, c: Tensor | None, w_ih: Any, w_hh
     for i, state in enumerate((h,) if c is None else (h, c)):
         if state.shape[0] != batch:
             raise RuntimeError(f"Input batch size {batch} doesn't match hidden{i} batch size {state.shape[0]}")
-        if state.shape[1] != width:
+        if state.ndim > 1 and state.shape[1] != width:
             raise RuntimeError(f"hidden{i} has inconsistent hidden_size: got {state.shape[1]}, expected {width}")
+        if state.ndim != 2:
+            raise IndexError(
+                f"Dimension out of range (expected to be in range of [-1, 0], but got 1) ({kind} cell: the input "
+                f"{list(input.shape)} is a batch, the hidden state {list(state.shape)} is none)"
+            )
+    if mode.autocast is None:
+        _check_cell_types(kind, {"input": input, "w_ih": w_ih}, {"hidden state": h, "w_hh": w_hh})
     if not batch:
         # No rows, no step: the result still depends on its inputs.
         _, *states = written_out(input.unsqueeze(0), h, c, w_ih, w_hh, b_ih, b_hh, None, kind, False, None)
@@ -517,6 +524,16 @@ def _cell(kind: str, input: Tensor, h: Tensor, c: Tensor | None, w_ih: Any, w_hh
         weights = (w_ih, w_hh, b_ih, b_hh, None)
         return _under_autocast(input.dtype, input, h, c, weights, kind, False, (batch,))[1:]
     return RECURRENT(input, h, c, w_ih, w_hh, b_ih, b_hh, None, kind, False, (batch,))[1:]
+
+
+def _check_cell_types(kind: str, *pairs: dict[str, Tensor]) -> None:
+    for pair in pairs:
+        (first, x), (second, y) = pair.items()
+        if x.dtype is not y.dtype:
+            raise RuntimeError(
+                f"mat1 and mat2 must have the same dtype, but got {x.dtype.title} and {y.dtype.title} ({kind} cell: "
+                f"the {first} is {x.dtype}, {second} {y.dtype}; convert one with .to())"
+            )
 
 
 @public()

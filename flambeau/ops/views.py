@@ -51,17 +51,23 @@ def wrapped_dim(dim: int, ndim: int) -> int:
     return dim + limit if dim < 0 else dim
 
 
-def sizes_of(args: tuple[Any, ...]) -> tuple[int, ...]:
-    """Sizes given one by one, or as one sequence."""
-    if len(args) == 1 and isinstance(args[0], Sequence):
-        args = tuple(args[0])
+def sizes_of(args: tuple[Any, ...], name: str = "", argument: str = "size") -> tuple[int, ...]:
+    """Sizes given one by one, or as one sequence, to a function of some name."""
+    given = tuple(args[0]) if len(args) == 1 and isinstance(args[0], Sequence) else args
     try:
-        return tuple([index(n) for n in args])
+        return tuple([index(n) for n in given])
     except TypeError:
-        i, wrong = next((i, n) for i, n in enumerate(args) if not hasattr(n, "__index__"))
-        raise TypeError(
-            f"argument 'size' must be tuple of ints, but found element of type {type(wrong).__name__} at pos {i}"
-        ) from None
+        raise TypeError(f"{name and name + '(): '}argument '{argument}' {_no_sizes(args, given)}") from None
+
+
+def _no_sizes(args: tuple[Any, ...], given: tuple[Any, ...]) -> str:
+    """What is wrong with sizes that are no integers."""
+    if len(args) == 1 and (given is args or isinstance(args[0], str)):
+        return f"(position 1) must be tuple of ints, not {type(args[0]).__name__}"
+    i, kind = next((i, type(n).__name__) for i, n in enumerate(given) if not hasattr(n, "__index__"))
+    if i == 0:
+        return f"(position 1) must be tuple of ints, but found element of type {kind} at pos 0"
+    return f'failed to unpack the object at pos {i + 1} with error "type must be tuple of ints,but got {kind}"'
 
 
 # ---------------------------------------------------------------- detach
@@ -255,7 +261,7 @@ def view(input: Tensor, *shape: Any) -> Tensor:
         from flambeau.ops.shape import view_dtype
 
         return view_dtype(input, shape[0])
-    wanted = inferred_shape(sizes_of(shape), input._node.aval.shape)
+    wanted = inferred_shape(sizes_of(shape, "view"), input._node.aval.shape)
     if _rests(input) and viewed_strides(input._node.aval.shape, layout(input)[0], wanted) is None:
         raise RuntimeError(
             "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
@@ -280,7 +286,7 @@ def reshape(input: Tensor, *shape: Any, **named: Any) -> Tensor:
         tensor([[0, 1],
                 [2, 3]])
     """
-    wanted = inferred_shape(sizes_of(shape or (named["shape"],)), input._node.aval.shape)
+    wanted = inferred_shape(sizes_of(shape or (named["shape"],), "reshape", "shape"), input._node.aval.shape)
     if _rests(input) and viewed_strides(input._node.aval.shape, layout(input)[0], wanted) is None:
         return RESHAPE(input, wanted)
     return view_of(RESHAPE, input, wanted)
@@ -429,7 +435,7 @@ def expand(input: Tensor, *size: Any, implicit: bool = False) -> Tensor:
         RuntimeError: if a size other than one would change.
     """
     have = input._node.aval.shape
-    wanted = sizes_of(size)
+    wanted = sizes_of(size, "expand")
     extra = len(wanted) - len(have)
     if extra < 0:
         raise RuntimeError(

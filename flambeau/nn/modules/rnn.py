@@ -239,7 +239,7 @@ class RNNBase(Module):
             return y.squeeze(0 if self.batch_first else 1), tuple([state.squeeze(1) for state in finals])
         return y, tuple(finals)
 
-    def forward(self, input: Any, hx: Tensor | None = None) -> tuple[Any, Any]:
+    def _with_one_state(self, input: Any, hx: Tensor | None) -> tuple[Any, Any]:
         output, finals = self._run(input, () if hx is None else (hx,))
         return output, finals[0]
 
@@ -300,6 +300,9 @@ class RNN(RNNBase):
         super().__init__("RNN_TANH" if nonlinearity == "tanh" else "RNN_RELU", *args, **kwargs)
         self.nonlinearity = nonlinearity
 
+    def forward(self, input: Any, hx: Tensor | None = None) -> tuple[Any, Any]:
+        return self._with_one_state(input, hx)
+
 
 class GRU(RNNBase):
     """Gated recurrent units::
@@ -326,6 +329,9 @@ class GRU(RNNBase):
         if "proj_size" in kwargs:
             raise ValueError("proj_size argument is only supported for LSTM, not RNN or GRU")
         super().__init__("GRU", *args, **kwargs)
+
+    def forward(self, input: Any, hx: Tensor | None = None) -> tuple[Any, Any]:
+        return self._with_one_state(input, hx)
 
 
 class LSTM(RNNBase):
@@ -439,12 +445,12 @@ class RNNCellBase(Module):
 
     def _check(self, input: Tensor, states: tuple[Tensor, ...] | None) -> None:
         name = type(self).__name__
-        if input.ndim not in (1, 2):
-            raise ValueError(f"{name}: Expected input to be 1D or 2D, got {input.ndim}D instead")
+        if input.dim() not in (1, 2):
+            raise ValueError(f"{name}: Expected input to be 1D or 2D, got {input.dim()}D instead")
         for i, state in enumerate(states or ()):
-            if state.ndim not in (1, 2):
+            if state.dim() not in (1, 2):
                 what = f"hx[{i}]" if len(states or ()) == 2 else "hidden"
-                raise ValueError(f"{name}: Expected {what} to be 1D or 2D, got {state.ndim}D instead")
+                raise ValueError(f"{name}: Expected {what} to be 1D or 2D, got {state.dim()}D instead")
 
     def _step(self, step: Any, input: Tensor, states: tuple[Tensor, ...] | None, count: int) -> tuple[Tensor, ...]:
         """The next states, of a batch or of one sample."""
@@ -520,6 +526,11 @@ class LSTMCell(RNNCellBase):
         return zero, zero
 
     def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        if isinstance(hx, Tensor):
+            raise TypeError(
+                "lstm_cell(): argument 'hx' (position 2) must be tuple of Tensors, not Tensor (LSTMCell: it is the "
+                f"pair of hidden state and cell, got one of shape {list(hx.shape)})"
+            )
         return self._step(ops.lstm_cell, input, None if hx is None else tuple(hx), 2)  # type: ignore[return-value]
 
 
