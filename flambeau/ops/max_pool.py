@@ -26,6 +26,9 @@ from flambeau.tensor.tensor import Tensor
 FUSED = 9
 """Places of a window that XLA may merge into one loop."""
 
+BLOCK = 1 << 18
+"""Elements of images whose gradient the interpreter computes at a time: a megabyte in float32."""
+
 # ---------------------------------------------------------------- the maximum
 
 
@@ -105,6 +108,20 @@ def _max_input_rule(grad: Aval, x: Aval, y: Aval, *, windows: Windows) -> Aval:
 
 
 def _max_input_numpy(np: Any, grad: Any, x: Any, y: Any, *, windows: Windows) -> Any:
+    """What goes back to the images, some of them or some channels at a time, whose windows the caches hold."""
+    lead = x.ndim - len(windows.size)
+    axis = max(range(lead), key=lambda a: x.strides[a], default=0)
+    some = max(1, BLOCK * x.shape[axis] // max(1, x.size))
+    if not lead or some >= x.shape[axis]:
+        return _sent_to_maxima(np, grad, x, y, windows)
+    result = np.empty_like(x)
+    for begin in range(0, x.shape[axis], some):
+        here = along(x.ndim, axis, slice(begin, begin + some))
+        result[here] = _sent_to_maxima(np, grad[here], x[here], y[here], windows)
+    return result
+
+
+def _sent_to_maxima(np: Any, grad: Any, x: Any, y: Any, windows: Windows) -> Any:
     """Each window's gradient goes to its first maximum; to its last NaN, if it has any."""
     # Bits are multiplied by 0 or 1 rather than numbers, so that infinite gradients stay where they belong.
     bits = np.dtype(f"i{x.itemsize}")
@@ -113,25 +130,58 @@ def _max_input_numpy(np: Any, grad: Any, x: Any, y: Any, *, windows: Windows) ->
     left = left.view(bits)
     tiled = windows.tiles
     result = np.empty_like(x) if windows.covers else np.zeros_like(x)
+    source, target = _Phases(x, windows), _Phases(result, windows)
     places = list(product(*map(range, windows.kernel)))
     for place in places:
         wanted, given = place_parts(windows, x.ndim, place)
-        hit = x[given] == y[wanted]
+        hit = source.part(given) == y[wanted]
         if tiled:
-            moved = np.multiply(left[wanted], hit, out=result.view(bits)[given])
+            moved = np.multiply(left[wanted], hit, out=target.part(given).view(bits))
         else:
             moved = np.multiply(left[wanted], hit)
-            result[given] += moved.view(x.dtype)
+            target.part(given)[...] += moved.view(x.dtype)
         if place != places[-1]:
             left[wanted] -= moved
     if y.dtype.kind == "f" and np.isnan(y.min(initial=0)):
         left[...] = np.where(np.isnan(y), grad, 0).astype(y.dtype).view(bits)
         for place in reversed(places):
             wanted, given = place_parts(windows, x.ndim, place)
-            moved = np.multiply(left[wanted], np.isnan(x[given]))
-            result[given] += moved.view(x.dtype)
+            moved = np.multiply(left[wanted], np.isnan(source.part(given)))
+            target.part(given)[...] += moved.view(x.dtype)
             left[wanted] -= moved
+    target.put_together()
     return result
+
+
+class _Phases:
+    """An image in which windows read every s-th element, taken apart where they overlap.
+
+    Of each phase several places read runs, then, instead of gathering single elements from the image.
+    """
+
+    def __init__(self, image: Any, windows: Windows) -> None:
+        self._image = image
+        self._stride = windows.stride
+        self._phases: dict[Ints, Any] = {}
+        if not windows.tiles and any(s > 1 for s in windows.stride):
+            for begins in product(*map(range, windows.stride)):
+                self._phases[begins] = image[self._every(begins)].copy(order="K")
+
+    def _every(self, begins: Ints) -> tuple[Any, ...]:
+        return (..., *[slice(b, None, s) for b, s in zip(begins, self._stride, strict=True)])
+
+    def part(self, given: tuple[slice, ...]) -> Any:
+        """The part of the image that a place reads: every s-th element along each axis, to be written to as well."""
+        if not self._phases:
+            return self._image[given]
+        cuts = list(zip(given[-len(self._stride) :], self._stride, strict=True))
+        inside = [slice(cut.start // s, cut.start // s + len(range(cut.start, cut.stop, s))) for cut, s in cuts]
+        return self._phases[tuple([cut.start % s for cut, s in cuts])][(..., *inside)]
+
+    def put_together(self) -> None:
+        """Writes the phases back to the image."""
+        for begins, phase in self._phases.items():
+            self._image[self._every(begins)] = phase
 
 
 def _max_input_lax(jnp: Any, grad: Any, x: Any, y: Any, *, windows: Windows) -> Any:

@@ -8,6 +8,7 @@ import torch as oracle
 
 import flambeau
 import flambeau.nn.functional as F
+from flambeau.ops import max_pool
 
 
 def random(*shape: int, seed: int = 0) -> np.ndarray:
@@ -155,6 +156,29 @@ def test_max_pool_sends_gradients_to_the_last_nan_and_keeps_infinite_ones_in_pla
         reference = oracle.tensor(image, requires_grad=True)
         oracle.nn.functional.max_pool2d(reference, 2).backward(oracle.tensor(factors))
         np.testing.assert_array_equal(x.grad.numpy(), reference.grad.numpy())
+
+
+@pytest.mark.parametrize("block", [1, 100, 1 << 18])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(
+    ("kernel", "options"),
+    [(3, {"stride": 2, "padding": 1}), ((3, 2), {"stride": (2, 3)}), (2, {}), (3, {"stride": 2, "dilation": 2})],
+)
+def test_max_pools_gradient_image_by_image_and_phase_by_phase(
+    kernel, options: dict, last: bool, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(max_pool, "BLOCK", block)
+    # Few different values: many windows have their maximum in several places.
+    image = np.random.default_rng(2).integers(0, 4, (3, 2, 9, 8)).astype(np.float32)
+    image[1, 1, 3:5, 2:4] = np.nan
+    order = (3, 0, 1, 2) if last else (0, 1, 2, 3)
+    found = []
+    for library in (flambeau, oracle):
+        x = library.tensor(image.transpose(np.argsort(order)).copy(), requires_grad=True)
+        y = library.nn.functional.max_pool2d(x.permute(order), kernel, **options)
+        y.backward(library.arange(1.0, 1.0 + y.numel()).reshape(y.shape))
+        found.append(x.grad.numpy())
+    np.testing.assert_array_equal(*found)
 
 
 def test_min_pooling_is_max_pooling_of_the_negated_input() -> None:
