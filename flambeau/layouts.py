@@ -55,23 +55,58 @@ def _find(name: str) -> Any:
     return NAMES[name]
 
 
-def strides_of(shape: tuple[int, ...], wanted: Any) -> tuple[int, ...] | None:
-    """The strides of a tensor with its channels last; None for row-major order.
+# The dimensions, innermost first, of images and volumes whose channels lie last.
+_CHANNELS_LAST = {channels_last: (1, 3, 2, 0), channels_last_3d: (1, 4, 3, 2, 0)}
+
+
+def strides_of(shape: tuple[int, ...], wanted: memory_format) -> tuple[int, ...]:
+    """The strides of a tensor in a memory format that does not depend on another tensor.
 
     Raises:
         RuntimeError: if the tensor has not 4 dimensions (5 for ``channels_last_3d``).
     """
-    if wanted is not channels_last and wanted is not channels_last_3d:
-        return None
-    ndim = 4 if wanted is channels_last else 5
-    if len(shape) != ndim:
-        raise RuntimeError(f"required rank {ndim} tensor to use {wanted.name} format")
-    strides = [0] * ndim
+    order = _CHANNELS_LAST.get(wanted, tuple(range(len(shape)))[::-1])
+    if len(shape) != len(order):
+        raise RuntimeError(f"required rank {len(order)} tensor to use {wanted.name} format")
+    strides = [0] * len(shape)
     step = 1
-    for d in (1, *range(ndim - 1, 1, -1), 0):
+    for d in order:
         strides[d] = step
         step *= max(shape[d], 1)
     return tuple(strides)
+
+
+def lies_in(shape: tuple[int, ...], strides: tuple[int, ...], wanted: memory_format) -> bool:
+    """Whether elements lie without gaps with their channels last; dimensions of size 1 do not count."""
+    order = _CHANNELS_LAST[wanted]
+    if len(shape) != len(order):
+        return False
+    step = 1
+    for d in order:
+        if shape[d] != 1:
+            if strides[d] != step:
+                return False
+            step *= shape[d]
+    return True
+
+
+def suggested_format(shape: tuple[int, ...], strides: tuple[int, ...]) -> memory_format:
+    """The format that PyTorch takes a tensor to be in: with gaps, too, and row-major where nothing else fits."""
+    for wanted, order in _CHANNELS_LAST.items():
+        if len(shape) == len(order) and _looks_like(order, shape, strides):
+            return wanted
+    return contiguous_format
+
+
+def _looks_like(order: tuple[int, ...], shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    least = 0
+    if not strides[1]:
+        return False
+    for d in order:
+        if not shape[d] or strides[d] < least or (d == 0 and least == strides[1]):
+            return False
+        least = strides[d] * max(shape[d], 1)
+    return True
 
 
 def innermost_first(shape: tuple[int, ...], strides: tuple[int, ...]) -> list[int]:
@@ -107,10 +142,10 @@ def preserved_strides(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple
     for d in innermost_first(shape, strides):
         found[d] = step
         step *= shape[d]
-    return strides if _is_dense(shape, strides) else tuple(found)
+    return strides if is_dense(shape, strides) else tuple(found)
 
 
-def _is_dense(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+def is_dense(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     """Whether elements fill their stretch of memory, each in a place of its own."""
     if 0 in shape:
         return True

@@ -6,7 +6,14 @@ from typing import Any
 
 from flambeau import devices, dtypes
 from flambeau.graph.node import Aval
-from flambeau.layouts import strides_of
+from flambeau.layouts import (
+    contiguous_format,
+    memory_format,
+    preserve_format,
+    preserved_strides,
+    strides_of,
+    suggested_format,
+)
 from flambeau.ops.operator import operator, public
 from flambeau.ops.samples import T, case
 from flambeau.tensor.tensor import Tensor
@@ -51,24 +58,37 @@ def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     and ``memory_format``.
     """
     dtype, device, copy = parsed_to(*args, **kwargs)
+    wanted = checked_format("to", kwargs.get("memory_format"))
     result = input
-    wanted = kwargs.get("memory_format")
     if dtype is not None and dtype is not input.dtype:
         result = CAST(input, dtype)
     if device is not None and device is not input.device:
         result = moved(result, device)
-    if copy and result is input:
+    if result is input:
+        kept = wanted in (None, preserve_format) or suggested_format(tuple(input.shape), layout(input)[0]) is wanted
+        if kept and not copy:
+            return input
         result = CLONE(input)
-    return formatted(result, wanted, result is not input)
+    return laid_out(result, wanted, input)
 
 
-def formatted(result: Tensor, memory_format: Any, fresh: bool) -> Tensor:
-    """The tensor laid out in a memory format; in a box of its own unless it is fresh or lies so already."""
-    strides = strides_of(result._node.aval.shape, memory_format)
-    if strides is None or layout(result)[0] == strides:
+def checked_format(name: str, wanted: Any) -> Any:
+    """A memory format, or None."""
+    if wanted is not None and not isinstance(wanted, memory_format):
+        raise TypeError(f"{name}(): argument 'memory_format' must be torch.memory_format, not {type(wanted).__name__}")
+    return wanted
+
+
+def laid_out(result: Tensor, wanted: memory_format | None, like: Tensor) -> Tensor:
+    """A fresh tensor in a memory format; None and ``preserve_format`` stand for that of another of its shape."""
+    if wanted is None or wanted is preserve_format:
+        if like._base is None and like._layout is None:
+            return result
+        strides = preserved_strides(like._node.aval.shape, layout(like)[0])
+    elif wanted is contiguous_format:
         return result
-    if not fresh:
-        result = CLONE(result)
+    else:
+        strides = strides_of(result._node.aval.shape, wanted)
     result._layout = (strides, 0)
     return result
 
@@ -161,13 +181,13 @@ def chalf(input: Tensor, memory_format: Any = None) -> Tensor:
 @public(into="", method=True)
 def cpu(input: Tensor, memory_format: Any = None) -> Tensor:
     """The tensor on the CPU; itself if it is there already."""
-    return input.to("cpu")
+    return input.to("cpu", memory_format=memory_format)
 
 
 @public(into="", method=True)
 def cuda(input: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
     """The tensor on a GPU."""
-    return input.to("cuda" if device is None else device)
+    return input.to("cuda" if device is None else device, memory_format=memory_format)
 
 
 @public(into="", method=True)
@@ -198,4 +218,4 @@ CLONE = operator(
 @public(method=True)
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
     """A tensor of its own with the same values, differentiable."""
-    return formatted(CLONE(input), memory_format, True)
+    return laid_out(CLONE(input), checked_format("clone", memory_format), input)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau.ops import arrange, shape, slicing, strided, views
+from flambeau.ops.cast import CLONE
 from flambeau.ops.operator import NAMESPACES, public
 from flambeau.tensor.tensor import Tensor
 
@@ -12,7 +13,7 @@ from flambeau.tensor.tensor import Tensor
 def _copying(name: str, function: Any) -> None:
     def copy(input: Tensor, *args: Any, **kwargs: Any) -> Any:
         found = function(input, *args, **kwargs)
-        return tuple([part.clone() for part in found]) if isinstance(found, tuple) else found.clone()
+        return tuple([CLONE(part) for part in found]) if isinstance(found, tuple) else CLONE(found)
 
     copy.__name__ = copy.__qualname__ = name
     copy.__doc__ = f"What ``{name.removesuffix('_copy')}`` shows, as a copy."
@@ -47,40 +48,40 @@ def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     if dim >= input.ndim:
         raise RuntimeError("Expected dim < static_cast<int64_t>(self_sizes.size()) to be true, but got false.")
-    return slicing.narrow(input, dim, start, length).clone()
+    return CLONE(slicing.narrow(input, dim, start, length))
 
 
 @public(out=True)
 def slice_copy(input: Tensor, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Tensor:
     """The range ``start:end:step`` of a dimension, as a copy."""
-    return slicing.sliced(input, views.wrapped_dim(dim, input.ndim), start, end, step).clone()
+    return CLONE(slicing.sliced(input, views.wrapped_dim(dim, input.ndim), start, end, step))
 
 
 @public(out=True)
 def view_as_real_copy(input: Tensor) -> Tensor:
     """What ``view_as_real`` shows, as a copy."""
-    return NAMESPACES["torch"]["view_as_real"](input).clone()
+    return CLONE(NAMESPACES["torch"]["view_as_real"](input))
 
 
 @public(out=True)
 def view_as_complex_copy(input: Tensor) -> Tensor:
     """What ``view_as_complex`` shows, as a copy."""
-    return NAMESPACES["torch"]["view_as_complex"](input).clone()
+    return CLONE(NAMESPACES["torch"]["view_as_complex"](input))
 
 
 @public(method=True)
 def unsafe_split(input: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Like ``split``; PyTorch does not track its results as views."""
-    return tuple([part.clone() for part in slicing.split(input, split_size, dim)])
+    return tuple([CLONE(part) for part in slicing.split(input, split_size, dim)])
 
 
 @public(method=True)
 def unsafe_split_with_sizes(input: Tensor, split_sizes: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Like ``split_with_sizes``; PyTorch does not track its results as views."""
-    return tuple([part.clone() for part in slicing.split_with_sizes(input, split_sizes, dim)])
+    return tuple([CLONE(part) for part in slicing.split_with_sizes(input, split_sizes, dim)])
 
 
 @public(method=True)
 def unsafe_chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """Like ``chunk``; PyTorch does not track its results as views."""
-    return tuple([part.clone() for part in slicing.chunk(input, chunks, dim)])
+    return tuple([CLONE(part) for part in slicing.chunk(input, chunks, dim)])

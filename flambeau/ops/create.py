@@ -6,7 +6,8 @@ from typing import Any
 
 from flambeau import devices, dtypes
 from flambeau.graph.node import Aval
-from flambeau.ops.cast import formatted
+from flambeau.layouts import preserve_format
+from flambeau.ops.cast import checked_format, laid_out
 from flambeau.ops.data import array_of, as_tensor, from_numpy, made, tensor
 from flambeau.ops.numbers import fitting
 from flambeau.ops.operator import operator, public
@@ -77,8 +78,29 @@ def _float_filled(name: str, value: float) -> Any:
 
 zeros = _float_filled("zeros", 0)
 ones = _float_filled("ones", 1)
-empty = _float_filled("empty", 0)
-empty.__doc__ = "A tensor in the given shape whose values do not matter (here: zeros)."
+
+
+@public(out="made")
+def empty(
+    *size: Any,
+    dtype: dtypes.dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    pin_memory: bool = False,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+    **named: Any,
+) -> Tensor:
+    """A tensor in the given shape whose values do not matter (here: zeros).
+
+    Raises:
+        RuntimeError: for ``memory_format=preserve_format``, as there is nothing to preserve.
+    """
+    shape = _shape("empty", size, named)
+    result = filled(shape, 0, dtype or dtypes.get_default_dtype(), device, requires_grad)
+    if checked_format("empty", memory_format) is preserve_format:
+        raise RuntimeError("unsupported memory format Preserve")
+    return laid_out(result, memory_format, result)
 
 
 @public(out="made")
@@ -114,7 +136,7 @@ def _like(name: str, value: float) -> Any:
     ) -> Tensor:
         aval = input._node.aval
         result = filled(aval.shape, value, dtype or aval.dtype, device or aval.device, requires_grad)
-        return result if memory_format is None else formatted(result, memory_format, True)
+        return laid_out(result, checked_format(f"{name}_like", memory_format), input)
 
     like.__name__ = f"{name}_like"
     like.__doc__ = f"A tensor of {name} with the shape, type and device of ``input``."
@@ -162,7 +184,7 @@ def full_like(
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
     kind = dtype or aval.dtype
     result = filled(aval.shape, fitting(value, kind, reduced=False), kind, device or aval.device, requires_grad)
-    return formatted(result, memory_format, True)
+    return laid_out(result, checked_format("full_like", memory_format), input)
 
 
 @public(into="", method=True)

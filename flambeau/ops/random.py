@@ -13,7 +13,8 @@ import numpy as np
 from flambeau import devices, dtypes
 from flambeau.autograd.grad_mode import mode, no_grad
 from flambeau.graph.node import Aval
-from flambeau.ops.create import empty
+from flambeau.ops.cast import checked_format
+from flambeau.ops.create import empty, empty_like
 from flambeau.ops.operator import operator, public
 from flambeau.ops.pointwise import broadcast_shapes
 from flambeau.ops.samples import T, case
@@ -91,6 +92,37 @@ def _made(
         if where is not devices.cpu:
             result = result.to(where)
     return result.requires_grad_() if requires_grad else result
+
+
+def _made_like(
+    input: Tensor,
+    wanted: Any,
+    draw: Any,
+    dtype: dtypes.dtype,
+    device: Any,
+    generator: Any,
+    requires_grad: bool,
+) -> Tensor:
+    """A new tensor as :func:`_made`, of another's shape and, unless told otherwise, its order in memory."""
+    result = empty_like(input, dtype=dtype, device=device, memory_format=wanted)
+    if _is_gapless(result):
+        made = _made(draw, input._node.aval.shape, dtype, device, generator, requires_grad)
+        made._layout = result._layout
+        return made
+    result = _refill(result, _pairwise(0.0, 1.0) if draw is _normal else draw, generator, "")
+    return result.requires_grad_() if requires_grad else result
+
+
+def _pairwise(mean: float, std: float) -> Any:
+    """Draws normal numbers pair by pair at any size, as PyTorch does where memory is not in order."""
+    from flambeau.random_transforms import cast
+
+    def draw(bits: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        if dtype.kind == "c":
+            return bits.normal(shape, dtype, mean, std)
+        return cast(bits._normal_pairs(math.prod(shape), mean, std), dtype).reshape(shape)
+
+    return draw
 
 
 def _memory_order(tensor: Tensor) -> tuple[int, ...] | None:
@@ -219,7 +251,8 @@ def _like(name: str, draw: Any, kernel: str) -> Any:
         aval = input._node.aval
         kind = dtype or aval.dtype
         _need_floating(kind, kernel, complex_too=True)
-        return _made(draw, aval.shape, kind, device or aval.device, generator, requires_grad)
+        wanted = checked_format(f"{name}_like", memory_format)
+        return _made_like(input, wanted, draw, kind, device or aval.device, generator, requires_grad)
 
     like.__name__ = f"{name}_like"
     like.__doc__ = f"As :func:`{name}`, with the shape, type and device of ``input``."
@@ -299,7 +332,8 @@ def randint_like(
     low, high = _bounds(args, named, ("low", "high"))
     aval = input._node.aval
     draw = _integers(int(low), int(high))
-    return _made(draw, aval.shape, dtype or aval.dtype, device or aval.device, generator, requires_grad)
+    wanted = checked_format("randint_like", memory_format)
+    return _made_like(input, wanted, draw, dtype or aval.dtype, device or aval.device, generator, requires_grad)
 
 
 @public(out="made")
@@ -496,16 +530,11 @@ def _ends(a: Any, b: Any, named: dict[str, Any], low: Any, high: Any) -> tuple[A
 def normal_(input: Tensor, mean: float = 0, std: float = 1, *, generator: Any = None) -> Tensor:
     """Fills the tensor with normal numbers."""
     _need_floating(input.dtype, "normal_kernel_cpu", complex_too=True)
-    from flambeau.random_transforms import cast
-
-    gapless = _is_gapless(input)
 
     def draw(bits: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        if gapless or dtype.kind == "c":
-            return bits.normal(shape, dtype, float(mean), float(std))
-        # Where memory is not in order, PyTorch draws the numbers pair by pair at any size.
-        return cast(bits._normal_pairs(math.prod(shape), float(mean), float(std)), dtype).reshape(shape)
+        return bits.normal(shape, dtype, float(mean), float(std))
 
+    draw = draw if _is_gapless(input) else _pairwise(float(mean), float(std))
     return _refill(input, draw, generator, "NormalBackward0")
 
 

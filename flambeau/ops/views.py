@@ -13,6 +13,7 @@ from operator import index
 from typing import Any
 
 from flambeau.graph.node import Aval
+from flambeau.layouts import contiguous_format
 from flambeau.ops.operator import NotDifferentiable, Operator, operator, public
 from flambeau.ops.samples import T, case
 from flambeau.tensor.tensor import Tensor
@@ -466,4 +467,4 @@ def expand(input: Tensor, *size: Any, implicit: bool = False) -> Tensor:
 
 def contiguous_copy(input: Tensor) -> Tensor:
     """The tensor itself if its elements lie in order, else a copy."""
-    return input if is_contiguous(input) else input.clone()
+    return input if is_contiguous(input) else input.clone(memory_format=contiguous_format)

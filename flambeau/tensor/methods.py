@@ -11,7 +11,7 @@ import numpy as np
 from flambeau import devices, dtypes
 from flambeau.autograd.backward import backward as run_backward
 from flambeau.autograd.hooks import RemovableHandle
-from flambeau.layouts import strides_of
+from flambeau.layouts import channels_last, channels_last_3d, contiguous_format, lies_in, preserve_format
 from flambeau.ops import operator as registry
 from flambeau.ops.autocast import as_given
 from flambeau.tensor import printing
@@ -274,21 +274,19 @@ def element_size(self: Tensor) -> int:
     return self.dtype.itemsize
 
 
-def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
-    """The tensor itself if its elements lie in row-major order, else a copy."""
-    if memory_format is not None:
-        strides = strides_of(self._node.aval.shape, memory_format)
-        if strides is not None:
-            return self if layout(self)[0] == strides else self.clone(memory_format=memory_format)
-    return self if is_contiguous(self) else self.clone()
+def contiguous(self: Tensor, memory_format: Any = contiguous_format) -> Tensor:
+    """The tensor itself if its elements lie in that order (row-major unless told otherwise), else a copy."""
+    if _is_contiguous(self, memory_format):
+        return self
+    if memory_format is preserve_format:
+        raise RuntimeError("preserve memory format is unsupported by the contiguous operator")
+    return self.clone(memory_format=memory_format)
 
 
-def _is_contiguous(self: Tensor, memory_format: Any = None) -> bool:
-    """Whether its elements lie in row-major order without gaps."""
-    if memory_format is not None:
-        strides = strides_of(self._node.aval.shape, memory_format)
-        if strides is not None:
-            return layout(self)[0] == strides
+def _is_contiguous(self: Tensor, memory_format: Any = contiguous_format) -> bool:
+    """Whether its elements lie without gaps in that order, row-major unless told otherwise."""
+    if memory_format is channels_last or memory_format is channels_last_3d:
+        return lies_in(self._node.aval.shape, layout(self)[0], memory_format)
     return is_contiguous(self)
 
 
