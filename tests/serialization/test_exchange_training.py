@@ -138,13 +138,20 @@ SCHEDULES = {
     "ReduceLROnPlateau": {"patience": 1},
     "LambdaLR": {"lr_lambda": lambda epoch: 0.9**epoch},
     "MultiplicativeLR": {"lr_lambda": lambda epoch: 0.9},
+    "SequentialLR": {"milestones": [5]},
+    "ChainedScheduler": {},
 }
 
 
 def _schedule(t, kind):
     optimizer = t.optim.SGD([t.nn.Parameter(t.ones(1))], lr=0.1, momentum=0.9)
-    schedule = getattr(t.optim.lr_scheduler, kind)(optimizer, **SCHEDULES[kind])
-    return optimizer, schedule
+    schedules = t.optim.lr_scheduler
+    given = optimizer
+    if kind in ("SequentialLR", "ChainedScheduler"):
+        given = [schedules.LinearLR(optimizer, 0.2, total_iters=4), schedules.ExponentialLR(optimizer, 0.9)]
+    if kind == "SequentialLR":
+        return optimizer, schedules.SequentialLR(optimizer, given, **SCHEDULES[kind])
+    return optimizer, getattr(schedules, kind)(given, **SCHEDULES[kind])
 
 
 def _rates(pair, count):

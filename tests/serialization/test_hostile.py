@@ -327,6 +327,12 @@ for line in sys.stdin:
 """
 
 
+def _load_whole(path):
+    loaded = flambeau.load(path)
+    assert (loaded["tensor"] == loaded["step"]).all().item()
+    return loaded
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_savers_leave_whole_files(tmp_path):
     path = tmp_path / "model.pt"
@@ -353,10 +359,11 @@ def test_killed_savers_leave_whole_files(tmp_path):
             savers.stdin.write(f"{step}\n")
             saver = int(savers.stdout.readline())
             time.sleep(draw.uniform(0.0, patience))
+            # Whoever reads meanwhile finds a whole file as well.
+            _load_whole(path)
             os.kill(saver, signal.SIGKILL)
             assert savers.stdout.readline() == "gone\n"
-            loaded = flambeau.load(path)
-            assert (loaded["tensor"] == loaded["step"]).all().item()
+            loaded = _load_whole(path)
             patience = max(0.06, patience * (0.9 if loaded["step"] > step else 1.1))
             saved += loaded["step"] - step
             step = loaded["step"]
