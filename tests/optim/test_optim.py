@@ -1,5 +1,6 @@
 """Optimizers, schedules and averages: exchange with PyTorch, closures, hooks, groups, captured steps."""
 
+import importlib
 import warnings
 
 import numpy as np
@@ -8,6 +9,8 @@ import torch as reference
 
 import flambeau as torch
 from flambeau.engine import reset_statistics, statistics
+from flambeau.graph.recorder import pending
+from flambeau.optim import optimizer as module
 
 KINDS = {
     "SGD": {"lr": 0.1, "momentum": 0.9},
@@ -269,3 +272,125 @@ def test_old_states_without_new_options_are_loaded():
         warnings.simplefilter("error")
         optimizer.load_state_dict(state)
     assert optimizer.param_groups[0]["maximize"] is False
+
+
+def test_hooks_around_states_and_steps_are_called_as_in_pytorch():
+    found = []
+    for library in (torch, reference):
+        calls = []
+        x = library.nn.Parameter(library.ones(1))
+        optimizer = library.optim.SGD([x], lr=0.1)
+
+        def noted(name, answer=None, calls=calls):
+            def hook(*given):
+                state = sorted(given[-1]) if isinstance(given[-1], dict) else None
+                calls.append((name, len(given), len(given[1]) if len(given) == 3 else None, state))
+                return answer(given[-1]) if answer is not None else None
+
+            return hook
+
+        everywhere = importlib.import_module(f"{library.__name__}.optim.optimizer")
+        handles = [
+            everywhere.register_optimizer_step_pre_hook(noted("any before")),
+            everywhere.register_optimizer_step_post_hook(noted("any after")),
+            optimizer.register_step_pre_hook(noted("before")),
+            optimizer.register_step_post_hook(noted("after")),
+            optimizer.register_state_dict_pre_hook(noted("before saving")),
+            optimizer.register_state_dict_post_hook(noted("after saving", lambda state: {**state, "more": 1})),
+            optimizer.register_state_dict_post_hook(noted("first after saving"), prepend=True),
+            optimizer.register_load_state_dict_pre_hook(
+                noted("before loading", lambda state: {key: state[key] for key in state if key != "more"})
+            ),
+            optimizer.register_load_state_dict_post_hook(noted("after loading")),
+            optimizer.register_load_state_dict_post_hook(noted("first after loading"), prepend=True),
+        ]
+        optimizer.step()
+        optimizer.step(lambda: 1)
+        optimizer.step(closure=lambda: 1)
+        state = optimizer.state_dict()
+        optimizer.load_state_dict(state)
+        for handle in handles:
+            handle.remove()
+        optimizer.step()
+        optimizer.load_state_dict(optimizer.state_dict())
+        found.append((calls, sorted(state)))
+    assert found[0] == found[1]
+
+
+def test_a_step_hook_may_change_what_the_step_is_given():
+    for library in (torch, reference):
+        x = library.nn.Parameter(library.ones(1))
+        optimizer = library.optim.SGD([x], lr=0.1)
+        optimizer.register_step_pre_hook(lambda opt, args, kwargs: ((opt,), {"closure": lambda: 7}))
+        assert optimizer.step() == 7
+        optimizer.register_step_pre_hook(lambda opt, args, kwargs: 3)
+        with pytest.raises(RuntimeError, match="must return None or a tuple"):
+            optimizer.step()
+
+
+def test_hooks_run_around_the_step_of_an_optimizer_of_ones_own():
+    found = []
+    for library in (torch, reference):
+
+        class Descent(library.optim.Optimizer):
+            def __init__(self, params, lr):
+                super().__init__(params, {"lr": lr})
+
+            def step(self, closure=None):
+                with type(self).library.no_grad():
+                    for group in self.param_groups:
+                        for p in group["params"]:
+                            p.sub_(group["lr"] * p.grad)
+                return "done"
+
+        class Further(Descent):
+            def step(self, closure=None):
+                return "well " + super().step(closure)
+
+        Descent.library = library
+        calls = []
+        x = library.nn.Parameter(library.ones(1))
+        optimizer = Further([x], lr=0.25)
+        optimizer.register_step_pre_hook(lambda opt, args, kwargs, calls=calls: calls.append(("before", len(args))))
+        optimizer.register_step_post_hook(lambda *given, calls=calls: calls.append(("after", given[2])))
+        x.sum().backward()
+        calls.append(optimizer.step(closure=None))
+        calls.append(x.item())
+        found.append(calls)
+    assert found[0] == found[1] == [("before", 1), ("after", {"closure": None}), "well done", 0.75]
+
+
+def test_a_step_of_ones_own_runs_what_it_has_recorded():
+    class Descent(torch.optim.Optimizer):
+        def step(self, closure=None):
+            with torch.no_grad():
+                for p in self.param_groups[0]["params"]:
+                    p.sub_(p.grad)
+
+    x = torch.nn.Parameter(torch.ones(1))
+    optimizer = Descent([x], {})
+    for _ in range(3):
+        optimizer.zero_grad()
+        x.sum().backward()
+        optimizer.step()
+        assert not pending
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_update_is_one_operation_however_many_parameters_there_are(kind, monkeypatch):
+    found = []
+    for count in (2, 30):
+        parameters = [torch.nn.Parameter(torch.ones(3, 2)) for _ in range(count)]
+        optimizer = getattr(torch.optim, kind)(parameters, **KINDS[kind])
+        for _ in range(2):
+            for p in parameters:
+                p.grad = torch.ones(3, 2)
+            torch.engine.flush()
+            with monkeypatch.context() as patch:
+                patch.setattr(module, "flush", lambda: None)
+                optimizer.step()
+            recorded = [node.call.op.name for node in pending]
+        # Beside it, what hands out each of its results.
+        found.append([name for name in recorded if name != "project"])
+    assert found[0] == found[1]
+    assert len(found[0]) == 1
