@@ -339,9 +339,13 @@ class Entry:
         return results
 
     def _is_clear(self) -> bool:
-        """Whether one tier is far ahead, runs before the trial included."""
-        fastest, second, *_ = sorted(form.typical() for form in self.forms.values())
-        return second >= HOPELESS * fastest
+        """Whether the newest tier is far ahead, runs before the trial included.
+
+        Whether it is far behind is not known so soon: in its first runs the system gives it memory, page by page,
+        which may take longer than the work.
+        """
+        *others, newest = [form.typical() for form in self.forms.values()]
+        return min(others) >= HOPELESS * newest
 
     def _decide(self) -> None:
         forms = list(self.forms.values())
