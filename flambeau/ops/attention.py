@@ -358,8 +358,8 @@ def _is_batched(q: Tensor, k: Tensor, v: Tensor, padding: Tensor | None, mask: T
     return batched
 
 
-def _projected(
-    query: Tensor, key: Tensor, value: Tensor, weight: Any, bias: Tensor | None
+def projected(
+    query: Tensor, key: Tensor, value: Tensor, weight: Any, bias: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values through their projections: in as few products as the sharing of inputs allows.
 
@@ -379,7 +379,7 @@ def _projected(
         b_q, b_kv = bias.split([size, 2 * size]) if bias is not None else (None, None)
         k, v = linear(key, w_kv, b_kv).chunk(2, -1)
         return linear(query, w_q, b_q), k, v
-    return _projected(query, key, value, tuple(weight.chunk(3)), bias)
+    return projected(query, key, value, tuple(weight.chunk(3)), bias)
 
 
 def _by_head(x: Tensor, batch: int, num_heads: int) -> Tensor:
@@ -486,7 +486,7 @@ def multi_head_attention_forward(
     weight = _projection_weights(
         key, value, in_proj_weight, use_separate_proj_weight, (q_proj_weight, k_proj_weight, v_proj_weight)
     )
-    q, k, v = _projected(query, key, value, weight, in_proj_bias)
+    q, k, v = projected(query, key, value, weight, in_proj_bias)
     mask = _checked_mask(attn_mask, queries, keys, batch, num_heads)
     _require((bias_k is None) == (bias_v is None), "bias_k and bias_v must be given together")
     if bias_k is not None and bias_v is not None:

@@ -98,11 +98,11 @@ def grid_sample(
         ValueError: for other modes.
         RuntimeError: if shapes or types do not fit.
     """
-    if mode not in _GRID_MODES:
+    if mode not in GRID_SAMPLE_INTERPOLATION_MODES:
         raise ValueError(
             f"nn.functional.grid_sample(): expected mode to be 'bilinear', 'nearest' or 'bicubic', but got: '{mode}'"
         )
-    if padding_mode not in _GRID_PADDING:
+    if padding_mode not in GRID_SAMPLE_PADDING_MODES:
         raise ValueError(
             "nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or 'reflection', "
             f"but got: '{padding_mode}'"
@@ -128,8 +128,8 @@ def grid_sample(
     return _sample(input, places, size, padding_mode, align_corners, taps, before=True)
 
 
-_GRID_MODES = ("bilinear", "nearest", "bicubic")
-_GRID_PADDING = ("zeros", "border", "reflection")
+GRID_SAMPLE_INTERPOLATION_MODES = {"bilinear": 0, "nearest": 1, "bicubic": 2}
+GRID_SAMPLE_PADDING_MODES = {"zeros": 0, "border": 1, "reflection": 2}
 
 
 def _by_number(input: Tensor, grid: Tensor, mode: int, padding_mode: int, align_corners: bool) -> Tensor:
@@ -138,7 +138,8 @@ def _by_number(input: Tensor, grid: Tensor, mode: int, padding_mode: int, align_
             f"grid_sampler(): modes are numbers from 0 to 2, got interpolation_mode={mode} and "
             f"padding_mode={padding_mode}"
         )
-    return grid_sample(input, grid, _GRID_MODES[mode], _GRID_PADDING[padding_mode], bool(align_corners))
+    word, beyond = [*GRID_SAMPLE_INTERPOLATION_MODES][mode], [*GRID_SAMPLE_PADDING_MODES][padding_mode]
+    return grid_sample(input, grid, word, beyond, bool(align_corners))
 
 
 @public()

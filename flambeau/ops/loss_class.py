@@ -27,16 +27,17 @@ def checked_reduction(reduction: str) -> str:
     raise ValueError(f"{reduction} is not a valid value for reduction")
 
 
-def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
+def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str, emit_warning: bool = True) -> str:
     """The reduction that the arguments of old, ``size_average`` and ``reduce``, ask for, if they are given."""
     if size_average is None and reduce is None:
         return checked_reduction(reduction)
     size_average = True if size_average is None else size_average
     reduce = True if reduce is None else reduce
     found = "none" if not reduce else "mean" if size_average else "sum"
-    warnings.warn(
-        f"size_average and reduce args will be deprecated, please use reduction='{found}' instead.", stacklevel=3
-    )
+    if emit_warning:
+        warnings.warn(
+            f"size_average and reduce args will be deprecated, please use reduction='{found}' instead.", stacklevel=3
+        )
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from flambeau.autograd.grad_mode import mode
@@ -227,6 +228,16 @@ def _check_channel_sizes(
             )
 
 
+def check_batch_size(size: Sequence[int]) -> None:
+    """Raises ValueError if there is one value only for each channel."""
+    if product([*size[:1], *size[2:]]) == 1:
+        raise ValueError(
+            f"Expected more than 1 value per channel when training, got input size {size} "
+            "(batch_norm: its variance would be zero; use a larger batch, drop_last=True in the DataLoader, or "
+            "eval())"
+        )
+
+
 @public(into="nn.functional")
 def batch_norm(
     input: Tensor,
@@ -256,13 +267,7 @@ def batch_norm(
     if training:
         if eps <= 0:
             raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
-        sizes = tuple(input.shape)
-        if product(sizes[:1] + sizes[2:]) == 1:
-            raise ValueError(
-                f"Expected more than 1 value per channel when training, got input size {torch_size(sizes)} "
-                "(batch_norm: its variance would be zero; use a larger batch, drop_last=True in the DataLoader, or "
-                "eval())"
-            )
+        check_batch_size(input.shape)
     return _batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)
 
 

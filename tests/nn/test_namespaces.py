@@ -102,3 +102,102 @@ def test_causal_masks_are_kept_by_copies() -> None:
         assert flambeau.equal(other, mask)
         assert other.variant is mask.variant
     assert type(mask._materialize()) is flambeau.Tensor
+
+
+# What other people's layers import beside public names.
+PATHS = {
+    "nn.modules.utils": "_ntuple _single _pair _triple _quadruple _reverse_repeat_tuple _list_with_default "
+    "consume_prefix_in_state_dict_if_present",
+    "nn.modules.conv": "_ConvNd _ConvTransposeNd Conv2d",
+    "nn.modules.batchnorm": "_BatchNorm _NormBase _LazyNormBase BatchNorm2d SyncBatchNorm",
+    "nn.modules.instancenorm": "_InstanceNorm",
+    "nn.modules.pooling": "_MaxPoolNd _AvgPoolNd _AdaptiveAvgPoolNd _AdaptiveMaxPoolNd _LPPoolNd _MaxUnpoolNd",
+    "nn.modules.dropout": "_DropoutNd",
+    "nn.modules.loss": "_Loss _WeightedLoss",
+    "nn.modules.padding": "_ConstantPadNd _ReflectionPadNd _ReplicationPadNd _CircularPadNd",
+    "nn.modules.linear": "NonDynamicallyQuantizableLinear Identity",
+    "nn.modules.activation": "MultiheadAttention ReLU",
+    "nn.modules.container": "Sequential ModuleList",
+    "nn.modules.lazy": "LazyModuleMixin",
+    "nn.modules.module": "_IncompatibleKeys _addindent register_module_forward_hook",
+    "nn.modules.transformer": "_get_clones _get_activation_fn _generate_square_subsequent_mask",
+    "nn.modules.rnn": "RNNBase RNNCellBase",
+    "nn.parameter": "Parameter Buffer UninitializedParameter UninitializedTensorMixin is_lazy",
+    "nn.common_types": "_size_1_t _size_2_t _size_3_t _size_any_t _size_2_opt_t _ratio_2_t _maybe_indices_t",
+    "nn._reduction": "get_enum legacy_get_string legacy_get_enum",
+    "nn.functional": "_Reduction _canonical_mask _none_or_dtype _in_projection_packed _verify_batch_size "
+    "_get_softmax_dim GRID_SAMPLE_INTERPOLATION_MODES GRID_SAMPLE_PADDING_MODES relu_ elu_ celu_ selu_ rrelu_ "
+    "hardtanh_ leaky_relu_ threshold_",
+    "nn.init": "_calculate_fan_in_and_fan_out _calculate_correct_fan",
+    "nn.parallel": "DataParallel data_parallel",
+    "nn.utils.clip_grad": "clip_grad_norm_ clip_grad_value_",
+    "nn.utils.convert_parameters": "parameters_to_vector vector_to_parameters",
+    "nn.utils.fusion": "fuse_conv_bn_eval fuse_linear_bn_eval",
+    "nn.utils.init": "skip_init",
+    "nn.utils.memory_format": "convert_conv2d_weight_memory_format",
+    "nn.utils.parametrizations": "orthogonal spectral_norm weight_norm",
+    "nn.utils.rnn": "PackedSequence pad_sequence",
+    "nn.utils.spectral_norm": "SpectralNorm spectral_norm",
+    "nn.utils.stateless": "functional_call",
+    "nn.utils.weight_norm": "WeightNorm weight_norm",
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_paths_that_programs_import(path: str) -> None:
+    for package in ("torch", "flambeau"):
+        module = importlib.import_module(f"{package}.{path}")
+        assert [name for name in PATHS[path].split() if not hasattr(module, name)] == []
+
+
+def private_functions(t: Any) -> Any:
+    functional, reduction = t.nn.functional, part(t, "_reduction")
+    x, w, b = wave(t, 3, 2, 4), wave(t, 12, 4), wave(t, 12)
+    mask = t.tensor([True, False])
+    print(part(t, "modules.module")._addindent("one\ntwo", 3), part(t, "common_types")._size_2_t)
+    print([reduction.get_enum(word) for word in ("none", "mean", "sum", "elementwise_mean")])
+    print(reduction.legacy_get_string(None, None), reduction.legacy_get_enum(True, False, emit_warning=False))
+    print(functional.GRID_SAMPLE_INTERPOLATION_MODES, functional.GRID_SAMPLE_PADDING_MODES)
+    print(
+        functional._get_softmax_dim("softmax", 3, 1), functional._none_or_dtype(None), functional._none_or_dtype(mask)
+    )
+    clones = part(t, "modules.transformer")._get_clones(t.nn.Linear(1, 1), 2)
+    print(clones, part(t, "modules.transformer")._get_activation_fn("gelu") is functional.gelu)
+    functional._verify_batch_size([2, 1])
+    return (
+        functional._canonical_mask(mask, "mask", None, "other", t.float32),
+        *functional._in_projection_packed(x, x, x, w, b),
+        *functional._in_projection_packed(x, x + 1, x - 1, w),
+        part(t, "modules.transformer")._generate_square_subsequent_mask(3),
+    )
+
+
+def test_data_parallel_is_the_module_on_one_device() -> None:
+    import flambeau
+
+    x, run = wave(flambeau, 3, 4), part(flambeau, "parallel").data_parallel
+    assert run(flambeau.nn.Identity(), x) is x
+    assert run(flambeau.nn.Bilinear(4, 4, 1), (x,), module_kwargs={"input2": x}).shape == (3, 1)
+
+
+def test_functions_that_other_layers_use() -> None:
+    same(private_functions)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        lambda t: t.nn.functional._verify_batch_size(t.Size([1, 3])),
+        lambda t: part(t, "_reduction").get_enum("most"),
+        lambda t: part(t, "modules.transformer")._get_activation_fn("sine"),
+        lambda t: t.nn.functional._canonical_mask(t.ones(2).int(), "mask", None, "", t.float32),
+    ],
+)
+def test_functions_that_other_layers_use_refuse(program: Any) -> None:
+    raised = []
+    for package in ("torch", "flambeau"):
+        with pytest.raises(Exception, match=r".") as caught:
+            program(importlib.import_module(package))
+        raised.append((caught.type, str(caught.value)))
+    assert raised[0][0] is raised[1][0]
+    assert raised[1][1].startswith(raised[0][1])

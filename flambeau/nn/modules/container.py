@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from flambeau.nn.modules._state import typename
-from flambeau.nn.modules.module import Module, _indented
+from flambeau.nn.modules.module import Module, _addindent
 from flambeau.nn.parameter import Parameter
 from flambeau.tensor.tensor import Tensor
 
@@ -238,7 +238,7 @@ class ModuleList(Module):
         lines = []
         for first, last, text in runs:
             line = f"({first}): {text}" if first == last else f"({first}-{last}): {last - first + 1} x {text}"
-            lines.append(_indented(line, 2))
+            lines.append(_addindent(line, 2))
         return f"{self._get_name()}(\n  " + "\n  ".join(lines) + "\n)"
 
     def insert(self, index: int, module: Module) -> None:

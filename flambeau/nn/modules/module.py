@@ -44,7 +44,7 @@ __all__ = [
 T = TypeVar("T", bound="Module")
 
 
-def _indented(text: str, spaces: int) -> str:
+def _addindent(text: str, spaces: int) -> str:
     return text.replace("\n", "\n" + " " * spaces)
 
 
@@ -591,7 +591,7 @@ class Module(CallMixin, StateMixin):
         lines = extra.split("\n") if extra else []
         alone = len(lines) == 1 and not self._modules
         for name, module in self._modules.items():
-            lines.append(f"({name}): {_indented(repr(module), 2)}")
+            lines.append(f"({name}): {_addindent(repr(module), 2)}")
         if not lines:
             return f"{self._get_name()}()"
         if alone:
