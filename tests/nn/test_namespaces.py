@@ -181,7 +181,7 @@ def test_data_parallel_is_the_module_on_one_device() -> None:
 
 
 def test_functions_that_other_layers_use() -> None:
-    same(private_functions)
+    same(private_functions, 1e-5, 1e-6)
 
 
 @pytest.mark.parametrize(
