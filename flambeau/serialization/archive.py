@@ -161,8 +161,7 @@ class Reader:
         try:
             if self._mapped is not None:
                 return self._slice(info)
-            with self._zip.open(info) as record:
-                data = record.read()
+            data = self._unchecked(info) if info.CRC == 0 else self._zip.read(info)
         except (zipfile.BadZipFile, EOFError, OSError, struct.error, ValueError, NotImplementedError) as error:
             raise RuntimeError(
                 f"PytorchStreamReader failed reading file {name}: {error}. The file is truncated or damaged."
@@ -174,19 +173,31 @@ class Reader:
             )
         return data
 
+    def _unchecked(self, info: zipfile.ZipInfo) -> bytes:
+        """A record without a checksum: PyTorch leaves it zero after ``set_crc32_options(False)``."""
+        self._file.seek(info.header_offset)
+        self._file.seek(_start(info, self._file.read(30)))
+        return self._file.read(info.file_size)
+
     def _slice(self, info: zipfile.ZipInfo) -> np.ndarray:
         import zipfile
 
         mapped = self._mapped
         assert mapped is not None
-        head = bytes(mapped[info.header_offset : info.header_offset + 30])
-        if len(head) < 30 or head[:4] != b"PK\x03\x04":
-            raise zipfile.BadZipFile("bad magic number for the record's header")
-        name_length, extra_length = struct.unpack("<HH", head[26:30])
-        start = info.header_offset + 30 + name_length + extra_length
+        start = _start(info, bytes(mapped[info.header_offset : info.header_offset + 30]))
         if start + info.file_size > mapped.size:
             raise zipfile.BadZipFile("the record reaches beyond the end of the file")
         return mapped[start : start + info.file_size]
+
+
+def _start(info: zipfile.ZipInfo, head: bytes) -> int:
+    """Where the bytes of a record begin, given the first of its header."""
+    import zipfile
+
+    if len(head) < 30 or head[:4] != b"PK\x03\x04":
+        raise zipfile.BadZipFile("bad magic number for the record's header")
+    name_length, extra_length = struct.unpack("<HH", head[26:30])
+    return info.header_offset + 30 + name_length + extra_length
 
 
 def is_zip(file: Any) -> bool:

@@ -244,6 +244,26 @@ def test_protocols(protocol):
     assert torch.load(file, weights_only=False)["a"].tolist() == [1.0, 1.0]
 
 
+@pytest.mark.parametrize("prefix", [b"", b"head"])
+def test_files_without_checksums_are_read(prefix):
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        data = io.BytesIO()
+        torch.save({"weight": torch.arange(1000.0), "none": torch.zeros(0), "flag": True}, data)
+    finally:
+        torch.serialization.set_crc32_options(before)
+    file = io.BytesIO(prefix + data.getvalue())
+    file.seek(len(prefix))
+    loaded = flambeau.load(file)
+    assert loaded["weight"].tolist() == list(range(1000))
+    assert loaded["none"].shape == (0,)
+    assert loaded["flag"] is True
+    for end in range(4, len(data.getvalue()), 301):
+        with pytest.raises(RuntimeError, match="truncated or damaged"):
+            flambeau.load(io.BytesIO(data.getvalue()[:end]))
+
+
 def test_file_objects_at_any_place():
     file = io.BytesIO(b"head")
     file.seek(4)
