@@ -26,8 +26,8 @@ from flambeau.tensor.tensor import Tensor
 FUSED = 9
 """Places of a window that XLA may merge into one loop."""
 
-BLOCK = 1 << 18
-"""Elements of images whose gradient the interpreter computes at a time: a megabyte in float32."""
+BLOCK = 1 << 19
+"""Elements of images whose gradient the interpreter computes at a time: two megabytes in float32."""
 
 # ---------------------------------------------------------------- the maximum
 

@@ -158,7 +158,7 @@ def test_max_pool_sends_gradients_to_the_last_nan_and_keeps_infinite_ones_in_pla
         np.testing.assert_array_equal(x.grad.numpy(), reference.grad.numpy())
 
 
-@pytest.mark.parametrize("block", [1, 100, 1 << 18])
+@pytest.mark.parametrize("block", [1, 100, 1 << 19])
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize(
     ("kernel", "options"),
