@@ -1,6 +1,7 @@
 """``python -m benchmarks.recurrent``: ``nn.Recurrent`` around a cell beside the built-in layer of the same size.
 
 Both take turns on the same input, plainly and under ``compile``; what is reported is the lower quartile of each.
+Beside the layer-normalized LSTM, which PyTorch lacks, stands the same written by hand in JAX.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import flambeau as torch
 from flambeau.engine import set_tier
 
 BATCH, INPUTS, HIDDEN = 16, 64, 128
+NORMALIZED = "LayerNormLSTMCell"
+BY_HAND = f"{NORMALIZED} in JAX, by hand"
 
 
 def layers() -> dict[str, Callable[[], Any]]:
@@ -54,6 +57,39 @@ def step_of(layer: Any, x: Any) -> Callable[[], Any]:
     return step
 
 
+def by_hand(x: Any) -> dict[str, Callable[[], Any]]:
+    """The layer-normalized LSTM as a scan in JAX: a run for each of the compiled columns."""
+    import jax
+    import jax.numpy as jnp
+
+    from benchmarks import floors
+
+    cell = torch.nn.LayerNormLSTMCell(INPUTS, HIDDEN)
+    weights = {name: jnp.asarray(value.numpy()) for name, value in cell.state_dict().items()}
+    given = jnp.asarray(x.numpy())
+
+    def outputs(weights: Any, given: Any) -> Any:
+        gates = floors.layer_norm(weights, "norm_ih", given @ weights["weight_ih"].T)
+        # Turned outside of the scan, which would turn it at every step.
+        recurrent = weights["weight_hh"].T
+
+        def step(carry: Any, gate: Any) -> Any:
+            hidden, memory = carry
+            i, f, g, o = jnp.split(gate + floors.layer_norm(weights, "norm_hh", hidden @ recurrent), 4, -1)
+            memory = jax.nn.sigmoid(f) * memory + jax.nn.sigmoid(i) * jnp.tanh(g)
+            hidden = jax.nn.sigmoid(o) * jnp.tanh(floors.layer_norm(weights, "norm_cell", memory))
+            return (hidden, memory), hidden
+
+        start = jnp.zeros((BATCH, HIDDEN), jnp.float32)
+        return jax.lax.scan(step, (start, start), gates)[1]
+
+    forward = jax.jit(lambda weights, given: outputs(weights, given).sum())
+    # A step takes over the memory of the weights that it is given.
+    own = {name: jnp.array(value) for name, value in weights.items()}
+    step = floors.trained(floors.sgd(lambda w, given: (outputs(w, given) ** 2).mean(), 0.01), own)
+    return {"forward, compile": lambda: forward(weights, given), "step, compile": lambda: step(given)}
+
+
 def in_turns(runs: dict[str, Callable[[], Any]], warm_up: int, rounds: int) -> dict[str, float]:
     """Milliseconds of each, taken in turns."""
     times: dict[str, list[float]] = {name: [] for name in runs}
@@ -78,6 +114,7 @@ def report(steps: int, wanted: str, warm_up: int, rounds: int) -> None:
     """One table for one length of sequence."""
     makers = {name: make for name, make in layers().items() if not wanted or wanted in name}
     x = torch.randn(steps, BATCH, INPUTS)
+    hand = by_hand(x) if f"Recurrent({NORMALIZED})" in makers else {}
     columns = {}
     for title, way, captured in [
         ("forward", forward_of, False),
@@ -89,13 +126,18 @@ def report(steps: int, wanted: str, warm_up: int, rounds: int) -> None:
         for name, make in makers.items():
             run = way(make(), x)
             runs[name] = torch.compile(run) if captured else run
+        if title in hand:
+            runs[BY_HAND] = hand[title]
         columns[title] = in_turns(runs, warm_up, rounds)
     print(f"T {steps}, N {BATCH}, {INPUTS} to {HIDDEN}: milliseconds, and times the built-in layer's")
     print(f"{'':30}" + "".join(f"{title:>22}" for title in columns))
     measure = ""
-    for name in makers:
+    names = [name for maker in makers for name in ([maker, BY_HAND] if NORMALIZED in maker else [maker])]
+    for name in names:
         measure = name if name.startswith("nn.") else measure
-        cells = [f"{c[name]:.2f} ({c[name] / c.get(measure, c[name]):.2f})" for c in columns.values()]
+        cells = [
+            f"{c[name]:.2f} ({c[name] / c.get(measure, c[name]):.2f})" if name in c else "-" for c in columns.values()
+        ]
         print(f"{name:30}" + "".join(f"{cell:>22}" for cell in cells))
 
 

@@ -120,3 +120,20 @@ def test_recurrent_layers_are_timed_beside_cells_of_their_size(capsys):
     assert header.split("  ")[-1].strip() == "step, compile"
     assert layer.startswith("nn.RNN") and layer.count("(1.00)") == 4
     assert cell.startswith("Recurrent(RNNCell)")
+
+
+def test_the_layer_normalized_cell_is_timed_beside_one_written_by_hand(capsys):
+    flambeau.manual_seed(0)
+    x = flambeau.randn(3, recurrent.BATCH, recurrent.INPUTS)
+    flambeau.manual_seed(1)
+    ours = recurrent.step_of(
+        flambeau.nn.Recurrent(flambeau.nn.LayerNormLSTMCell(recurrent.INPUTS, recurrent.HIDDEN)), x
+    )
+    flambeau.manual_seed(1)
+    theirs = recurrent.by_hand(x)["step, compile"]
+    for _ in range(3):
+        assert ours().item() == pytest.approx(float(theirs()), rel=1e-4)
+    recurrent.report(2, "LayerNorm", warm_up=1, rounds=1)
+    *_, cell, hand = capsys.readouterr().out.splitlines()
+    assert cell.startswith("Recurrent(LayerNormLSTMCell)")
+    assert hand.startswith(recurrent.BY_HAND) and hand.count("-") == 2

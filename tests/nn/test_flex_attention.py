@@ -119,6 +119,24 @@ def test_under_compile(tier):
             np.testing.assert_allclose(found.detach().numpy(), expected.detach().numpy(), rtol=1e-5, atol=1e-6)
 
 
+def test_itself_compiled_notices_masks_and_values_that_change(tier):
+    compiled = flambeau.compile(flex.flex_attention)
+    (x,) = tensors(flambeau, (1, 2, 12, 4))
+    which, slope = flambeau.arange(12) // 5, flambeau.tensor([0.5, 0.25])
+    same_document = flex.create_block_mask(lambda b, h, q, k: which[q] == which[k], None, None, 12, 12)
+    masks = [flex.create_block_mask(causal, None, None, 12, 12), same_document, None]
+
+    def linear_bias(score, b, h, q, k):
+        return score + slope[h] * (k - q)
+
+    for change in (lambda: None, lambda: which.mul_(2), lambda: slope.mul_(3), lambda: which[3:].fill_(1)):
+        change()
+        for mask in masks:
+            found = compiled(x, x, x, linear_bias, mask)
+            expected = flex.flex_attention(x, x, x, linear_bias, mask)
+            np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
 def test_other_types(dtype):
     outs = []
