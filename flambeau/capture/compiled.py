@@ -24,6 +24,8 @@ from flambeau.tensor.views import layout
 
 SIGNATURES = 256
 """Kinds of arguments beyond this are run without being captured."""
+KINDS_AT_ONCE = 4
+"""So many are captured when they are first met; a further one, which may never come again, when it comes back."""
 ATTEMPTS = 6
 """Captured calls of one kind that may differ from their predecessors before that is an error."""
 
@@ -83,6 +85,8 @@ class Compiled:
                 self._give_up_once()
                 return self._function(*args, **kwargs)
             kind = self._kinds[signature] = _Kind()
+            if len(self._kinds) > KINDS_AT_ONCE:
+                return self._function(*args, **kwargs)
         for replay in kind.replays:
             if replay.holds(tensors):
                 return replay(tensors)

@@ -133,6 +133,21 @@ def test_another_shape_is_another_program():
         assert compiled(torch.ones(n)).item() == 2.0 * n
 
 
+def test_the_first_of_many_shapes_is_captured_when_it_comes_back():
+    runs = []
+
+    @torch.compile
+    def double(x):
+        runs.append(len(x))
+        return x * 2
+
+    for length in range(1, 7):
+        for _ in range(5):
+            assert double(torch.ones(length)).tolist() == [2.0] * length
+    # Two calls of a kind are watched, and replayed from then on; beyond four kinds the first of all goes unwatched.
+    assert [runs.count(length) for length in range(1, 7)] == [2, 2, 2, 2, 3, 3]
+
+
 def test_results_can_be_differentiated_outside():
     torch.manual_seed(0)
     net = Net()
