@@ -1,6 +1,7 @@
 """Data loading against PyTorch: the same seed gives the same batches, with workers and without."""
 
 import collections
+import importlib
 import os
 import sys
 import time
@@ -213,6 +214,40 @@ def test_what_cannot_be_collated(samples):
     for data in (ours, theirs):
         with pytest.raises((TypeError, RuntimeError), match=r"default_collate: batch must contain|of equal size"):
             data.default_collate(samples)
+
+
+def test_modules_are_where_pytorch_has_them():
+    for name in ("dataloader", "dataset", "sampler", "_utils.collate", "_utils.fetch", "_utils.worker"):
+        importlib.import_module(f"flambeau.utils.data.{name}")
+    for name in ("DataLoader", "Dataset", "Sampler", "Subset", "default_collate", "default_convert", "get_worker_info"):
+        found = getattr(ours, name).__module__.removeprefix("flambeau")
+        assert found == getattr(theirs, name).__module__.removeprefix("torch")
+    for name in theirs.dataloader.__all__:
+        assert hasattr(ours.dataloader, name)
+
+
+class Span:
+    """A class that nobody knows how to collate."""
+
+    def __init__(self, start, stop):
+        self.start = start
+        self.stop = stop
+
+
+def test_how_a_class_of_ones_own_is_collated_can_be_told():
+    found = []
+    for data in (ours, theirs):
+        collate = importlib.import_module(f"{data.__name__}._utils.collate")
+
+        def spans(batch, *, collate_fn_map=None):
+            return [(span.start, span.stop) for span in batch]
+
+        told = {**collate.default_collate_fn_map, Span: spans}
+        samples = [{"span": Span(0, 2), "x": 1}, {"span": Span(3, 4), "x": 2}]
+        found.append(_lists(collate.collate(samples, collate_fn_map=told)))
+        with pytest.raises(TypeError, match="default_collate: batch must contain"):
+            collate.collate(samples, collate_fn_map=collate.default_collate_fn_map)
+    assert found[0] == found[1]
 
 
 def test_datasets():

@@ -1,6 +1,8 @@
 """Datasets, samplers and the loader of batches: ``torch.utils.data``."""
 
-from flambeau.utils.data.collate import default_collate, default_convert
+from flambeau.utils.data._utils.collate import default_collate, default_convert
+from flambeau.utils.data._utils.worker import WorkerInfo, get_worker_info
+from flambeau.utils.data.dataloader import DataLoader
 from flambeau.utils.data.dataset import (
     ChainDataset,
     ConcatDataset,
@@ -11,7 +13,6 @@ from flambeau.utils.data.dataset import (
     TensorDataset,
     random_split,
 )
-from flambeau.utils.data.loader import DataLoader
 from flambeau.utils.data.sampler import (
     BatchSampler,
     DistributedSampler,
@@ -21,7 +22,6 @@ from flambeau.utils.data.sampler import (
     SubsetRandomSampler,
     WeightedRandomSampler,
 )
-from flambeau.utils.data.worker import WorkerInfo, get_worker_info
 
 __all__ = [
     "BatchSampler",

@@ -15,7 +15,7 @@ import weakref
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from flambeau.utils.data import worker
+from flambeau.utils.data._utils import worker
 
 
 def context_for(wanted: Any) -> Any:
@@ -31,7 +31,7 @@ def context_for(wanted: Any) -> Any:
         method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
         context: Any = multiprocessing.get_context(method)
         if method == "forkserver":
-            context.set_forkserver_preload(["flambeau.utils.data.worker"])
+            context.set_forkserver_preload(["flambeau.utils.data._utils.worker"])
         return context
     context = multiprocessing.get_context(wanted) if isinstance(wanted, str) else wanted
     if context.get_start_method() == "fork" and "jaxlib" in sys.modules:

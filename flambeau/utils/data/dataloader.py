@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from flambeau.random import default_generator
-from flambeau.utils.data import worker
-from flambeau.utils.data.collate import default_collate, default_convert
+from flambeau.utils.data._utils import worker
+from flambeau.utils.data._utils.collate import default_collate, default_convert
+from flambeau.utils.data._utils.fetch import IterableFetcher, MapFetcher
+from flambeau.utils.data._utils.worker import get_worker_info
 from flambeau.utils.data.dataset import IterableDataset
-from flambeau.utils.data.fetch import IterableFetcher, MapFetcher
 from flambeau.utils.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler, draw_seed
+
+__all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"]
 
 T = TypeVar("T", covariant=True)
 
@@ -357,7 +360,7 @@ class _ByWorkers(_Batches):
     _asks_ahead = True
 
     def __init__(self, loader: DataLoader[Any]) -> None:
-        from flambeau.utils.data.pool import Pool, context_for
+        from flambeau.utils.data._utils.pool import Pool, context_for
 
         super().__init__(loader)
         settings = {
