@@ -49,7 +49,8 @@ CLEARLY = 0.8
 """A tier gives way to one that was ready before it only if that needs less than this part of its time.
 
 A trial shows each at its best, run after run.  With other work in between, the interpreter's many steps lose more of
-that than one compiled program: on two cores, an encoder's 82 ms became 120 where the program's 88 stayed.
+that than one compiled program: on two cores, an encoder's 82 ms became 120 where the program's 88 stayed.  Where
+somebody asked for compilation, it goes on as long as its results are kept.
 """
 RUNS_BETWEEN_TRIALS = 8, 128
 """A verdict is looked at again after as many runs as take some seconds, but within these bounds ..."""
@@ -282,7 +283,7 @@ class Entry:
             wanted = self.kin.asked or self._is_hot(seconds)
             budget = EAGER if self.kin.asked else THRIFTY
             wanted = wanted and self.kin.building < AT_ONCE
-        elif gain >= GAIN:
+        elif gain >= (CLEARLY if self.kin.asked else GAIN):
             wanted = self.runs > 1
             budget = EAGER
         else:
@@ -353,11 +354,16 @@ class Entry:
         for form in reversed(forms[:-1]):
             if form.typical() < CLEARLY * best.typical():
                 best = form
+        further = min(forms[1:], key=Form.typical)
+        self.kin.gains.append(forms[0].typical() / further.typical())
+        gain = self.kin.gain()
+        if self.kin.asked and gain is not None and len(self.kin.gains) >= FEW:
+            # Programs that take turns hand values over and wait for each other's threads where their tiers differ.
+            best = further if gain >= CLEARLY else forms[0]
         self.chosen = best
         counters.verdicts += 1
         return_free_memory()
         self._rest()
-        self.kin.gains.append(forms[0].typical() / min(form.typical() for form in forms[1:]))
 
     def _rest(self) -> None:
         """Lets the verdict stand for a while."""
