@@ -11,7 +11,7 @@ from flambeau.graph.node import Aval
 from flambeau.ops.operator import inputs_of, operator, public
 from flambeau.ops.pointwise import broadcast_shapes
 from flambeau.ops.samples import T, case
-from flambeau.ops.views import ALIAS, EXPAND, Shape, sizes_of, wrapped_dim
+from flambeau.ops.views import ALIAS, EXPAND, Shape, given_or_named, sizes_of, wrapped_dim
 from flambeau.tensor.tensor import Tensor
 from flambeau.tensor.views import view_of
 
@@ -53,7 +53,7 @@ def flip(input: Tensor, *dims: Any, **named: Any) -> Tensor:
         >>> torch.flip(torch.tensor([1, 2, 3]), (0,))
         tensor([3, 2, 1])
     """
-    wanted = _distinct(sizes_of(dims if "dims" not in named else (named["dims"],)), input.ndim)
+    wanted = _distinct(sizes_of(given_or_named("flip", "dims", dims, named)), input.ndim)
     return FLIP(input, wanted if input.ndim else ())
 
 
@@ -179,7 +179,7 @@ REPEAT = operator(
 @public(into="", method=True)
 def repeat(input: Tensor, *repeats: Any, **named: Any) -> Tensor:
     """The tensor laid ``repeats`` times side by side in each dimension.  A copy."""
-    times = sizes_of(repeats if "repeats" not in named else (named["repeats"],))
+    times = sizes_of(given_or_named("repeat", "repeats", repeats, named))
     if len(times) < input.ndim:
         raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
     for n in times:
@@ -191,7 +191,7 @@ def repeat(input: Tensor, *repeats: Any, **named: Any) -> Tensor:
 @public(method=True)
 def tile(input: Tensor, *dims: Any, **named: Any) -> Tensor:
     """Like ``repeat``, with ones put in front of ``dims`` where they are too few."""
-    times = sizes_of(dims if "dims" not in named else (named["dims"],))
+    times = sizes_of(given_or_named("tile", "dims", dims, named))
     return repeat(input, (1,) * (input.ndim - len(times)) + times)
 
 

@@ -373,7 +373,7 @@ def _sliced(tensor: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
             except TypeError:
                 raise IndexError(
                     "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
-                    f"(got {type(item).__name__})"
+                    f"(got {'numpy.' if isinstance(item, np.generic) else ''}{type(item).__name__})"
                 ) from None
             view = _selected(view, at, dim, place)
     while indices and indices[-1] is None:

@@ -8,8 +8,8 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.graph.node import Aval
-from flambeau.ops.gather import GATHER
-from flambeau.ops.index import INDEX, INDEX_PUT, checked_bounds, known_value
+from flambeau.ops.gather import GATHER, gather
+from flambeau.ops.index import INDEX, INDEX_PUT, check_range, known_value
 from flambeau.ops.operator import operator, public
 from flambeau.ops.outs import written_apart
 from flambeau.ops.pointwise import broadcast_shapes
@@ -142,16 +142,21 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
 
 @public(method=True, out="exact")
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
-    """Like ``gather``, with both operands broadcast in the other dimensions; ``dim=None`` flattens them."""
+    """Like ``gather``, with both operands broadcast in the other dimensions; ``dim=None`` flattens them.
+
+    Along a dimension, indices out of range wrap around.
+    """
     if indices.dtype is not dtypes.int64:
         raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {indices.dtype.title}")
     if dim is None:
-        return gather_wrapped(input.reshape(-1), indices.reshape(-1), 0)
+        return gather(input.reshape(-1), 0, indices.reshape(-1))
     if input.ndim != indices.ndim:
         raise RuntimeError(
             "torch.take_along_dim(): input and indices should have the same number of dimensions, but got "
             f"{input.ndim} dimensions for input, and {indices.ndim} dimensions for indices"
         )
+    if not input.ndim:
+        raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
     dim = wrapped_dim(dim, input.ndim)
     have, shape = list(input._node.aval.shape), list(indices._node.aval.shape)
     n, m = have[dim], shape[dim]
@@ -159,14 +164,9 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     common = list(broadcast_shapes(tuple(have), tuple(shape)))
     whole = (*common[:dim], n, *common[dim + 1 :])
     wanted = (*common[:dim], m, *common[dim + 1 :])
-    return gather_wrapped(view_of(EXPAND, input, whole), view_of(EXPAND, indices, wanted), dim)
-
-
-def gather_wrapped(input: Tensor, index: Tensor, dim: int) -> Tensor:
-    """Gathers with indices that may count from the end."""
-    n = input._node.aval.shape[dim] if input.ndim else 1
-    checked_bounds(index, dim, n)
-    return GATHER(input, index % n if n else index, dim)
+    # As in PyTorch, indices out of range wrap around.
+    index = view_of(EXPAND, indices, wanted)
+    return GATHER(view_of(EXPAND, input, whole), index % n if n else index, dim)
 
 
 # ---------------------------------------------------------------- index_put
@@ -199,6 +199,7 @@ def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = Fa
         view, given = subscript(input, places)
     if not given:
         return values.expand(input._node.aval.shape).clone()
+    check_range(view, given)
     return INDEX_PUT([view, values, *given], bool(accumulate))
 
 
@@ -209,7 +210,16 @@ def _one_hot_rule(x: Aval, *, num_classes: int) -> Aval:
     return x.of((*x.shape, num_classes), dtypes.int64)
 
 
+def _check_classes(x: Any, num_classes: int) -> None:
+    if x.size and x.min() < 0:
+        raise RuntimeError("Class values must be non-negative.")
+    if x.size and x.max() >= num_classes:
+        raise RuntimeError("Class values must be smaller than num_classes.")
+
+
 def _one_hot_kernel(xp: Any, x: Any, *, num_classes: int) -> Any:
+    if xp is np:
+        _check_classes(x, num_classes)
     return (xp.expand_dims(x, -1) == xp.arange(num_classes)).astype(xp.int64)
 
 
@@ -249,9 +259,6 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     elif num_classes < 1 and tensor._node.aval.size == 0:
         raise RuntimeError("Class values must be smaller than num_classes.")
     value = known_value(tensor)
-    if value is not None and value.size:
-        if value.min() < 0:
-            raise RuntimeError("Class values must be non-negative.")
-        if value.max() >= num_classes:
-            raise RuntimeError("Class values must be smaller than num_classes.")
+    if value is not None:
+        _check_classes(value, num_classes)
     return ONE_HOT(tensor, num_classes)

@@ -43,7 +43,7 @@ def _arange_rule(*, start: Any, step: Any, count: int, dtype: dtypes.dtype, devi
 
 def _arange_kernel(xp: Any, *, start: Any, step: Any, count: int, dtype: dtypes.dtype, device: Any) -> Any:
     wide = np.int64 if isinstance(start, int) and isinstance(step, int) else np.float64
-    return (start + np.arange(count, dtype=wide) * step).astype(dtype.numpy)
+    return xp.asarray((start + np.arange(count, dtype=wide) * step).astype(dtype.numpy))
 
 
 ARANGE = operator(

@@ -52,6 +52,14 @@ def wrapped_dim(dim: int, ndim: int) -> int:
     return dim + limit if dim < 0 else dim
 
 
+def given_or_named(name: str, argument: str, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
+    """The sizes or dimensions that a function was given one by one, or by the name of the argument."""
+    for known in named:
+        if known != argument:
+            raise TypeError(f"{name}() got an unexpected keyword argument '{known}'")
+    return (named[argument],) if named else given
+
+
 def sizes_of(args: tuple[Any, ...], name: str = "", argument: str = "size") -> tuple[int, ...]:
     """Sizes given one by one, or as one sequence, to a function of some name."""
     given = tuple(args[0]) if len(args) == 1 and isinstance(args[0], Sequence) else args
@@ -287,7 +295,8 @@ def reshape(input: Tensor, *shape: Any, **named: Any) -> Tensor:
         tensor([[0, 1],
                 [2, 3]])
     """
-    wanted = inferred_shape(sizes_of(shape or (named["shape"],), "reshape", "shape"), input._node.aval.shape)
+    sizes = sizes_of(given_or_named("reshape", "shape", shape, named), "reshape", "shape")
+    wanted = inferred_shape(sizes, input._node.aval.shape)
     if _rests(input) and viewed_strides(input._node.aval.shape, layout(input)[0], wanted) is None:
         return RESHAPE(input, wanted)
     return view_of(RESHAPE, input, wanted)
@@ -339,7 +348,7 @@ def permute(input: Tensor, *dims: Any, **named: Any) -> Tensor:
         RuntimeError: if ``dims`` is not an order of all dimensions.
     """
     ndim = input.ndim
-    given = sizes_of(dims or (named["dims"],))
+    given = sizes_of(given_or_named("permute", "dims", dims, named))
     if len(given) != ndim:
         raise RuntimeError(
             "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired "

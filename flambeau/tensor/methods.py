@@ -50,11 +50,11 @@ def inplace(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     return method
 
 
-def _operand(function: Callable[..., Any]) -> Callable[..., Any]:
+def _operand(function: Callable[..., Any], taken: tuple[type, ...] = _OPERANDS) -> Callable[..., Any]:
     """A binary operator's method, which leaves strange operands to their own class."""
 
     def method(self: Tensor, other: Any) -> Any:
-        if not isinstance(other, _OPERANDS):
+        if not isinstance(other, taken):
             if isinstance(other, np.ndarray):
                 other = registry.NAMESPACES["torch"]["as_tensor"](other)
             else:
@@ -64,9 +64,9 @@ def _operand(function: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
-def _reflected(function: Callable[..., Any]) -> Callable[..., Any]:
+def _reflected(function: Callable[..., Any], taken: tuple[type, ...]) -> Callable[..., Any]:
     def method(self: Tensor, other: Any) -> Any:
-        if not isinstance(other, _OPERANDS):
+        if not isinstance(other, taken):
             return NotImplemented
         return function(other, self)
 
@@ -89,7 +89,7 @@ _BINARY = {
     "lshift": "bitwise_left_shift",
     "rshift": "bitwise_right_shift",
 }
-_UNARY = {"neg": "neg", "pos": "positive", "abs": "abs", "invert": "bitwise_not"}
+_UNARY = {"neg": "neg", "pos": "positive", "abs": "abs"}
 _COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
 
 
@@ -103,8 +103,9 @@ def attach() -> None:
     for python, name in _BINARY.items():
         if name not in functions:
             continue
-        setattr(Tensor, f"__{python}__", _operand(functions[name]))
-        setattr(Tensor, f"__r{python}__", _reflected(functions[name]))
+        taken = (Tensor,) if python == "matmul" else _OPERANDS
+        setattr(Tensor, f"__{python}__", _operand(functions[name], taken))
+        setattr(Tensor, f"__r{python}__", _reflected(functions[name], taken))
         if name + "_" in registry.INPLACE:
             setattr(Tensor, f"__i{python}__", _operand(getattr(Tensor, name + "_")))
     for python, name in _UNARY.items():
@@ -187,12 +188,24 @@ def _array_protocol(self: Tensor, dtype: Any = None, copy: bool | None = None) -
     return array if dtype is None else array.astype(dtype, copy=False)
 
 
+def _array_wrap(self: Tensor, array: Any, context: Any = None, return_scalar: bool = False) -> Tensor:
+    """The result of a NumPy function of tensors as a tensor; truth values as uint8, as PyTorch has it."""
+    array = np.asarray(array)
+    return registry.NAMESPACES["torch"]["from_numpy"](array.astype(np.uint8) if array.dtype == np.bool_ else array)
+
+
 def _bool(self: Tensor) -> bool:
     if self._node.aval.size != 1:
         if self._node.aval.size == 0:
             raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
         raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
     return bool(self._array().reshape(()))
+
+
+def _invert(self: Tensor) -> Tensor:
+    if self.dtype.category >= dtypes.FLOATING:
+        raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
+    return self.bitwise_not()
 
 
 def _index(self: Tensor) -> int:
@@ -375,10 +388,8 @@ def _deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
 
 
 def _reduce(self: Tensor, protocol: Any) -> tuple[Any, ...]:
-    if not self.is_leaf:
-        raise RuntimeError("Only Tensors that are graph leaves can be pickled; use .detach() first")
     extra = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
-    return (_rebuilt, (type(self), np.array(self._array()), self.dtype, self._rg, extra))
+    return (_rebuilt, (type(self), np.array(self._array()), self.dtype, self.requires_grad, extra))
 
 
 def _rebuilt(kind: type, array: np.ndarray, dtype: dtypes.dtype, requires_grad: bool, extra: dict[str, Any]) -> Tensor:
@@ -409,6 +420,8 @@ _OWN: dict[str, Any] = {
     "__str__": _repr,
     "__format__": _format,
     "__array__": _array_protocol,
+    "__array_wrap__": _array_wrap,
+    "__invert__": _invert,
     "__bool__": _bool,
     "__float__": lambda self: _number(self, float),
     "__int__": lambda self: _number(self, int),

@@ -297,3 +297,11 @@ def test_a_mask_and_a_number_ask_for_no_value() -> None:
     x[mask] = 0
     assert mask._node.value is None
     assert x.tolist() == [0, 1, 0, 0]
+
+
+def test_what_is_made_in_the_same_program_can_be_indexed(tier: str) -> None:
+    index = flambeau.tensor([2]) * 1
+    assert flambeau.arange(4)[index].tolist() == [2]
+    assert flambeau.arange(4).gather(0, flambeau.tensor([2]) * 1).tolist() == [2]
+    written = flambeau.arange(4.0).index_put((flambeau.tensor([2]) * 1,), flambeau.ones(1))
+    assert written.tolist() == [0.0, 1.0, 1.0, 3.0]
