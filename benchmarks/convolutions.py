@@ -114,15 +114,19 @@ def _mean(once: Callable[[], Any]) -> float:
     return spent / count
 
 
-def measured(kind: Kind, backward: bool, rounds: int) -> dict[str, float]:
-    """Each contender's median seconds."""
-    seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
-    ready = {name: contender(name, kind, backward) for name in CONTENDERS}
+def measured(works: list[tuple[Kind, bool]], rounds: int) -> list[dict[str, float]]:
+    """For each kind, forward or with gradients, each contender's median seconds.
+
+    A round takes all kinds: a machine that is slow for some seconds spoils one turn of each, and no median.
+    """
+    seconds = [{name: [] for name in CONTENDERS} for _ in works]
+    ready = [{name: contender(name, kind, backward) for name in CONTENDERS} for kind, backward in works]
     for _ in range(rounds):
-        for name, once in ready.items():
-            time.sleep(PAUSE_SECONDS)
-            seconds[name].append(turn(name, once))
-    return {name: statistics.median(found) for name, found in seconds.items()}
+        for found, contenders in zip(seconds, ready, strict=True):
+            for name, once in contenders.items():
+                time.sleep(PAUSE_SECONDS)
+                found[name].append(turn(name, once))
+    return [{name: statistics.median(turns) for name, turns in found.items()} for found in seconds]
 
 
 def main(words: list[str] | None = None) -> int:
@@ -132,17 +136,11 @@ def main(words: list[str] | None = None) -> int:
     found.add_argument("--kinds", default="", help="only kinds whose name contains this")
     arguments = found.parse_args(words)
     print(f"{'milliseconds':28}{'':10}" + "".join(f"{name:>13}" for name in CONTENDERS) + f"{'ratio':>8}")
-    for kind in KINDS:
-        if arguments.kinds not in kind.name:
-            continue
-        for backward in (False, True):
-            took = measured(kind, backward, arguments.rounds)
-            best = min(took["interpreter"], took["compiled"])
-            figures = "".join(f"{took[name] * 1e3:13.2f}" for name in CONTENDERS)
-            print(
-                f"{kind.name:28}{'gradients' if backward else 'forward':10}{figures}{best / took['pytorch']:8.2f}",
-                flush=True,
-            )
+    works = [(kind, backward) for kind in KINDS if arguments.kinds in kind.name for backward in (False, True)]
+    for (kind, backward), took in zip(works, measured(works, arguments.rounds), strict=True):
+        best = min(took["interpreter"], took["compiled"])
+        figures = "".join(f"{took[name] * 1e3:13.2f}" for name in CONTENDERS)
+        print(f"{kind.name:28}{'gradients' if backward else 'forward':10}{figures}{best / took['pytorch']:8.2f}")
     return 0
 
 
