@@ -379,15 +379,14 @@ class Replay:
             nodes.append(node)
         made, moved = self.plan.unmade(args, drawn)
         if self.entry.chosen is None:
-            value = None  # The loop's variable would hold the last one.
-            results = tiers.sparingly(self.entry, nodes, self._places, values, donated)
+            results = self._compared(nodes, donated)
         else:
             results = tiers.execute(self.entry, values, donated)
-        for i, node in zip(self._places, nodes, strict=True):
-            # A tier may have put a value into a form of its own: next time it need not.
-            if node.value is not values[i]:
-                node.value = values[i]
-            values[i] = None
+            for i, node in zip(self._places, nodes, strict=True):
+                # A tier may have put a value into a form of its own: next time it need not.
+                if node.value is not values[i]:
+                    node.value = values[i]
+                values[i] = None
         for i, what, where in self._puts:
             node = Node(None, (), self._avals[i], results[i])
             if what == "result":
@@ -401,6 +400,13 @@ class Replay:
             else:
                 where._grad = wrap(node)
         return self.plan.returned(made, moved, args)
+
+    def _compared(self, nodes: list[Node], donated: tuple[bool, ...]) -> list[Any]:
+        """Runs the program while its tiers are compared, and values go from one's form into another's."""
+        shown = tiers.Shown(self._values, dict(zip(self._places, nodes, strict=True)))
+        for i in self._places:
+            self._values[i] = None
+        return tiers.execute(self.entry, shown, donated)
 
 
 def replay_of(plan: Plan, taken: Taken, kin: Kin) -> Replay:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from flambeau.engine import precision
@@ -67,10 +67,10 @@ def set_deterministic(wanted: bool) -> None:
 def run(stretch: Stretch) -> list[Any]:
     """Runs a stretch of recorded work."""
     leaves = stretch.leaves
-    values = [node.value for node in leaves]
     entry = entry_of(stretch)
     if entry.chosen is None:
-        return sparingly(entry, leaves, range(len(leaves)), values, stretch.donated)
+        return execute(entry, Shown([node.value for node in leaves], dict(enumerate(leaves))), stretch.donated)
+    values = [node.value for node in leaves]
     results = execute(entry, values, stretch.donated)
     for node, value in zip(leaves, values, strict=True):
         # A tier may have put a value into a form of its own: next time it need not.
@@ -79,26 +79,23 @@ def run(stretch: Stretch) -> list[Any]:
     return results
 
 
-def sparingly(
-    entry: Entry, nodes: Sequence[Node], places: Iterable[int], values: list[Any], donated: tuple[bool, ...]
-) -> list[Any]:
-    """Runs a known program while its tiers are compared, and values go from one's form into another's.
+class Shown(list):
+    """Values that nodes show: another form that a tier puts in a value's place is shown at once, so the old one can go.
 
-    Values that may be given up belong to the list alone meanwhile, so that each can go as soon as the other form of
-    it is made: both together would be all weights twice.
+    Else all weights would be there twice while tiers are compared.
 
     Args:
-        nodes, places: what shows the values, and where in the list each of these is.
+        nodes: what shows a value, by the value's place.
     """
-    shown = list(zip(nodes, places, strict=True))
-    for node, i in shown:
-        if donated[i]:
-            node.value = None
-    try:
-        return execute(entry, values, donated)
-    finally:
-        for node, i in shown:
-            node.value = values[i]
+
+    def __init__(self, values: list[Any], nodes: Mapping[int, Node]) -> None:
+        super().__init__(values)
+        self._nodes = nodes
+
+    def __setitem__(self, i: Any, value: Any) -> None:
+        super().__setitem__(i, value)
+        if i in self._nodes:
+            self._nodes[i].value = value
 
 
 def execute(entry: Entry, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
