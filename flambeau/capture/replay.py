@@ -262,7 +262,7 @@ def _with_slots(result: Any, known: dict[int, Any]) -> tuple[Any, list[Tensor]]:
                 return known[id(part)]
             return slot(part)
         if isinstance(part, tuple) and hasattr(part, "_fields"):
-            return type(part)(*[walk(x) for x in part])
+            return tuple.__new__(type(part), [walk(x) for x in part])
         if isinstance(part, list | tuple):
             return type(part)(walk(x) for x in part)
         if isinstance(part, dict):
@@ -282,7 +282,8 @@ def _filled(structure: Any, made: list[Any], args: list[Tensor]) -> Any:
     if isinstance(structure, Arg):
         return args[structure.place]
     if isinstance(structure, tuple) and hasattr(structure, "_fields"):
-        return type(structure)(*[_filled(x, made, args) for x in structure])
+        # Without its constructor, which may look at what is not there while places stand for it.
+        return tuple.__new__(type(structure), [_filled(x, made, args) for x in structure])
     if isinstance(structure, list | tuple):
         return type(structure)(_filled(x, made, args) for x in structure)
     if isinstance(structure, dict):

@@ -329,3 +329,13 @@ def test_writing_what_is_differentiated_into_an_argument_is_refused():
 
     with pytest.raises(CaptureError, match="from outside that is differentiated through what was written"):
         torch.compile(write)(torch.ones(1))
+
+
+def test_a_packed_sequence_is_returned():
+    packed = torch.nn.utils.rnn.pack_sequence([torch.randn(4, 3), torch.randn(2, 3)])
+    double = torch.compile(lambda data: packed._replace(data=data * 2))
+    for _ in range(4):
+        found = double(packed.data)
+        assert type(found) is type(packed)
+        assert found.batch_sizes.tolist() == [2, 2, 1, 1]
+        assert torch.equal(found.data, packed.data * 2)
