@@ -14,10 +14,10 @@ from flambeau.engine.interpreter import Interpreted
 from flambeau.engine.kernels import prepared
 from flambeau.graph.node import Aval, Node
 from flambeau.graph.observer import current as looking
-from flambeau.graph.op import Call, Op
+from flambeau.graph.op import Op
 from flambeau.graph.program import Program, living, program_of, stretch_of
 from flambeau.graph.recorder import pending
-from flambeau.ops.operator import record_several
+from flambeau.ops.operator import record_body
 from flambeau.ops.views import DETACH
 from flambeau.tensor.tensor import Tensor, current, wrap
 
@@ -62,12 +62,7 @@ RUN.urgent = True
 
 def run_body(body: _Body, nodes: list[Node]) -> list[Node]:
     """Records a program as one node; the nodes of its results."""
-    key = (body, *[node.aval for node in nodes])
-    call = RUN.calls.get(key)
-    if call is None:
-        call = RUN.calls[key] = Call(RUN, (body,), key[1:], body.outs, None)
-    node = Node(call, tuple(nodes), body.outs)
-    return record_several(node)
+    return record_body(RUN, body, nodes)
 
 
 class Joint:

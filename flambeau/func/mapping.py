@@ -17,7 +17,7 @@ from flambeau.func.at_once import all_at_once
 from flambeau.graph.node import Aval, Node
 from flambeau.graph.op import Call, Op
 from flambeau.graph.program import Program, Stretch, program_of
-from flambeau.ops.operator import record_several
+from flambeau.ops.operator import record_body
 
 BODIES_KEPT = 1024
 
@@ -184,9 +184,4 @@ def body_of(stretch: Stretch, size: int, mapped: tuple[bool, ...]) -> MappedBody
 
 def run_mapped(body: MappedBody, nodes: list[Node]) -> list[Node]:
     """Records a mapped program as one node; the nodes of its results."""
-    key = (body, *[node.aval for node in nodes])
-    call = MAP.calls.get(key)
-    if call is None:
-        call = MAP.calls[key] = Call(MAP, (body,), key[1:], body.outs, None)
-    node = Node(call, tuple(nodes), body.outs)
-    return record_several(node)
+    return record_body(MAP, body, nodes)

@@ -11,11 +11,11 @@ from flambeau.engine.kernels import prepared
 from flambeau.func.mapping import for_all
 from flambeau.graph.node import Aval, Node
 from flambeau.graph.observer import current as looking
-from flambeau.graph.op import Call, Op
+from flambeau.graph.op import Op
 from flambeau.graph.program import Step
 from flambeau.graph.recorder import pending
 from flambeau.loop.body import CARRY, Body, Schedule, Total
-from flambeau.ops.operator import record_several
+from flambeau.ops.operator import record_body
 
 Planned = tuple[Callable[..., Any], tuple[int, ...], int]
 
@@ -302,13 +302,8 @@ def _forget_oldest() -> None:
 
 def run_loop(body: Body, nodes: Sequence[Node]) -> list[Node]:
     """Records a loop as one node; the nodes of its results."""
-    key = (body, *[node.aval for node in nodes])
-    call = LOOP.calls.get(key)
-    if call is None:
-        call = LOOP.calls[key] = Call(LOOP, (body,), key[1:], body.outs, None)
     start = len(pending)
-    node = Node(call, tuple(nodes), body.outs)
-    parts = record_several(node)
+    parts = record_body(LOOP, body, nodes)
     if looking.observer is not None:
         adopt = getattr(looking.observer, "adopt", None)
         if adopt is not None:

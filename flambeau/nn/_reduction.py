@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from flambeau.ops.loss_class import checked_reduction, legacy_reduction
-
-_NUMBERS = {"none": 0, "mean": 1, "sum": 2}
+from flambeau.ops.loss_class import REDUCTIONS, checked_reduction, legacy_reduction
 
 
 def get_enum(reduction: str) -> int:
@@ -18,7 +16,7 @@ def get_enum(reduction: str) -> int:
         >>> _reduction.get_enum("mean")
         1
     """
-    return _NUMBERS[checked_reduction(reduction)]
+    return REDUCTIONS.index(checked_reduction(reduction))
 
 
 def legacy_get_string(size_average: bool | None, reduce: bool | None, emit_warning: bool = True) -> str:

@@ -293,6 +293,15 @@ def record_several(several: Node) -> list[Node]:
     return parts
 
 
+def record_body(op: Op, body: Any, nodes: Sequence[Node]) -> list[Node]:
+    """Records a whole program as one operation, whose parameter it is; the nodes of its results (``body.outs``)."""
+    key = (body, *[node.aval for node in nodes])
+    call = op.calls.get(key)
+    if call is None:
+        call = op.calls[key] = Call(op, (body,), key[1:], body.outs, None)
+    return record_several(Node(call, tuple(nodes), body.outs))
+
+
 def _project(several: Node, index: int) -> Node:
     key = (index, several.aval)
     call = _PROJECT.calls.get(key)

@@ -22,7 +22,7 @@ from flambeau.ops.views import sizes_of
 from flambeau.random import generator_for
 from flambeau.tensor.out import write_out
 from flambeau.tensor.tensor import Tensor, from_array, from_draw
-from flambeau.tensor.views import check_writable, contiguous_strides, layout, write
+from flambeau.tensor.views import check_writable, is_contiguous, layout, write
 
 # ---------------------------------------------------------------- what the family shares
 
@@ -105,7 +105,7 @@ def _made_like(
 ) -> Tensor:
     """A new tensor as :func:`_made`, of another's shape and, unless told otherwise, its order in memory."""
     result = empty_like(input, dtype=dtype, device=device, memory_format=wanted)
-    if _is_gapless(result):
+    if is_contiguous(result):
         made = _made(draw, input._node.aval.shape, dtype, device, generator, requires_grad)
         made._layout = result._layout
         return made
@@ -132,15 +132,6 @@ def _memory_order(tensor: Tensor) -> tuple[int, ...] | None:
     strides = layout(tensor)[0]
     order = tuple(sorted(range(len(strides)), key=lambda d: -strides[d]))
     return None if order == tuple(range(len(strides))) else order
-
-
-def _is_gapless(tensor: Tensor) -> bool:
-    if tensor._base is None and tensor._layout is None:
-        return True
-    shape = tensor._node.aval.shape
-    sizes = [(n, s) for n, s in zip(shape, layout(tensor)[0], strict=True) if n != 1]
-    plain = [(n, s) for n, s in zip(shape, contiguous_strides(shape), strict=True) if n != 1]
-    return sizes == plain
 
 
 def _refill(tensor: Tensor, draw: Any, generator: Any, name: str) -> Tensor:
@@ -534,7 +525,7 @@ def normal_(input: Tensor, mean: float = 0, std: float = 1, *, generator: Any = 
     def draw(bits: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         return bits.normal(shape, dtype, float(mean), float(std))
 
-    draw = draw if _is_gapless(input) else _pairwise(float(mean), float(std))
+    draw = draw if is_contiguous(input) else _pairwise(float(mean), float(std))
     return _refill(input, draw, generator, "NormalBackward0")
 
 
