@@ -1,0 +1,31 @@
+"""For what kind of device the program that is being traced is meant, as kernels may ask."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class _State(threading.local):
+    # Programs are traced in the background too, so each thread has its own.
+    kind = "cpu"
+
+
+_state = _State()
+
+
+def kind() -> str:
+    """``"cpu"``, ``"cuda"`` or ``"tpu"``: lax kernels choose the formulation that suits it."""
+    return _state.kind
+
+
+@contextmanager
+def traced_for(kind: str) -> Iterator[None]:
+    """Programs traced within are meant for devices of this kind."""
+    before = _state.kind
+    _state.kind = kind
+    try:
+        yield
+    finally:
+        _state.kind = before
