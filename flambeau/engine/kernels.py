@@ -9,20 +9,26 @@ from typing import Any
 import numpy as np
 
 from flambeau import dtypes
+from flambeau.engine.target import kind as device_kind
 from flambeau.graph.node import Aval
 from flambeau.graph.op import Call
+
+HALVES = (dtypes.float16, dtypes.bfloat16)
+"""What accelerators multiply as it is; smaller types they only take with scales."""
 
 
 def prepared(call: Call, kernel: Callable[..., Any], xp: Any) -> Callable[..., Any]:
     """The kernel of a call as a function of arrays alone.
 
     Operands are converted to the common type first.  A kernel that computes gets float16 and
-    bfloat16 operands as float32, and its result is rounded once, as on PyTorch's CPU.
+    bfloat16 operands as float32, and its result is rounded once, as on PyTorch's CPU.  Products on accelerators
+    get them as they are, and their results are rounded likewise.
     """
     function = partial(kernel, xp, **call.params)
     casts = list(call.casts or (None,) * len(call.inputs))
     if not call.op.moves and _reduced(call):
-        casts = [_widened(aval, cast) for aval, cast in zip(call.inputs, casts, strict=True)]
+        kept = HALVES if call.op.product and xp is not np and device_kind() != "cpu" else ()
+        casts = [_widened(aval, cast, kept) for aval, cast in zip(call.inputs, casts, strict=True)]
         function = _rounded(function, call.out, xp)
     targets = [cast.numpy if cast is not None else None for cast in casts]
     if not any(targets):
@@ -39,11 +45,11 @@ def _reduced(call: Call) -> bool:
     return any(dtype in dtypes.REDUCED for dtype in known)
 
 
-def _widened(aval: Aval | None, cast: dtypes.dtype | None) -> dtypes.dtype | None:
+def _widened(aval: Aval | None, cast: dtypes.dtype | None, kept: tuple[dtypes.dtype, ...]) -> dtypes.dtype | None:
     if aval is None:
         return None
     dtype = cast or aval.dtype
-    return dtypes.float32 if dtype in dtypes.REDUCED else cast
+    return dtypes.float32 if dtype in dtypes.REDUCED and dtype not in kept else cast
 
 
 def _rounded(function: Callable[..., Any], out: Any, xp: Any) -> Callable[..., Any]:

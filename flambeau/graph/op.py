@@ -64,6 +64,9 @@ class Op:
         moves: whether the kernel only moves elements about (a reshape, a gather). Any other kernel
             sees float16 and bfloat16 as float32 and has its result rounded once at the end, as
             PyTorch's CPU kernels do.
+        product: whether the kernel is made of matrix products or convolutions.  Traced for an accelerator, it is
+            given float16 and bfloat16 as they are, since the hardware multiplies those and adds up in float32;
+            its result, in float32 or not, is rounded all the same.
 
     Attributes:
         elementwise: whether each element of the result depends on the same element, after broadcasting, of
@@ -81,6 +84,7 @@ class Op:
         lax: Callable[..., Any] | None = None,
         promote: str | None = None,
         moves: bool = False,
+        product: bool = False,
     ) -> None:
         if promote not in PROMOTIONS:
             raise ValueError(f"{name}: promote must be one of {PROMOTIONS}, got {promote!r}")
@@ -94,6 +98,7 @@ class Op:
         self.lax = lax
         self.promote = promote
         self.moves = moves
+        self.product = product
         self.input_names = code.co_varnames[: code.co_argcount]
         self.attr_names = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
         self.variadic = bool(code.co_flags & inspect.CO_VARARGS)

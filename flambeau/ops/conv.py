@@ -197,6 +197,7 @@ CONV = operator(
     _conv_derivative,
     numpy=_conv_numpy,
     lax=_conv_lax,
+    product=True,
     samples=lambda: [
         case("nn.functional.conv2d", T(2, 3, 6, 7), T(4, 3, 3, 2), T(4)),
         case("nn.functional.conv2d", T(2, 4, 7, 6), T(6, 2, 3, 3), stride=2, padding=1, groups=2),
@@ -318,6 +319,7 @@ CONV_INPUT = operator(
     _conv_input_derivative,
     numpy=_conv_input_numpy,
     lax=_conv_input_lax,
+    product=True,
     samples=lambda: [
         case("nn.functional.conv_transpose2d", T(2, 4, 5, 4), T(4, 3, 3, 2), T(3)),
         case("nn.functional.conv_transpose2d", T(2, 4, 4, 5), T(4, 2, 3, 3), T(4), stride=2, padding=1, groups=2),
@@ -381,6 +383,7 @@ CONV_WEIGHT = operator(
     _conv_weight_derivative,
     numpy=_conv_weight_numpy,
     lax=_conv_weight_lax,
+    product=True,
     samples=lambda: [case("nn.functional.conv2d", T(2, 4, 6, 5), T(6, 2, 3, 3), stride=2, padding=1, groups=2)],
     grad_name=lambda call: "ConvolutionBackwardBackward0",
 )

@@ -1,10 +1,10 @@
 """Convolution's array code for XLA.
 
-Accelerators get XLA's own convolution.  On the CPU that is slow for groups and for three dimensions, up to a
-hundred times in the gradients, and for images of a few pixels.  There a depthwise convolution is a sum of shifted
-multiples, and the others are patches and one batched product, products that are added up, or a convolution for each
-group.  Where a kernel has many places, only those along all axes but the first make patches; the first axis is shifted
-and added up.  Which form is used where was chosen by measurement.
+Accelerators get XLA's own convolution and its transposes (``conv_native.py``).  On the CPU these are slow for groups
+and for three dimensions, up to a hundred times in the gradients, and for images of a few pixels.  There a depthwise
+convolution is a sum of shifted multiples, and the others are patches and one batched product, products that are added
+up, or a convolution for each group.  Where a kernel has many places, only those along all axes but the first make
+patches; the first axis is shifted and added up.  Which form is used where was chosen by measurement.
 """
 
 from __future__ import annotations
@@ -14,26 +14,15 @@ from itertools import product
 from math import prod
 from typing import Any
 
+from flambeau.engine import target
+from flambeau.ops import conv_native
 from flambeau.ops.conv_kernels import Geometry, Ints, gathering, phases, within
 
 FUSED = 9
 """Places of a kernel that XLA may merge into one loop; with many more it takes very long to compile."""
 
 
-# ---------------------------------------------------------------- XLA's own
-
-
-def forward_native(x: Any, weight: Any, geo: Geometry) -> Any:
-    from jax import lax
-
-    return lax.conv_general_dilated(
-        x,
-        weight,
-        geo.stride,
-        geo.exact_padding(),
-        rhs_dilation=geo.dilation,
-        feature_group_count=geo.groups,
-    )
+# ---------------------------------------------------------------- XLA's own gradients, as they suit the CPU
 
 
 def input_gradient_native(jnp: Any, grad: Any, weight: Any, geo: Geometry) -> Any:
@@ -316,7 +305,7 @@ def weight_gradient_rows(jnp: Any, x: Any, grad: Any, geo: Geometry) -> Any:
 def forward_split(jnp: Any, x: Any, weight: Any, geo: Geometry) -> Any:
     """Each group by itself."""
     parts = zip(jnp.split(x, geo.groups, 1), jnp.split(weight, geo.groups), strict=True)
-    return jnp.concatenate([forward_native(part, w, _single(geo)) for part, w in parts], 1)
+    return jnp.concatenate([conv_native.forward(part, w, _single(geo)) for part, w in parts], 1)
 
 
 def weight_gradient_split(jnp: Any, x: Any, grad: Any, geo: Geometry) -> Any:
@@ -403,32 +392,35 @@ def _weight_gradient_on_cpu(x: Any, grad: Any, geo: Geometry) -> Any:
     return weight_gradient_split if geo.groups <= SPLIT else weight_gradient_patches
 
 
-def _chosen(jnp: Any, on_cpu: Any, native: Any, a: Any, b: Any, geo: Geometry) -> Any:
-    from jax import lax
-
-    if on_cpu is None:
-        return native(a, b)
-    return lax.platform_dependent(a, b, cpu=lambda a, b: on_cpu(jnp, a, b, geo), default=native)
+def _is_convolved(x: Any) -> bool:
+    """Whether accelerators' libraries convolve this type: integers they do not."""
+    return x.dtype.kind not in "iub"
 
 
 def forward(jnp: Any, x: Any, weight: Any, geo: Geometry) -> Any:
     """The convolution."""
-    return _chosen(jnp, _forward_on_cpu(weight, geo), lambda x, w: forward_native(x, w, geo), x, weight, geo)
+    if target.kind() == "cpu":
+        made = _forward_on_cpu(weight, geo)
+    else:
+        made = None if _is_convolved(x) else forward_patches
+    return conv_native.forward(x, weight, geo) if made is None else made(jnp, x, weight, geo)
 
 
 def input_gradient(jnp: Any, grad: Any, weight: Any, geo: Geometry) -> Any:
     """The gradient of the input."""
-
-    def native(grad: Any, weight: Any) -> Any:
-        return input_gradient_native(jnp, grad, weight, geo)
-
-    return _chosen(jnp, _input_gradient_on_cpu(weight, geo), native, grad, weight, geo)
+    if target.kind() == "cpu":
+        made = _input_gradient_on_cpu(weight, geo) or input_gradient_native
+        return made(jnp, grad, weight, geo)
+    if _is_convolved(grad):
+        return conv_native.input_gradient(grad, weight, geo)
+    return input_gradient_patches(jnp, grad, weight, geo)
 
 
 def weight_gradient(jnp: Any, x: Any, grad: Any, geo: Geometry) -> Any:
     """The gradient of the weight."""
-
-    def native(x: Any, grad: Any) -> Any:
-        return weight_gradient_native(jnp, x, grad, geo)
-
-    return _chosen(jnp, _weight_gradient_on_cpu(x, grad, geo), native, x, grad, geo)
+    if target.kind() == "cpu":
+        made = _weight_gradient_on_cpu(x, grad, geo) or weight_gradient_native
+        return made(jnp, x, grad, geo)
+    if _is_convolved(x):
+        return conv_native.weight_gradient(x, grad, geo)
+    return weight_gradient_patches(jnp, x, grad, geo)

@@ -6,6 +6,7 @@ from typing import Any
 
 from flambeau.dtypes import BOOL
 from flambeau.graph.node import Aval
+from flambeau.ops import product_lax
 from flambeau.ops.operator import operator, public
 from flambeau.ops.pointwise import broadcast_shapes, conj
 from flambeau.ops.samples import T, case
@@ -90,10 +91,6 @@ def _product(sizes: tuple[int, ...]) -> int:
     return count
 
 
-def _matmul_kernel(xp: Any, x: Any, y: Any) -> Any:
-    return xp.matmul(x, y)
-
-
 def _matmul_numpy(np: Any, x: Any, y: Any) -> Any:
     if x.ndim > 2 and y.ndim == 2:
         # One large product instead of a batch of small ones.
@@ -129,9 +126,11 @@ def _matmul_derivative(grad: Tensor, x: Tensor, y: Tensor, needs: tuple[bool, ..
 MATMUL = operator(
     "matmul",
     _matmul_rule,
-    _matmul_kernel,
+    None,
     _matmul_derivative,
     numpy=_matmul_numpy,
+    lax=product_lax.matmul,
+    product=True,
     grad_name=lambda call: _matmul_name(*(aval.ndim for aval in call.inputs)),
     samples=lambda: [
         case("matmul", T(3, 4), T(4, 5)),
@@ -228,10 +227,8 @@ def _features_hint(shape: tuple[int, ...], out: int, features: int) -> str:
 
 
 def _linear_lax(jnp: Any, x: Any, weight: Any, bias: Any) -> Any:
-    from jax.lax import dot_general
-
     # Contracted where it stands: written as a product with the transpose, XLA copies the weight for a single row.
-    y = dot_general(x, weight, (((x.ndim - 1,), (weight.ndim - 1,)), ((), ())))
+    y = product_lax.dot_general(x, weight, (((x.ndim - 1,), (weight.ndim - 1,)), ((), ())))
     return y if bias is None else y + bias
 
 
@@ -280,6 +277,7 @@ LINEAR = operator(
     _linear_derivative,
     numpy=_linear_numpy,
     lax=_linear_lax,
+    product=True,
     grad_name=_linear_name,
     samples=lambda: [
         case("nn.functional.linear", T(3, 4), T(5, 4), T(5)),

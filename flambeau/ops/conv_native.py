@@ -1,0 +1,39 @@
+"""XLA's own convolution, and its transposes: what accelerators' libraries have kernels for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau.ops.conv_kernels import Geometry
+
+
+def forward(x: Any, weight: Any, geo: Geometry) -> Any:
+    """The convolution."""
+    from jax import lax
+
+    return lax.conv_general_dilated(
+        x,
+        weight,
+        geo.stride,
+        geo.exact_padding(),
+        rhs_dilation=geo.dilation,
+        feature_group_count=geo.groups,
+    )
+
+
+def input_gradient(grad: Any, weight: Any, geo: Geometry) -> Any:
+    """The gradient of the input, in the form in which XLA knows it for one."""
+    import jax
+
+    shape = (grad.shape[0], weight.shape[1] * geo.groups, *geo.size)
+    back = jax.linear_transpose(lambda x: forward(x, weight, geo), jax.ShapeDtypeStruct(shape, grad.dtype))
+    return back(grad)[0]
+
+
+def weight_gradient(x: Any, grad: Any, geo: Geometry) -> Any:
+    """The gradient of the weight, likewise."""
+    import jax
+
+    shape = (grad.shape[1], x.shape[1] // geo.groups, *geo.kernel)
+    back = jax.linear_transpose(lambda weight: forward(x, weight, geo), jax.ShapeDtypeStruct(shape, x.dtype))
+    return back(grad)[0]

@@ -1,0 +1,48 @@
+"""Matrix products for XLA, of operands in any type.
+
+Accelerators multiply numbers of half precision, float16 and bfloat16, several times as fast as float32 ones, and add
+up in float32 all the same.  Operators that are products (``product=True``) are therefore given such operands as they
+are there, and multiply them with these functions, which hand over float32 results that are rounded once.  On the CPU
+no kernel meets them: there these are XLA's own products.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flambeau import dtypes
+
+HALVES = (dtypes.float16.numpy, dtypes.bfloat16.numpy)
+
+
+def _options(x: Any, y: Any) -> dict[str, Any]:
+    if x.dtype not in HALVES or y.dtype not in HALVES:
+        return {}
+    from jax.lax import Precision
+
+    # However exact products of float32 are wanted: in such operands nothing is left to round.
+    return {"precision": Precision.DEFAULT, "preferred_element_type": np.float32}
+
+
+def matmul(jnp: Any, x: Any, y: Any) -> Any:
+    """``jnp.matmul``; of half precision, in float32."""
+    return jnp.matmul(x, y, **_options(x, y))
+
+
+def dot(jnp: Any, x: Any, y: Any) -> Any:
+    """``jnp.dot``; of half precision, in float32."""
+    return jnp.dot(x, y, **_options(x, y))
+
+
+def tensordot(jnp: Any, x: Any, y: Any, axes: Any) -> Any:
+    """``jnp.tensordot``; of half precision, in float32."""
+    return jnp.tensordot(x, y, axes, **_options(x, y))
+
+
+def dot_general(x: Any, y: Any, numbers: Any) -> Any:
+    """``lax.dot_general``; of half precision, in float32."""
+    from jax import lax
+
+    return lax.dot_general(x, y, numbers, **_options(x, y))
