@@ -100,9 +100,13 @@ def resolve(given: Any) -> device:
         return device(found.type)
     for check in _accelerator_checks:
         found = check(found)
+    global accelerated
+    accelerated = True
     return found
 
 
+accelerated = False
+"""Whether an accelerator has been named so far: else all work is the CPU's, and nobody need ask."""
 _accelerator_checks: list[Callable[[device], device]] = []
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# Before JAX is imported: further devices of the CPU can stand in for accelerators.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=3".strip()
+
 import pytest
 import torch
 
@@ -18,6 +23,20 @@ def tier(request: pytest.FixtureRequest):
     engine.set_tier(request.param)
     yield request.param
     engine.set_tier(before)
+
+
+@pytest.fixture
+def accelerators(monkeypatch: pytest.MonkeyPatch):
+    """Two devices that pass for ``cuda:0`` and ``cuda:1``, each apart from the CPU and from the other."""
+    import jax
+
+    from flambeau import devices, engine
+
+    others = tuple(jax.local_devices(backend="cpu")[1:3])
+    monkeypatch.setattr(engine.accelerators, "_found", lambda kind: others if kind == "cuda" else ())
+    monkeypatch.setattr(devices, "accelerated", False)
+    yield others
+    engine.synchronize()
 
 
 @pytest.fixture

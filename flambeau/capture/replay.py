@@ -5,7 +5,7 @@ from __future__ import annotations
 from sys import getrefcount
 from typing import Any
 
-from flambeau import dtypes
+from flambeau import devices, dtypes
 from flambeau.capture.watch import Taken
 from flambeau.engine import tiers
 from flambeau.engine.flush import Failed, flush, value_of
@@ -41,7 +41,8 @@ class Plan:
             show it; the tensor may be an :class:`Arg`.
         structure: the returned structure, with a :class:`Slot` in the place of each new tensor, and an
             :class:`Arg` in that of an argument.
-        moved: tensors that come to show what the program does not compute, with its origin as in ``origins``.
+        moved: tensors that come to show what the program does not compute, with its origin as in ``origins`` and its
+            device.
         fresh: what is new with each call, per slot: what is returned, and what returned views look at.
         pinned: arguments through which a tensor from outside is written, with that tensor and the way to it.
     """
@@ -79,7 +80,9 @@ class Plan:
         put = {where for homes in self.homes for what, where in homes if what == "result"}
         origins = [None if i in put else _in_args(taken.origin_of(t._node), places) for i, t in enumerate(fresh)]
         self.fresh = [Fresh(t, slots, args, origin) for t, origin in zip(fresh, origins, strict=True)]
-        self.moved = [(outside(t), _in_args(origin, places)) for t, origin in taken.moved if id(t) not in slots]
+        self.moved = [
+            (outside(t), _in_args(origin, places), t.device) for t, origin in taken.moved if id(t) not in slots
+        ]
         touched = {id(t) for tensors in (*taken.homes, [t for t, _ in taken.moved]) for t in tensors}
         touched.update(id(f.base) for f in self.fresh)
         self.pinned = [
@@ -112,21 +115,23 @@ class Plan:
 
     def unmade(self, args: list[Tensor], drawn: list[Any]) -> tuple[list[Any], list[Node]]:
         """A place for each new tensor, those that the program does not compute made; and the nodes of what moves."""
-        made = [None if f.origin is None else wrap(self._origin_now(f.origin, args, drawn)) for f in self.fresh]
-        return made, [self._origin_now(origin, args, drawn) for _, origin in self.moved]
+        made = [
+            None if f.origin is None else wrap(self._origin_now(f.origin, args, drawn, f.device)) for f in self.fresh
+        ]
+        return made, [self._origin_now(origin, args, drawn, device) for _, origin, device in self.moved]
 
-    def _origin_now(self, origin: Any, args: list[Tensor], drawn: list[Any]) -> Node:
+    def _origin_now(self, origin: Any, args: list[Tensor], drawn: list[Any], device: devices.device) -> Node:
         if isinstance(origin, Arg):
             origin = args[origin.place]
         if isinstance(origin, Tensor):
             return origin._node if origin._base is None else current(origin)
         kind, *where = origin
         value = drawn[where[0]][where[1]] if kind == "source" else where[0]
-        return leaf(value, dtypes.from_numpy(value.dtype))
+        return leaf(value, dtypes.from_numpy(value.dtype), device)
 
     def returned(self, made: list[Any], moved: list[Node], args: list[Tensor]) -> Any:
         """What the call gives, once what was computed has been put where it belongs."""
-        for (where, _), node in zip(self.moved, moved, strict=True):
+        for (where, _, _), node in zip(self.moved, moved, strict=True):
             box = _filled(where, made, args)
             box._node = node
             box._writes += 1
@@ -190,9 +195,10 @@ class Fresh:
         grad_fn: for what was differentiated inside: going back again is refused, as it is without capturing.
         is_leaf: whether it is a leaf that requires a gradient.
         origin: where its value comes from if the program does not compute it, as in ``Plan.origins``.
+        device: where it is.
     """
 
-    __slots__ = ("base", "chain", "grad_fn", "is_leaf", "layout", "origin")
+    __slots__ = ("base", "chain", "device", "grad_fn", "is_leaf", "layout", "origin")
 
     def __init__(self, tensor: Tensor, slots: dict[int, int], args: list[Tensor], origin: Any) -> None:
         self.base, self.chain = _seen_from(tensor, slots, args)
@@ -200,6 +206,7 @@ class Fresh:
         self.grad_fn = tensor._grad_fn
         self.is_leaf = tensor._rg and tensor._grad_fn is None
         self.origin = origin
+        self.device = tensor.device
 
     def agrees(self, other: Fresh) -> bool:
         """Whether another call made the same."""

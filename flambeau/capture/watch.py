@@ -11,10 +11,12 @@ from sys import getrefcount
 from typing import Any
 from weakref import ref
 
+from flambeau import devices
 from flambeau.autograd.node import GradNode, moment
 from flambeau.engine.flush import flush
 from flambeau.graph.node import Node
 from flambeau.graph.observer import current as looking
+from flambeau.graph.placement import places
 from flambeau.graph.program import Stretch, living, stretch_of
 from flambeau.graph.recorder import pending
 from flambeau.ops.operator import Operator
@@ -227,6 +229,7 @@ class Taken:
         pending.clear()
         nodes = living(taken)
         del taken
+        _refuse_several_devices(nodes)
         self.stretch: Stretch = stretch_of(nodes)
         self.origins: list[Any] = []
         for leaf in self.stretch.leaves:
@@ -250,6 +253,14 @@ class Taken:
         if id(node) in self._drawn:
             return ("source", *self._drawn[id(node)])
         return self._boxes.get(id(node), ("constant", node.value))
+
+
+def _refuse_several_devices(nodes: list[Node]) -> None:
+    if devices.accelerated and len(found := places(nodes)) > 1:
+        raise CaptureError(
+            f"the captured function computes on {' and '.join(sorted(map(str, found)))}, and one program runs on one "
+            "device: move its tensors to one of them, or compute the rest outside of the function"
+        )
 
 
 def homes_of(stretch: Stretch, read: list[Tensor]) -> list[list[Tensor]]:

@@ -1,10 +1,25 @@
-"""Which accelerators are there."""
+"""Which accelerators are there, and what only JAX knows of them."""
 
 from __future__ import annotations
 
+import os
+from functools import cache
+from importlib.util import find_spec
+from pkgutil import iter_modules
 from typing import Any
 
 from flambeau import devices
+
+_BACKENDS = {"cuda": "gpu"}
+"""JAX's names for kinds of devices, where they are not PyTorch's."""
+
+
+class OutOfMemoryError(RuntimeError):
+    """An accelerator's memory does not hold what a program needs."""
+
+
+class NoTierError(RuntimeError):
+    """A program belongs on an accelerator, which no tier that may be used can compute on."""
 
 
 def check(device: devices.device) -> devices.device:
@@ -27,12 +42,52 @@ def check(device: devices.device) -> devices.device:
 
 def available(kind: str) -> list[Any]:
     """JAX's devices of a kind; none without JAX or without such hardware."""
-    try:
-        import jax
+    return list(_found(kind))
 
-        return jax.local_devices(backend={"cuda": "gpu"}.get(kind, kind))
-    except (ImportError, RuntimeError):
-        return []
+
+@cache
+def _found(kind: str) -> tuple[Any, ...]:
+    if not _may_be_there(kind):
+        return ()
+    # As PyTorch, take memory as it is needed, not most of it at the start.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    import jax
+
+    try:
+        return tuple(jax.local_devices(backend=_BACKENDS.get(kind, kind)))
+    except RuntimeError:
+        return ()
+
+
+def _may_be_there(kind: str) -> bool:
+    """Whether JAX could use such devices: asking itself would import it, in programs that then use the CPU."""
+    if find_spec("jax") is None:
+        return False
+    if kind == "tpu":
+        return find_spec("libtpu") is not None
+    plugins = find_spec("jax_plugins")
+    places = plugins.submodule_search_locations if plugins is not None else None
+    return any(kind in module.name for module in iter_modules(places or ()))
+
+
+def of_jax(device: devices.device) -> Any:
+    """A device as JAX knows it."""
+    if device is not devices.cpu:
+        return available(device.type)[device.index or 0]
+    import jax
+
+    return jax.local_devices(backend="cpu")[0]
+
+
+def explained(error: Exception, device: devices.device) -> Exception:
+    """An error of XLA's while a program ran, as PyTorch's programs expect it."""
+    text = str(error)
+    if "RESOURCE_EXHAUSTED" not in text:
+        return error
+    return OutOfMemoryError(
+        f"{device.type.upper()} out of memory on {device}: {text} (try a smaller batch, or "
+        "torch.utils.checkpoint.checkpoint, which computes activations again instead of keeping them)"
+    )
 
 
 devices.know_accelerators(check)

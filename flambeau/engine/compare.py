@@ -45,7 +45,7 @@ def _confirm(step: Step, inputs: list[Any], found: Any) -> None:
     from flambeau.engine import xla
 
     results = found if isinstance(found, tuple | list) else (found,)
-    others = xla.run_step(step.call, inputs)
+    others = xla.run_step(step.call, inputs, step.call.place)
     outs = step.call.out if isinstance(step.call.out, tuple) else (step.call.out,)
     for i, (one, other, aval) in enumerate(zip(results, others, outs, strict=True)):
         rtol, atol = TOLERANCES.get(aval.dtype, _SINGLE) if aval.dtype.category >= dtypes.FLOATING else (0, 0)

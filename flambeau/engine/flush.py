@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from flambeau import devices
 from flambeau.engine import tiers
+from flambeau.engine.accelerators import NoTierError, OutOfMemoryError
 from flambeau.engine.compare import TiersDisagree
-from flambeau.engine.interpreter import as_array, run_step
 from flambeau.engine.statistics import counters
 from flambeau.graph.node import Node
 from flambeau.graph.observer import current as looking
+from flambeau.graph.placement import by_place
 from flambeau.graph.program import living, stretch_of
 from flambeau.graph.recorder import pending
 
@@ -42,24 +44,37 @@ def flush() -> None:
         nodes = living(taken)
         if not nodes:
             return
-        stretch = stretch_of(nodes)
         counters.flushes += 1
         counters.nodes += len(nodes)
-        try:
-            values = tiers.run(stretch)
-        except Exception as error:
-            if isinstance(error, TiersDisagree):
-                raise
-            _run_singly(nodes)
-            if not any(isinstance(node.value, Failed) for node in nodes):
-                # Each step ran by itself, so the fault is the engine's: hide nothing.
-                raise RuntimeError("flambeau: a program failed whose every step runs by itself") from error
+        if not devices.accelerated:
+            _run(nodes)
             return
-        for node, value in zip(stretch.outputs, values, strict=True):
-            node.value = value
-        for node in nodes:
-            node.call = None
-            node.inputs = ()
+        for group in by_place(nodes):
+            _run(group)
+
+
+def _run(nodes: list[Node]) -> None:
+    """Runs recorded nodes of one device, held by this list alone, as one program."""
+    stretch = stretch_of(nodes)
+    try:
+        values = tiers.run(stretch)
+    except Exception as error:
+        if isinstance(error, TiersDisagree):
+            raise
+        if isinstance(error, OutOfMemoryError | NoTierError):
+            # Nothing is wrong with any one operation.
+            for node in nodes:
+                node.value = Failed(error)
+            _forget_work(nodes)
+            raise
+        _run_singly(nodes)
+        if not any(isinstance(node.value, Failed) for node in nodes):
+            # Each step ran by itself, so the fault is the engine's: hide nothing.
+            raise RuntimeError("flambeau: a program failed whose every step runs by itself") from error
+        return
+    for node, value in zip(stretch.outputs, values, strict=True):
+        node.value = value
+    _forget_work(nodes)
 
 
 def _run_singly(nodes: list[Node]) -> None:
@@ -68,12 +83,16 @@ def _run_singly(nodes: list[Node]) -> None:
         failed = next((read.value for read in node.inputs if isinstance(read.value, Failed)), None)
         if failed is None:
             try:
-                result = run_step(node.call, [read.value for read in node.inputs])
-                node.value = result if isinstance(node.aval, tuple) else as_array(result)
+                node.value = tiers.run_step(node.call, [read.value for read in node.inputs])
             except Exception as error:
                 failed = Failed(error)
         if failed is not None:
             node.value = failed
+    _forget_work(nodes)
+
+
+def _forget_work(nodes: list[Node]) -> None:
+    """Once nodes have their values, how they were computed keeps nothing alive."""
     for node in nodes:
         node.call = None
         node.inputs = ()
@@ -91,7 +110,15 @@ def value_of(node: Node) -> Any:
     return value
 
 
+def hand_over(node: Node) -> None:
+    """Does the move of a known value to an accelerator at once, if it is what was recorded last."""
+    if pending and pending[-1] is node:
+        pending.pop()
+        node.value = tiers.put(node.inputs[0].value, node.aval)
+        _forget_work([node])
+
+
 def synchronize() -> None:
-    """Runs what is recorded and waits until it is done."""
+    """Runs what is recorded and waits until it is done, by the accelerators too."""
     flush()
     tiers.wait()

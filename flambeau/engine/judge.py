@@ -17,6 +17,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
+from flambeau import devices
 from flambeau.engine.memory import return_free_memory
 from flambeau.engine.statistics import counters
 from flambeau.engine.tier import INTERPRETER, TIERS, Executable, Tier
@@ -189,7 +190,10 @@ class Entry:
 
     def __init__(self, stretch: Stretch) -> None:
         self.program = program_of(stretch)
-        self.constants: dict[int, Any] = {i: node.value for i, node in enumerate(stretch.leaves) if node.aval.weak}
+        self.constants: dict[int, Any] = {}
+        if self.program.device is devices.cpu:
+            # An accelerator's program takes long to compile again, and reads numbers at no cost.
+            self.constants.update((i, node.value) for i, node in enumerate(stretch.leaves) if node.aval.weak)
         self.kin = Kin(asked=True) if any(step.call.op.urgent for step in self.program.steps) else PLAIN
         self.forms: dict[str, Form] = {}
         self.chosen: Form | None = None

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from time import perf_counter
 from typing import Any, Protocol
 
+from flambeau import devices
 from flambeau.engine.interpreter import Interpreted
 from flambeau.engine.memory import is_crowded, keep_freed_memory, return_free_memory
 from flambeau.engine.statistics import counters
@@ -77,7 +78,7 @@ class InterpreterTier:
     name = "interpreter"
 
     def can_run(self, program: Program) -> bool:
-        return True
+        return program.device is devices.cpu
 
     def expected_seconds(self, program: Program) -> float:
         return 0.0
@@ -127,7 +128,8 @@ class XlaTier:
         started = perf_counter()
         keep_freed_memory()
         return_free_memory()
-        executable = xla.Compiled(program, donated, constants)
+        kind = xla.Compiled if program.device is devices.cpu else xla.Offloaded
+        executable = kind(program, donated, constants)
         self.guessed += _guess(program)
         self.measured += perf_counter() - started
         counters.programs_compiled += 1

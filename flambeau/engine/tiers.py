@@ -6,10 +6,12 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from flambeau.engine import precision
+from flambeau import devices
+from flambeau.engine import interpreter, precision
+from flambeau.engine.accelerators import NoTierError
 from flambeau.engine.judge import Entry, entries, entry_of
 from flambeau.engine.tier import INTERPRETER, TIERS, XLA
-from flambeau.graph.node import Node
+from flambeau.graph.node import Aval, Node
 from flambeau.graph.program import Stretch
 
 MODES = ("auto", *(tier.name for tier in TIERS), "both")
@@ -100,6 +102,8 @@ class Shown(list):
 
 def execute(entry: Entry, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
     """Runs a known program on values for its leaves."""
+    if entry.program.device is not devices.cpu:
+        return _offloaded(entry, values, donated)
     if entry.constants:
         entry.note_changes(values)
     if _mode == "auto":
@@ -107,11 +111,52 @@ def execute(entry: Entry, values: list[Any], donated: tuple[bool, ...]) -> list[
             return _run_by_count(entry, values, donated)
         return entry.run(values, donated)
     if _mode == "both":
-        from flambeau.engine import compare
-
-        return compare.run(entry.program, values)
+        return _compared(entry, values)
     tier = INTERPRETER if _mode == INTERPRETER.name else XLA
     return entry.form(tier, donated).run(values, donated)
+
+
+def _offloaded(entry: Entry, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
+    """Runs an accelerator's program: XLA alone can, so it is compiled when first met."""
+    if _mode == "both":
+        return _compared(entry, values)
+    if entry.chosen is None:
+        if _mode == INTERPRETER.name:
+            raise NoTierError(
+                f"the interpreter computes on the CPU alone, and this program belongs on {entry.program.device}: set "
+                "FLAMBEAU_TIER (or engine.set_tier) to 'auto' or 'compiled', or move the tensors to the CPU"
+            )
+        if not XLA.can_run(entry.program):
+            raise NoTierError(f"computing on {entry.program.device} needs JAX, which is not installed")
+        entry.chosen = entry.form(XLA, donated)
+    return entry.chosen.run(values, donated)
+
+
+def _compared(entry: Entry, values: list[Any]) -> list[Any]:
+    # Imported here: only the debug mode needs it.
+    from flambeau.engine import compare
+
+    return compare.run(entry.program, values)
+
+
+def run_step(call: Any, values: list[Any]) -> Any:
+    """One operation by itself, where it belongs."""
+    if call.place is devices.cpu:
+        result = interpreter.run_step(call, values)
+        return result if isinstance(call.out, tuple) else interpreter.as_array(result)
+    # Imported here, as wherever only the compiled tier needs it.
+    from flambeau.engine import xla
+
+    results = xla.run_step(call, values, call.place)
+    return tuple(results) if isinstance(call.out, tuple) else results[0]
+
+
+def put(value: Any, aval: Aval) -> Any:
+    """A value on the accelerator where it belongs."""
+    # Imported here, as wherever only the compiled tier needs it.
+    from flambeau.engine import xla
+
+    return xla.put(value, aval)
 
 
 def _run_by_count(entry: Entry, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
@@ -127,6 +172,11 @@ def compiled(entry: Entry) -> Any:
 
 
 def wait() -> None:
-    """Waits for background compilation to finish."""
+    """Waits for background compilation, and for what accelerators were given to do, to finish."""
     for entry in list(entries.values()):
         entry.collect()
+    if devices.accelerated:
+        # Imported here, as wherever only the compiled tier needs it.
+        from flambeau.engine import xla
+
+        xla.wait()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +16,8 @@ from jax._src.lib import xla_client  # type: ignore[reportPrivateImportUsage]  (
 from jax.core import ShapedArray
 from jax.sharding import SingleDeviceSharding
 
-from flambeau import dtypes
-from flambeau.engine import precision
+from flambeau import devices, dtypes
+from flambeau.engine import accelerators, precision, target
 from flambeau.engine.kernels import prepared
 from flambeau.graph.node import Aval
 from flambeau.graph.program import Program
@@ -32,19 +34,77 @@ _WIDE = {
 }
 
 
-def _set_up() -> Any:
-    """Finds the device, once, with settings that suit many small programs on a CPU."""
+def _set_up() -> None:
+    """Settings that suit many small programs, on a CPU above all."""
     cache = os.environ.get("FLAMBEAU_CACHE_DIR") or Path.home() / ".cache" / "flambeau" / "xla"
     if jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", str(cache))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     # Read once, when the CPU client is made: a hand-over to another thread doubles the cost of a small program.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    return jax.local_devices(backend="cpu")[0]
 
 
-_DEVICE = _set_up()
-_SHARDING = SingleDeviceSharding(_DEVICE)
+_set_up()
+
+
+class Place:
+    """A device as XLA knows it."""
+
+    __slots__ = ("_beat", "_devices", "_sharding", "device", "kind")
+    _known: ClassVar[dict[devices.device, Place]] = {}
+
+    def __init__(self, device: devices.device) -> None:
+        self.kind = device.type
+        self.device = accelerators.of_jax(device)
+        self._devices = [self.device]
+        self._sharding = SingleDeviceSharding(self.device)
+        self._beat = jax.device_put(np.zeros((), np.uint32), self.device)
+
+    @classmethod
+    def of(cls, device: devices.device) -> Place:
+        found = cls._known.get(device)
+        if found is None:
+            found = cls._known[device] = cls(device)
+        return found
+
+    def put(self, array: np.ndarray, aval: Any) -> Any:
+        """A host array, in order, as a device array; on the CPU it may share its memory."""
+        if aval.dtype.itemsize < 8:
+            return xla_client.batched_device_put(aval, self._sharding, [array], self._devices)
+        # Without this, JAX would halve the width on the way.
+        with jax.enable_x64(True):
+            return xla_client.batched_device_put(aval, self._sharding, [array], self._devices)
+
+    def struct(self, aval: Any) -> Any:
+        return jax.ShapeDtypeStruct(aval.shape, aval.dtype, sharding=self._sharding)
+
+    def wait(self) -> None:
+        """Returns when the device has done what it was given: it keeps the order, and this comes last."""
+        self._beat = _next_beat(self._beat)
+        jax.block_until_ready(self._beat)
+
+    @contextmanager
+    def tracing(self) -> Iterator[None]:
+        """What is traced and lowered within is meant for this device, with types as wide as they are said to be."""
+        with (
+            jax.enable_x64(True),
+            jax.default_matmul_precision(precision.for_jax()),
+            jax.default_device(self.device),
+            target.traced_for(self.kind),
+        ):
+            yield
+
+
+@jax.jit
+def _next_beat(beat: Any) -> Any:
+    return beat + 1
+
+
+def wait() -> None:
+    """Returns when all accelerators in use have done what they were given."""
+    for place in list(Place._known.values()):
+        if place.kind != "cpu":
+            place.wait()
 
 
 class Compiled:
@@ -54,21 +114,35 @@ class Compiled:
     keeps its own settings.
     """
 
-    __slots__ = ("_constants", "_execute", "_order", "_outputs", "_packs", "_places", "_program", "memory", "text")
+    __slots__ = (
+        "_constants",
+        "_execute",
+        "_order",
+        "_outputs",
+        "_packs",
+        "_places",
+        "_program",
+        "_put",
+        "memory",
+        "text",
+    )
 
     def __init__(self, program: Program, donated: tuple[bool, ...], constants: dict[int, Any]) -> None:
         self._program = program
         self._constants = constants
         heirs = _heirs(program, donated)
         self._outputs, self._order = _inherited_order(program, heirs)
-        arrays = [i for i, aval in enumerate(program.leaf_avals) if not aval.weak]
-        self._places = [(i, _shape_of(program.leaf_avals[i]), i in heirs) for i in arrays]
         self._packs = _packs(program, constants)
+        packed = {i for leaves, _, _ in self._packs for i, _, _ in leaves} | constants.keys()
+        arrays = [i for i in range(len(program.leaves)) if i not in packed]
+        self._places = [(i, _shape_of(program.leaf_avals[i]), i in heirs) for i in arrays]
         positions = tuple(p for p, (_, _, given) in enumerate(self._places) if given)
-        avals = [aval for _, aval, _ in self._places] + [aval for _, aval in self._packs]
-        with jax.enable_x64(True), jax.default_matmul_precision(precision.for_jax()):
+        avals = [aval for _, aval, _ in self._places] + [aval for _, aval, _ in self._packs]
+        place = Place.of(program.device)
+        self._put = place.put
+        with place.tracing():
             jitted = jax.jit(self._trace, donate_argnums=positions, keep_unused=True)
-            compiled = jitted.lower(*[_struct(aval) for aval in avals]).compile()
+            compiled = jitted.lower(*[place.struct(aval) for aval in avals]).compile()
         self._execute = compiled
         self.text = compiled.as_text
         self.memory = compiled.memory_analysis
@@ -80,9 +154,10 @@ class Compiled:
             env[program.leaves[i]] = value
         for (i, _, _), array in zip(self._places, arrays, strict=False):
             env[program.leaves[i]] = array
-        for (leaves, _), pack in zip(self._packs, arrays[len(self._places) :], strict=True):
-            for k, i in enumerate(leaves):
-                env[program.leaves[i]] = _convert_element_type(pack[k], weak_type=True)
+        for (leaves, _, weak), pack in zip(self._packs, arrays[len(self._places) :], strict=True):
+            for i, start, aval in leaves:
+                part = pack[start : start + aval.size].reshape(aval.shape) if aval.shape else pack[start]
+                env[program.leaves[i]] = _convert_element_type(part, weak_type=True) if weak else part
         for step in program.steps:
             kernel = prepared(step.call, step.call.op.lax, jnp)
             env[step.slot] = kernel(*[env[slot] for slot in step.inputs])
@@ -96,6 +171,7 @@ class Compiled:
 
         Host arrays among the values are replaced, in the list, by the device arrays made of them.
         """
+        put = self._put
         buffers = []
         for i, aval, give_up in self._places:
             value = values[i]
@@ -104,12 +180,12 @@ class Compiled:
                     value = value.copy()
             elif give_up:
                 # A host array may share its memory with another value: it is never given up itself.
-                value = _put(np.array(value, dtype=aval.dtype, order="C"), aval)
+                value = put(np.array(value, dtype=aval.dtype, order="C"), aval)
             else:
-                values[i] = value = _put(np.asarray(value, dtype=aval.dtype, order="C"), aval)
+                values[i] = value = put(np.asarray(value, dtype=aval.dtype, order="C"), aval)
             buffers.append(value)
-        for leaves, aval in self._packs:
-            buffers.append(_put(np.array([values[i] for i in leaves], dtype=aval.dtype), aval))
+        for leaves, aval, _ in self._packs:
+            buffers.append(put(np.array([values[i] for i, _, _ in leaves], dtype=aval.dtype), aval))
         results = self._execute(*buffers)
         return [results[place] for place in self._order]
 
@@ -117,19 +193,63 @@ class Compiled:
         """Puts host arrays onto the device, as the first of many runs would."""
         for i, aval, _ in self._places:
             if type(values[i]) is not _ARRAY:
-                values[i] = _put(np.array(values[i], dtype=aval.dtype, order="C"), aval)
+                values[i] = self._put(np.array(values[i], dtype=aval.dtype, order="C"), aval)
 
     def wait(self, results: list[Any]) -> None:
         jax.block_until_ready(results)
 
 
-def _put(array: np.ndarray, aval: Any) -> Any:
-    """A host array, in order, as a device array; it may share its memory."""
-    if aval.dtype.itemsize < 8:
-        return xla_client.batched_device_put(aval, _SHARDING, [array], [_DEVICE])
-    # Without this, JAX would halve the width on the way.
-    with jax.enable_x64(True):
-        return xla_client.batched_device_put(aval, _SHARDING, [array], [_DEVICE])
+class Offloaded(Compiled):
+    """A program compiled for an accelerator.
+
+    A value that belongs there is kept there from its first use on.  What the CPU holds is handed over: numbers
+    together in few vectors, which stay while they are the same, and arrays that the program itself moves.  What it
+    moves to the CPU arrives there before ``run`` returns; all else may still be computed then.
+    """
+
+    __slots__ = ("_fetched", "_given", "_sent")
+
+    def __init__(self, program: Program, donated: tuple[bool, ...], constants: dict[int, Any]) -> None:
+        super().__init__(program, donated, constants)
+        outs = _out_avals(program)
+        self._given = {i for i, aval in enumerate(program.leaf_avals) if aval.device is not program.device}
+        self._fetched = [k for k, slot in enumerate(program.outputs) if outs[slot].device is not program.device]
+        self._sent: list[Any] = [(b"", None)] * len(self._packs)
+
+    def run(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
+        put = self._put
+        buffers = []
+        for i, aval, give_up in self._places:
+            value = values[i]
+            if i in self._given:
+                value = put(np.asarray(value, dtype=aval.dtype, order="C"), aval)
+            elif type(value) is not _ARRAY:
+                value = put(np.asarray(value, dtype=aval.dtype, order="C"), aval)
+                if not donated[i]:
+                    values[i] = value.copy() if give_up else value
+            elif give_up and not donated[i]:
+                value = value.copy()
+            buffers.append(value)
+        buffers.extend(self._numbers(values))
+        try:
+            results = self._execute(*buffers)
+        except jax.errors.JaxRuntimeError as error:
+            raise accelerators.explained(error, self._program.device) from error
+        found = [results[place] for place in self._order]
+        for k in self._fetched:
+            found[k] = np.asarray(found[k])
+        return found
+
+    def _numbers(self, values: list[Any]) -> list[Any]:
+        for k, (leaves, aval, _) in enumerate(self._packs):
+            pack = np.concatenate([np.ravel(values[i]) for i, _, _ in leaves], dtype=aval.dtype, casting="unsafe")
+            content = pack.tobytes()
+            if content != self._sent[k][0]:
+                self._sent[k] = content, self._put(pack, aval)
+        return [buffer for _, buffer in self._sent]
+
+    def prepare(self, values: list[Any]) -> None:
+        """Nothing: ``run`` does it."""
 
 
 def _shaped(shape: tuple[int, ...], numpy_dtype: np.dtype) -> Any:
@@ -137,24 +257,49 @@ def _shaped(shape: tuple[int, ...], numpy_dtype: np.dtype) -> Any:
         return ShapedArray(shape, numpy_dtype)
 
 
-_ARRAY = type(_put(np.zeros(1, np.float32), _shaped((1,), np.dtype(np.float32))))
+_ARRAY = type(Place.of(devices.cpu).put(np.zeros(1, np.float32), _shaped((1,), np.dtype(np.float32))))
 
 
 def _shape_of(aval: Aval) -> Any:
     return _shaped(aval.shape, aval.dtype.numpy)
 
 
-def _packs(program: Program, constants: dict[int, Any]) -> list[tuple[list[int], Any]]:
-    """Python numbers that change, together as one vector of each category: handing over each would take longer."""
-    packs: dict[np.dtype, list[int]] = {}
+def put(value: Any, aval: Aval) -> Any:
+    """An array, wherever it is, on the device where it belongs."""
+    shaped = _shape_of(aval)
+    return Place.of(aval.device).put(np.asarray(value, dtype=shaped.dtype, order="C"), shaped)
+
+
+_Pack = tuple[list[tuple[int, int, Aval]], Any, bool]
+
+
+def _packs(program: Program, constants: dict[int, Any]) -> list[_Pack]:
+    """Numbers as a vector of each type, since handing over each would take longer.
+
+    Python's own, if they change; for an accelerator also what the host holds anyway: tensors of the CPU without
+    dimensions, and random keys.
+
+    Returns:
+        Per vector: its leaves with their places in it, its abstract value, and whether the numbers are weak.
+    """
+    packs: dict[tuple[np.dtype, bool], list[tuple[int, int, Aval]]] = {}
     for i, aval in enumerate(program.leaf_avals):
-        if aval.weak and i not in constants:
-            packs.setdefault(_WIDE[aval.dtype.category], []).append(i)
-    return [(leaves, _shaped((len(leaves),), wide)) for wide, leaves in packs.items()]
+        if i in constants:
+            continue
+        if aval.weak or (program.device is not devices.cpu and _is_held_by_host(aval)):
+            dtype = _WIDE[aval.dtype.category] if aval.weak else aval.dtype.numpy
+            leaves = packs.setdefault((dtype, aval.weak), [])
+            leaves.append((i, _end(leaves), aval))
+    return [(leaves, _shaped((_end(leaves),), dtype), weak) for (dtype, weak), leaves in packs.items()]
 
 
-def _struct(aval: Any) -> Any:
-    return jax.ShapeDtypeStruct(aval.shape, aval.dtype, sharding=_SHARDING)
+def _end(leaves: list[tuple[int, int, Aval]]) -> int:
+    return leaves[-1][1] + leaves[-1][2].size if leaves else 0
+
+
+def _is_held_by_host(aval: Aval) -> bool:
+    is_random_key = aval.dtype is dtypes.uint32 and aval.shape == (2,)
+    return is_random_key or (not aval.shape and aval.device is devices.cpu)
 
 
 def _out_avals(program: Program) -> dict[int, Any]:
@@ -226,9 +371,10 @@ def _inherited_order(program: Program, heirs: dict[int, int]) -> tuple[list[int]
     return [program.outputs[place] for place in places], order
 
 
-def run_step(call: Any, values: list[Any]) -> list[Any]:
-    """One operation by itself, for the debug mode."""
-    with jax.enable_x64(True):
+def run_step(call: Any, values: list[Any], device: devices.device) -> list[Any]:
+    """One operation by itself, for the debug mode and for finding which of many failed."""
+    place = Place.of(device)
+    with place.tracing():
         kernel = prepared(call, call.op.lax, jnp)
         given = [jnp.asarray(v) if isinstance(v, np.ndarray | np.generic) else v for v in values]
         results = jax.jit(kernel)(*given)

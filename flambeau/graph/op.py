@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from flambeau import dtypes
+from flambeau import devices, dtypes
 from flambeau.graph.node import Aval
 
 PROMOTIONS = (None, "common", "float")
@@ -25,9 +25,10 @@ class Call:
         out: abstract value of the result, or a tuple of them.
         casts: per input, the dtype that it is converted to before the kernel, or None.
         params: the static parameters by name, as the kernels take them.
+        place: the device that does it.
     """
 
-    __slots__ = ("attrs", "casts", "inputs", "op", "out", "params")
+    __slots__ = ("attrs", "casts", "inputs", "op", "out", "params", "place")
 
     def __init__(
         self,
@@ -43,10 +44,22 @@ class Call:
         self.out = out
         self.casts = casts
         self.params = dict(zip(op.attr_names, attrs, strict=True))
+        self.place = _place(op, inputs, out)
 
     def __repr__(self) -> str:
         given = ", ".join([*map(str, self.inputs), *(f"{k}={v}" for k, v in self.params.items())])
         return f"{self.op.name}({given})"
+
+
+def _place(op: Op, inputs: tuple[Aval | None, ...], out: Any) -> devices.device:
+    """The device that does a call: its result's, but what an accelerator hands to the CPU leaves with its program."""
+    if not out:
+        return devices.cpu
+    device = (out[0] if type(out) is tuple else out).device
+    if op.hands_over and device is devices.cpu:
+        return inputs[0].device  # type: ignore[union-attr]  (it has one input)
+    # Nothing is there to compute; where it is not done does not matter.
+    return devices.cpu if device is devices.meta else device
 
 
 class Op:
@@ -72,6 +85,7 @@ class Op:
         elementwise: whether each element of the result depends on the same element, after broadcasting, of
             each input alone; the factories of elementwise families set it.
         urgent: whether a program with this operator is compiled without waiting for a second run.
+        hands_over: whether its result is on another device than its input.
     """
 
     def __init__(
@@ -105,6 +119,7 @@ class Op:
         self.arity = code.co_argcount
         self.elementwise = False
         self.urgent = False
+        self.hands_over = False
         self.calls: dict[tuple[Any, ...], Call] = {}
         OPS.append(self)
 

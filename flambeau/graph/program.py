@@ -5,6 +5,7 @@ from __future__ import annotations
 from sys import getrefcount
 from typing import Any
 
+from flambeau import devices
 from flambeau.graph.node import NONE, Node
 from flambeau.graph.op import Call
 
@@ -36,12 +37,13 @@ class Program:
     Attributes:
         key: equal for two stretches of work that do the same.
         steps: the operations.
+        device: what does them.
         leaves: slots of the leaves, and ``leaf_avals`` what is known of each.
         outputs: slots of the results that somebody owns.
         slots: how many slots there are.
     """
 
-    __slots__ = ("key", "leaf_avals", "leaves", "outputs", "slots", "steps")
+    __slots__ = ("device", "key", "leaf_avals", "leaves", "outputs", "slots", "steps")
 
     def __init__(
         self,
@@ -54,6 +56,7 @@ class Program:
     ) -> None:
         self.key = key
         self.steps = steps
+        self.device = steps[0].call.place if steps else devices.cpu
         self.leaves = leaves
         self.leaf_avals = leaf_avals
         self.outputs = outputs

@@ -261,7 +261,7 @@ def scaled_dot_product_attention(
         else:
             from flambeau.ops.dropout import drawn_key
 
-            random_key = drawn_key()
+            random_key = drawn_key(query.device)
     p = float(dropout_p) if random_key is not None else 0.0
     return ATTENTION(query, key, value, attn_mask, random_key, float(scale), bool(is_causal), p)[0]
 

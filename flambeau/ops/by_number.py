@@ -217,7 +217,7 @@ def native_dropout(input: Tensor, p: float, train: bool | None) -> tuple[Tensor,
         raise RuntimeError(f"result type Float can't be cast to the desired output type {input.dtype.title}")
     if p == 1.0:
         return input * 0, input.new_zeros(shape, dtype=dtypes.bool_)
-    kept = KEPT(drawn_key(), shape, float(p))
+    kept = KEPT(drawn_key(input.device), shape, float(p))
     return input * (kept.to(input.dtype) / (1.0 - p)), kept
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import devices, dtypes
+from flambeau.engine.flush import hand_over, value_of
 from flambeau.graph.node import Aval
+from flambeau.graph.observer import current as looking
 from flambeau.layouts import (
     contiguous_format,
     memory_format,
@@ -16,7 +18,7 @@ from flambeau.layouts import (
 )
 from flambeau.ops.operator import operator, public
 from flambeau.ops.samples import T, case
-from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.tensor import Tensor, current
 from flambeau.tensor.views import layout
 
 
@@ -48,6 +50,30 @@ CAST = operator(
         case("Tensor.long", T(2, 3)),
     ],
 )
+
+
+def _move_rule(x: Aval, *, device: devices.device) -> Aval:
+    return Aval(x.shape, x.dtype, device)
+
+
+def _move_kernel(xp: Any, x: Any, *, device: devices.device) -> Any:
+    return x
+
+
+def _move_derivative(grad: Tensor, avals: Any) -> Tensor:
+    return moved(grad, avals[0].device) if grad.device is not avals[0].device else grad
+
+
+MOVE = operator(
+    "move",
+    _move_rule,
+    _move_kernel,
+    _move_derivative,
+    moves=True,
+    grad_name="ToCopyBackward0",
+    samples=lambda: [case("Tensor.cpu", T(2, 3))],
+)
+MOVE.hands_over = True
 
 
 @public(into="", method=True)
@@ -101,7 +127,14 @@ def moved(input: Tensor, device: devices.device) -> Tensor:
         return empty(input.shape, dtype=input.dtype, device=device)
     if input.device.type == "meta":
         raise NotImplementedError("Cannot copy out of meta tensor; no data!")
-    raise NotImplementedError(f"moving a tensor from {input.device} to {device} is not supported")
+    at_once = device is not devices.cpu and looking.observer is None
+    if at_once:
+        value_of(input._node if input._base is None else current(input))
+    result = MOVE(input, device)
+    if at_once:
+        # Models are moved tensor by tensor, and none of that should be part of the program that comes next.
+        hand_over(result._node)
+    return result
 
 
 def parsed_to(*args: Any, **kwargs: Any) -> tuple[dtypes.dtype | None, devices.device | None, bool]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau import dtypes
+from flambeau import devices, dtypes
 from flambeau.graph.node import Aval
 from flambeau.ops.activation import into_input
 from flambeau.ops.activation_kernels import BLOCK
@@ -37,11 +37,11 @@ def mixed(xp: Any, x: Any) -> Any:
     return x
 
 
-def drawn_key() -> Tensor:
-    """A fresh key from the default CPU generator, as a leaf of the recorded work."""
+def drawn_key(device: devices.device) -> Tensor:
+    """A fresh key from the default CPU generator, as a leaf of the work recorded for a device."""
     from flambeau.random import default_generator
 
-    return from_draw(lambda: np.asarray(default_generator.bits.random_words(2), dtype=np.uint32))
+    return from_draw(lambda: np.asarray(default_generator.bits.random_words(2), dtype=np.uint32), device)
 
 
 def _threshold(p: float) -> Any:
@@ -133,7 +133,7 @@ def _dropout(input: Tensor, p: float, train: bool) -> Tensor:
         return input
     if p == 1.0:
         return input * 0
-    return DROPOUT(input, drawn_key(), float(p))
+    return DROPOUT(input, drawn_key(input.device), float(p))
 
 
 def _noise_shape(input: Tensor) -> tuple[int, ...]:
@@ -150,7 +150,7 @@ def _feature_dropout(input: Tensor, p: float, train: bool) -> Tensor:
         return input
     if p == 1.0:
         return input * 0
-    kept = KEPT(drawn_key(), _noise_shape(input), float(p))
+    kept = KEPT(drawn_key(input.device), _noise_shape(input), float(p))
     return input * (kept.to(input.dtype) / (1.0 - p))
 
 
@@ -167,7 +167,7 @@ def _alpha(input: Tensor, p: float, train: bool, shape: Callable[[Tensor], tuple
         return input * 0
     if input.dtype.category < dtypes.FLOATING:
         raise RuntimeError(f"result type Float can't be cast to the desired output type {input.dtype.title}")
-    kept = KEPT(drawn_key(), shape(input), float(p)).to(input.dtype)
+    kept = KEPT(drawn_key(input.device), shape(input), float(p)).to(input.dtype)
     scale = 1.0 / math.sqrt((_SATURATION**2 * p + 1.0) * (1.0 - p))
     shift = (1.0 - kept) * (_SATURATION * scale) + (-_SATURATION * scale * p)
     return input * (kept * scale) + shift

@@ -88,9 +88,7 @@ def _made(
     if where.type == "meta":
         result = empty(shape, dtype=dtype, device=where)
     else:
-        result = from_draw(lambda: draw(bits.bits, shape, dtype.numpy))
-        if where is not devices.cpu:
-            result = result.to(where)
+        result = from_draw(lambda: draw(bits.bits, shape, dtype.numpy), where)
     return result.requires_grad_() if requires_grad else result
 
 
@@ -149,9 +147,7 @@ def _refill(tensor: Tensor, draw: Any, generator: Any, name: str) -> Tensor:
         array = draw(bits.bits, tuple(aval.shape[d] for d in order), aval.dtype.numpy)
         return np.ascontiguousarray(np.transpose(array, np.argsort(order)))
 
-    new = from_draw(drawn)
-    if aval.device is not devices.cpu:
-        new = new.to(aval.device)
+    new = from_draw(drawn, aval.device)
     if tensor._rg and mode.grad:
         new = SAMPLED(new, tensor, name)
     return write(tensor, new)

@@ -172,7 +172,13 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
 
     Raises:
         RuntimeError: if it requires a gradient and ``force`` is not set.
+        TypeError: if it is on another device than the CPU and ``force`` is not set.
     """
+    if self.device is not devices.cpu and self.device is not devices.meta and not force:
+        raise TypeError(
+            f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
+            "memory first."
+        )
     if self.requires_grad and not force:
         raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
     if self.device is devices.meta:

@@ -290,17 +290,17 @@ def from_array(array: Any, dtype: dtypes.dtype | None = None, device: devices.de
     return wrap(node)
 
 
-def from_draw(draw: Callable[[], np.ndarray]) -> Tensor:
+def from_draw(draw: Callable[[], np.ndarray], device: devices.device = devices.cpu) -> Tensor:
     """A plain tensor of values drawn at random: a captured function draws anew with each replay."""
     if looking.draws is not None:
-        return wrap(looking.draws(draw))
-    return wrap(drawn_leaf(draw))
+        return wrap(looking.draws(draw)).to(device)
+    return wrap(drawn_leaf(draw, device))
 
 
-def drawn_leaf(draw: Callable[[], np.ndarray]) -> Node:
-    """A leaf of values drawn at random."""
+def drawn_leaf(draw: Callable[[], np.ndarray], device: devices.device = devices.cpu) -> Node:
+    """A leaf of values drawn at random, by the host."""
     array = draw()
-    node = leaf(array, dtypes.from_numpy(array.dtype))
+    node = leaf(array, dtypes.from_numpy(array.dtype), device)
     if looking.observer is not None:
         looking.observer.drawn(node, draw)
     return node
