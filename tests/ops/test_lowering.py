@@ -1,0 +1,234 @@
+"""Every operator on an accelerator, as far as that shows without one.
+
+JAX lowers a program for a device that is not there, and refuses what it has no rule for.  Where an operator has a form
+of its own for accelerators, that form runs on the CPU here, and is held against the interpreter.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_operators import EXAMPLES, TOLERANCES, Maker, called, weighted
+
+import flambeau
+from flambeau import engine
+from flambeau.engine import interpreter, target
+from flambeau.engine.kernels import prepared
+from flambeau.graph.op import Call
+from flambeau.ops.operator import OPERATORS
+from flambeau.ops.samples import T
+
+LIBRARIES = ("cu_", "cusolver_", "cuhybrid_", "cublas", "cudnn")
+"""How the names of the kernels begin that JAX brings for CUDA."""
+TO_THE_HOST = {"linalg_eig"}
+"""Operators whose kernel for CUDA hands the matrices over to the CPU: JAX has no other."""
+HALVES = ("float16", "bfloat16")
+HALF = (2e-2, 3e-2)
+"""Tolerances for sums of products in half precision, relative and absolute."""
+
+
+def unreached() -> list[Any]:
+    """Calls of operators that no example reaches: most are parts into which loops take others apart."""
+    x, y, vector = flambeau.rand(4, 3), flambeau.rand(4, 3), flambeau.rand(3)
+    order = flambeau.tensor([2, 3, 3], dtype=flambeau.int32)
+    factors = flambeau.linalg.ldl_factor(x.T @ x)
+    gates = flambeau.rand(4, 12)
+    image = flambeau.rand(4, 3, 2)
+    normal = OPERATORS["normalized"](x, 1, 1e-5)
+    classes = flambeau.tensor([1, 0, 2, 1])
+    return [
+        *normal,
+        *OPERATORS["lstm_gates"](gates, gates, x),
+        *OPERATORS["gru_gates"](gates[:, :9], gates[:, :9], x),
+        OPERATORS["argsort"](x, 1, True),
+        OPERATORS["bag_of"](flambeau.tensor([0, 2, 3]), 5),
+        OPERATORS["batch_norm_eval"](image, vector, vector + 1, vector, vector, 1e-5),
+        OPERATORS["copy"](x, y),
+        OPERATORS["cross_entropy_scale"](x, classes, None, -100, "mean", 0.1),
+        OPERATORS["lu_ordered"](x[:3], order, False),
+        OPERATORS["normalized_backward"](y, normal[0], normal[1], 1),
+        OPERATORS["running_average"](vector, vector, 0.1, 1.5),
+        flambeau.linalg.ldl_solve(*factors, x.T),
+        x.view(flambeau.int32),
+        flambeau.complex(x, y).view(flambeau.float32),
+        image.view(flambeau.complex64),
+        x.view(flambeau.int16),
+    ]
+
+
+Calls = dict[Call, tuple[tuple[Any, ...], Any]]
+"""Calls, each with its first operands and what the interpreter gave for these."""
+
+
+class Recorded:
+    """Calls that the interpreter made, by operator."""
+
+    def __init__(self) -> None:
+        self.by_operator: dict[str, Calls] = {}
+        self._seen: set[Any] = set()
+        self.example = ""
+
+    def prepared(self, call: Call, kernel: Callable[..., Any], xp: Any) -> Callable[..., Any]:
+        run = prepared(call, kernel, xp)
+        if call.op.name == "project":
+            return run
+        # Common operators are called in all examples: one call of each combination of types will do.
+        key = (call.op, *[aval and (aval.dtype, aval.weak) for aval in call.inputs])
+        calls = self.by_operator.setdefault(call.op.name, {})
+        if call in calls or (key in self._seen and call.op.name != self.example):
+            return run
+        self._seen.add(key)
+
+        def noting(*arrays: Any) -> Any:
+            given = tuple([a.copy() if isinstance(a, np.ndarray) else a for a in arrays])
+            result = run(*arrays)
+            calls[call] = given, result
+            return result
+
+        return noting
+
+
+class InHalf(Maker):
+    """Makes the arguments of an example with half as many bits."""
+
+    kind = ""
+
+    def tensor(self, spec: T) -> Any:
+        if spec.dtype == "float32":
+            spec = T(*spec.shape, dtype=self.kind, low=spec.low, high=spec.high)
+        return super().tensor(spec)
+
+
+@pytest.fixture(scope="module")
+def calls() -> dict[str, Calls]:
+    return recorded(EXAMPLES, Maker, unreached)
+
+
+def recorded(examples: list[Any], maker: type[Maker], more: Callable[[], list[Any]] = list) -> dict[str, Calls]:
+    """The calls of examples and of their gradients."""
+    found = Recorded()
+    before = engine.get_tier()
+    engine.set_tier("interpreter")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(interpreter, "prepared", found.prepared)
+        patch.setattr("test_operators.Maker", maker)
+        for name, i, example in examples:
+            found.example = name
+            seed = zlib.crc32(f"{name}{i}".encode())
+            outputs, leaves = called(flambeau, example, seed)
+            total = weighted(flambeau, outputs, seed) if example.grad else None
+            if total is not None:
+                total.backward()
+            for tensor in (*outputs, *[leaf.grad for leaf in leaves if leaf.grad is not None]):
+                tensor._array()
+        for tensor in more():
+            tensor._array()
+    engine.set_tier(before)
+    return found.by_operator
+
+
+def is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray | np.generic)
+
+
+class Together:
+    """Calls as one function of all their arrays, traced for a kind of device; numbers are constants in it."""
+
+    def __init__(self, calls: Calls, kind: str) -> None:
+        self.calls = calls
+        self.kind = kind
+        self.arrays = [value for given, _ in calls.values() for value in given if is_array(value)]
+
+    def __call__(self, *arrays: Any) -> Any:
+        taken = iter(arrays)
+        results = []
+        with target.traced_for(self.kind):
+            for call, (given, _) in self.calls.items():
+                kernel = prepared(call, call.op.lax, jnp)
+                results.append(kernel(*[next(taken) if is_array(value) else value for value in given]))
+        return results
+
+    def traced(self) -> Any:
+        return jax.jit(self).trace(*self.arrays)
+
+
+def test_every_operator_lowers_for_cuda(calls: Any) -> None:
+    refused, foreign, hybrid = {}, {}, set()
+    for name, some in calls.items():
+        with jax.enable_x64(True):
+            try:
+                text = Together(some, "cuda").traced().lower(lowering_platforms=("cuda",)).as_text()
+            except NotImplementedError as error:
+                refused[name] = str(error)
+                continue
+        kernels = set(re.findall(r"custom_call @([\w.$]+)", text))
+        if not all(kernel.startswith(LIBRARIES) for kernel in kernels):
+            foreign[name] = kernels
+        if any(kernel.startswith("cuhybrid") for kernel in kernels):
+            hybrid.add(name)
+    assert not refused, "operators without a form for CUDA"
+    assert not foreign, "operators that call the host, or the CPU's libraries"
+    assert hybrid == TO_THE_HOST
+    assert not OPERATORS.keys() - calls.keys(), "operators that are not called here"
+
+
+def test_forms_for_accelerators_agree_with_the_interpreter(calls: Any) -> None:
+    assert differing(calls, {}) >= {"convolution", "convolution_input", "convolution_weight"}
+
+
+@pytest.fixture(scope="module")
+def in_half() -> dict[str, Any]:
+    """The calls of operators that are products, in half precision, by type and operator."""
+    products = {name for name, op in OPERATORS.items() if op.product}
+    examples = [example for example in EXAMPLES if example[0] in products]
+    found = {}
+    for kind in HALVES:
+        calls = recorded(examples, type("InHalf", (InHalf,), {"kind": kind}))
+        found[kind] = {name: calls[name] for name in products}
+    return found
+
+
+@pytest.mark.parametrize("kind", HALVES)
+def test_products_in_half_precision_agree_with_the_interpreter(in_half: Any, kind: str) -> None:
+    assert differing(in_half[kind], {kind: HALF}) == in_half[kind].keys()
+
+
+@pytest.mark.parametrize(("kind", "written"), [("float16", "f16"), ("bfloat16", "bf16")])
+def test_accelerators_multiply_half_precision_as_it_is(in_half: Any, kind: str, written: str) -> None:
+    for name, some in in_half[kind].items():
+        with jax.enable_x64(True):
+            text = Together(some, "cuda").traced().lower(lowering_platforms=("cuda",)).as_text()
+        factors = re.findall(r"stablehlo\.(?:dot_general|convolution)[ (].* : \(tensor<(\S*)>, tensor<(\S*)>\)", text)
+        assert factors, name
+        for types in factors:
+            assert [shape.rpartition("x")[2] for shape in types] == [written] * 2, name
+
+
+def differing(calls: Any, tolerances: dict[str, tuple[float, float]]) -> set[str]:
+    """The operators that have forms of their own for CUDA; each runs here, and agrees with the interpreter."""
+    found = set()
+    for name, some in calls.items():
+        with jax.enable_x64(True):
+            forms = [Together(some, kind).traced() for kind in ("cpu", "cuda")]
+            if len({re.sub("0x[0-9a-f]+", "", str(form.jaxpr)) for form in forms}) == 1:
+                continue
+            found.add(name)
+            together = Together(some, "cuda")
+            results = jax.jit(together)(*together.arrays)
+        for (call, (_, expected)), result in zip(some.items(), results, strict=True):
+            several = isinstance(expected, tuple)
+            for one, other in zip(*(result, expected) if several else ([result], [expected]), strict=True):
+                assert one.shape == np.shape(other), call
+                assert one.dtype == other.dtype, call
+                rtol, atol = {**TOLERANCES, **tolerances}.get(str(one.dtype), (0, 0))
+                wide = np.complex128 if one.dtype.kind == "c" else np.float64
+                one, other = np.asarray(one).astype(wide), np.asarray(other).astype(wide)
+                np.testing.assert_allclose(one, other, rtol, atol, err_msg=str(call))
+    return found
