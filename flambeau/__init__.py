@@ -79,6 +79,7 @@ from flambeau.random import Generator, default_generator  # noqa: E402
 
 # Not every program needs these, and importing should cost little more than NumPy's import.
 _LATER = {
+    "accelerator": "flambeau.accelerator",
     "amp": "flambeau.amp",
     "backends": "flambeau.backends",
     "cpu": "flambeau.cpu",
@@ -105,7 +106,9 @@ _NAMES_LATER = {
     "is_anomaly_check_nan_enabled": "flambeau.autograd.anomaly_mode",
     "is_anomaly_enabled": "flambeau.autograd.anomaly_mode",
     "set_anomaly_enabled": "flambeau.autograd.anomaly_mode",
+    "AcceleratorError": "flambeau.engine.accelerators",
     "GradScaler": "flambeau.amp",
+    "OutOfMemoryError": "flambeau.engine.accelerators",
     "cond": "flambeau.control_flow",
     "while_loop": "flambeau.control_flow",
     "thread_safe_generator": "flambeau.random",

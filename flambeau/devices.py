@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -84,6 +85,26 @@ def default() -> device:
 def replace_default(new: device) -> None:
     global _default
     _default = new
+
+
+class _Selected(threading.local):
+    """By the name of a kind of accelerator, a number: in every thread the first device, until another is selected."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, int] = {}
+
+
+_selected = _Selected()
+
+
+def selected(kind: str) -> int:
+    """The number of the device that a kind's name alone stands for in this thread, as in ``device("cuda")``."""
+    return _selected.numbers.get(kind, 0)
+
+
+def select(kind: str, number: int) -> None:
+    """Has a kind's name alone stand for the device of a number in this thread."""
+    _selected.numbers[kind] = number
 
 
 def injected(given: Any) -> Any:

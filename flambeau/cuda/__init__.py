@@ -1,12 +1,67 @@
-"""NVIDIA GPUs, as far as programs ask about them: ``torch.cuda``."""
+"""NVIDIA GPUs, as far as programs ask about them: ``torch.cuda``.
+
+What a program computes on them is compiled and run by XLA.  What is a matter of CUDA itself (graphs, memory pools,
+libraries, profilers) is not here.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
-from flambeau import devices
+from flambeau.cuda import memory, random, selection, streams
+from flambeau.cuda.memory import (
+    empty_cache,
+    max_memory_allocated,
+    max_memory_cached,
+    max_memory_reserved,
+    mem_get_info,
+    memory_allocated,
+    memory_cached,
+    memory_reserved,
+    memory_stats,
+    memory_stats_as_nested_dict,
+    memory_summary,
+    reset_max_memory_allocated,
+    reset_max_memory_cached,
+    reset_peak_memory_stats,
+)
+from flambeau.cuda.properties import (
+    can_device_access_peer,
+    get_arch_list,
+    get_device_capability,
+    get_device_name,
+    get_device_properties,
+    is_bf16_supported,
+    is_tf32_supported,
+)
+from flambeau.cuda.random import (
+    get_rng_state,
+    get_rng_state_all,
+    initial_seed,
+    manual_seed,
+    manual_seed_all,
+    seed,
+    seed_all,
+    set_rng_state,
+    set_rng_state_all,
+)
+from flambeau.cuda.selection import current_device, device, device_of, set_device
+from flambeau.cuda.streams import (
+    Event,
+    Stream,
+    StreamContext,
+    current_stream,
+    default_stream,
+    is_current_stream_capturing,
+    set_stream,
+    stream,
+    synchronize,
+)
 from flambeau.engine import accelerators
-from flambeau.engine.flush import synchronize as _synchronize
+
+has_half = True
+has_magma = False
 
 
 def is_available() -> bool:
@@ -19,51 +74,34 @@ def device_count() -> int:
     return len(accelerators.available("cuda"))
 
 
-def current_device() -> int:
-    """The number of the GPU in use."""
-    devices.resolve("cuda")
-    return 0
+def init() -> None:
+    """Makes sure that there is a GPU.
 
-
-def get_device_name(device: Any = None) -> str:
-    """A GPU's name."""
-    chosen = devices.resolve("cuda" if device is None else device)
-    return accelerators.available("cuda")[chosen.index or 0].device_kind
-
-
-def is_bf16_supported() -> bool:
-    """Whether the GPU computes in bfloat16."""
-    return is_available()
-
-
-def synchronize(device: Any = None) -> None:
-    """Waits until everything recorded so far is done."""
-    _synchronize()
-
-
-def empty_cache() -> None:
-    """Accepted: XLA keeps its own pool of memory."""
-
-
-def manual_seed(seed: int) -> None:
-    """Seeds the generator of the GPU; ignored without one, as in PyTorch."""
-    if is_available():
-        from flambeau.random import manual_seed as seed_all
-
-        seed_all(seed)
-
-
-manual_seed_all = manual_seed
+    Raises:
+        AssertionError: if there is none.
+    """
+    selection.gpus()
 
 
 def is_initialized() -> bool:
-    """Whether a GPU is in use."""
+    """Whether GPUs can be used: they can as soon as there are any."""
     return is_available()
 
 
-def __getattr__(name: str) -> Any:
-    if name != "amp":
-        raise AttributeError(f"module 'flambeau.cuda' has no attribute '{name}'")
-    from importlib import import_module
+def ipc_collect() -> None:
+    """Accepted: no memory of a GPU is shared with other processes.
 
-    return import_module("flambeau.cuda.amp")
+    Raises:
+        AssertionError: if there is no GPU.
+    """
+    selection.gpus()
+
+
+def __getattr__(name: str) -> Any:
+    if name == "amp":
+        return import_module("flambeau.cuda.amp")
+    if name == "default_generators":
+        return random.generators()
+    if name in ("AcceleratorError", "OutOfMemoryError"):
+        return getattr(accelerators, name)
+    raise AttributeError(f"module 'flambeau.cuda' has no attribute '{name}'")

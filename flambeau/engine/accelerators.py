@@ -14,8 +14,15 @@ _BACKENDS = {"cuda": "gpu"}
 """JAX's names for kinds of devices, where they are not PyTorch's."""
 
 
+class AcceleratorError(RuntimeError):
+    """An accelerator that is not there was asked for, while others of its kind are."""
+
+
 class OutOfMemoryError(RuntimeError):
     """An accelerator's memory does not hold what a program needs."""
+
+
+AcceleratorError.__module__ = OutOfMemoryError.__module__ = "flambeau"
 
 
 class NoTierError(RuntimeError):
@@ -26,18 +33,24 @@ def check(device: devices.device) -> devices.device:
     """The device, if it is there.
 
     Raises:
-        RuntimeError: if it is not; says what is.
+        AcceleratorError: if it is not, but others of its kind are; says how many.
+        RuntimeError: if there is none of its kind.
     """
     found = available(device.type)
-    index = device.index or 0
+    index = devices.selected(device.type) if device.index is None else device.index
     if index < len(found):
         return devices.device(device.type, index)
     if not found:
-        raise RuntimeError(
-            f"no {device.type} device is available: JAX finds none (for an NVIDIA GPU install flambeau[cuda], for a "
-            "TPU flambeau[tpu]); use device 'cpu'"
-        )
-    raise RuntimeError(f"{device} does not exist: there are {len(found)} {device.type} devices")
+        raise RuntimeError(missing(device.type))
+    raise AcceleratorError(f"{device} does not exist: there are {len(found)} {device.type} devices")
+
+
+def missing(kind: str) -> str:
+    """What to say where there is no accelerator of a kind."""
+    return (
+        f"no {kind} device is available: JAX finds none (for an NVIDIA GPU install flambeau[cuda], for a "
+        "TPU flambeau[tpu]); use device 'cpu'"
+    )
 
 
 def available(kind: str) -> list[Any]:

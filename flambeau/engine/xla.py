@@ -17,7 +17,7 @@ from jax.core import ShapedArray
 from jax.sharding import SingleDeviceSharding
 
 from flambeau import devices, dtypes
-from flambeau.engine import accelerators, precision, target
+from flambeau.engine import accelerators, peaks, precision, target
 from flambeau.engine.kernels import prepared
 from flambeau.graph.node import Aval
 from flambeau.graph.program import Program
@@ -231,6 +231,8 @@ class Offloaded(Compiled):
                 value = value.copy()
             buffers.append(value)
         buffers.extend(self._numbers(values))
+        if peaks.resets:
+            peaks.note(accelerators.of_jax(self._program.device), self.memory())
         try:
             results = self._execute(*buffers)
         except jax.errors.JaxRuntimeError as error:

@@ -73,12 +73,14 @@ def get_device(input: Tensor) -> int:
 def get_device_module(device: Any = None) -> ModuleType:
     """The module of a kind of device: ``torch.cpu`` or ``torch.cuda``; the current device's if None.
 
+    The device need not be there.
+
     Raises:
         RuntimeError: for devices without a module.
     """
     if not isinstance(device, str | devices.device | None):
         raise TypeError(f"get_device_module(): argument 'device' must be a device or str, not {type(device).__name__}")
-    kind = devices.resolve(device).type
+    kind = (devices.default() if device is None else devices.device(device)).type
     if kind not in ("cpu", "cuda"):
         raise RuntimeError(f"Device '{kind}' does not have a corresponding module registered as 'torch.{kind}'.")
     return import_module(f"flambeau.{kind}")

@@ -204,6 +204,19 @@ def pin_memory(input: Tensor, device: Any = None) -> Tensor:
 
 
 @public(into="", method=True)
+def record_stream(input: Tensor, s: Any) -> None:
+    """Accepted for a tensor on an accelerator: its values are kept until all work that reads them is done.
+
+    Raises:
+        NotImplementedError: for any other tensor.
+    """
+    if input.device.type not in ("cuda", "tpu"):
+        raise NotImplementedError(
+            f"Could not run 'aten::record_stream' with arguments from the '{input.device.type.upper()}' backend."
+        )
+
+
+@public(into="", method=True)
 def module_load(input: Tensor, other: Tensor, assign: bool = False) -> Tensor:
     """What ``load_state_dict`` puts in the place of this tensor where it swaps tensors: a tensor of its own.
 

@@ -20,7 +20,7 @@ import flambeau
 TARGET = Path(__file__).parents[2] / "docs" / "absent.md"
 # torch.nn has a table of its own, docs/nn-coverage.md.
 SPACES = (
-    "", "Tensor", "amp", "autograd", "autograd.forward_ad", "autograd.function", "autograd.functional",
+    "", "Tensor", "accelerator", "amp", "autograd", "autograd.forward_ad", "autograd.function", "autograd.functional",
     "autograd.grad_mode", "autograd.gradcheck", "autograd.graph", "backends", "cpu", "cuda", "fft", "func", "linalg",
     "masked", "optim", "optim.lr_scheduler", "optim.swa_utils", "random", "return_types", "serialization",
     "signal.windows", "special", "utils", "utils.checkpoint", "utils.data", "utils.dlpack", "utils.tensorboard",
@@ -64,10 +64,13 @@ ABSENT = {
     """,
     "sizes that are not known do not occur": "sym_constrain_range(_for_size)? sym_fresh_size",
     "GPUs and other accelerators": r"""
-        accelerator AcceleratorError batch_norm_(backward_\w+|elemt|gather_\w+|stats|update_stats) cuda:\w+
-        DefaultDeviceType Event (get|is|set)_autocast_(ipu|xla)_\w+ (get|set)_device_states ipu is_vulkan_available
-        mps mtia OutOfMemoryError record_stream set_override_stale_capture_stream
+        batch_norm_(backward_\w+|elemt|gather_\w+|stats|update_stats) DefaultDeviceType Event
+        (get|is|set)_autocast_(ipu|xla)_\w+ (get|set)_device_states ipu is_vulkan_available
+        mps mtia set_override_stale_capture_stream
         set_warn_on_accumulate_grad_stream_mismatch Stream xpu
+    """,
+    "of CUDA itself, where XLA manages graphs, memory, streams and libraries": r"""
+        accelerator:(get_device_capability|Graph|reset_accumulated_memory_stats) cuda:\w+
     """,
     "kernels of single libraries, and what PyTorch was built with": r"""
         backends:\w+ compiled_with_cxx11_abi cudnn_\w+ get_capabilities has_(lapack|mkl|openmp|spectral) miopen_\w+
