@@ -38,7 +38,8 @@ def _attention_rule(
     out = q.of((*q.shape[:-1], v.shape[-1]))
     if attention_kernels.keeps_weights(q.shape, k.shape[-2]):
         return out, q.of(weights)
-    return out, q.of(weights[:-1])
+    # Logarithms of sums, of which exponentials are taken again.
+    return out, q.of(weights[:-1], dtypes.float32 if q.dtype in dtypes.REDUCED else None)
 
 
 def _attention_derivative(
@@ -123,6 +124,7 @@ ATTENTION = operator(
     _attention_rule,
     attention_kernels.forward,
     _attention_derivative,
+    product=True,
     grad_name="ScaledDotProductFlashAttentionForCpuBackward0",
     samples=_attention_samples,
 )
@@ -156,6 +158,7 @@ ATTENTION_BACKWARD = operator(
     NotDifferentiable(
         "where a second derivative is wanted, attention is differentiated in elementary operations instead"
     ),
+    product=True,
     samples=lambda: _attention_samples()[:1],
 )
 

@@ -3,6 +3,8 @@
 Queries are taken in blocks where the table of weights, one per query and key, would be large: it is never
 whole in memory then, and worked out again on the way back from the logarithm of each row's sum.  Under a
 causal mask a block only meets the keys up to its last query.
+
+Accelerators may give queries, keys and values in half precision: products are of these, and all else is in float32.
 """
 
 from __future__ import annotations
@@ -13,12 +15,16 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.engine import target
 from flambeau.ops.dropout import mixed
+from flambeau.ops.multiply import matmul, summed_in
 
 KEPT_WEIGHTS = 1 << 22
 """Up to so many attention weights are kept for the way back."""
 BLOCK_WEIGHTS = 1 << 20
-"""About so many are worked on at once where they are not kept."""
+"""About so many are worked on at once where they are not kept; a cache holds them."""
+ACCELERATED_WEIGHTS = 1 << 27
+"""On accelerators it is memory that limits them: half a gigabyte in float32."""
 
 Shape = tuple[int, ...]
 
@@ -43,9 +49,11 @@ def _forbidden(xp: Any, queries: int, keys: int, first: int) -> Any:
 
 def _blocks(batch: int, queries: int, keys: int, is_causal: bool) -> list[tuple[int, int, int]]:
     """(first query, one past the last, keys met) of each block of queries."""
-    size = max(16, min(queries, BLOCK_WEIGHTS // max(1, batch * keys)))
+    on_cpu = target.kind() == "cpu"
+    size = max(16, min(queries, (BLOCK_WEIGHTS if on_cpu else ACCELERATED_WEIGHTS) // max(1, batch * keys)))
     if is_causal:
-        size = min(size, max(64, -(-queries // 8)))
+        # The more blocks, the fewer keys that come later are met; the larger, the better accelerators are at work.
+        size = min(size, max(64, -(-queries // 8)) if on_cpu else max(256, -(-queries // 4)))
     found = []
     for start in range(0, queries, size):
         end = min(queries, start + size)
@@ -97,7 +105,11 @@ def _part_of(mask: Any, start: int, end: int, keys: int) -> Any:
 
 
 def _scores(xp: Any, q: Any, k: Any, mask: Any, forbidden: Any, scale: float) -> Any:
-    scores = xp.matmul(q * q.dtype.type(scale), k.swapaxes(-1, -2))
+    wide = summed_in(q)
+    if wide == q.dtype:
+        scores = matmul(xp, q * wide.type(scale), k.swapaxes(-1, -2))
+    else:
+        scores = matmul(xp, q, k.swapaxes(-1, -2)) * wide.type(scale)
     if mask is not None:
         never = scores.dtype.type(-np.inf)
         if mask.dtype == np.bool_:
@@ -161,7 +173,7 @@ def forward(
         if key is not None:
             kept = _kept(xp, key, weights.shape, start, queries, keys, p)
             used = weights * kept * weights.dtype.type(1 / (1 - p))
-        parts.append(xp.matmul(used, v[..., :met, :]))
+        parts.append(matmul(xp, used.astype(v.dtype, copy=False), v[..., :met, :]))
         saved.append(weights if whole else total)
     out = parts[0] if len(parts) == 1 else xp.concatenate(parts, -2)
     if whole:
@@ -199,10 +211,11 @@ def backward(
     saved = saved.reshape((*q.shape[:-1], keys) if whole else q.shape[:-1])
     batch = math.prod(q.shape[:-2])
     # sum over keys of weight times its gradient, which is also this:
-    balance = (grad * out).sum(-1, keepdims=True)
+    wide = summed_in(q)
+    balance = (grad.astype(wide, copy=False) * out).sum(-1, keepdims=True)
     dq, dmask = [], []
     dk = dv = None
-    factor = q.dtype.type(scale)
+    factor = wide.type(scale)
     for start, end, met in [(0, queries, keys)] if whole else _blocks(batch, queries, keys, is_causal):
         q_now, grad_now = q[..., start:end, :], grad[..., start:end, :]
         k_now, v_now = k[..., :met, :], v[..., :met, :]
@@ -214,7 +227,7 @@ def backward(
             total = saved[..., start:end, None]
             weights = xp.exp(scores - xp.where(xp.isneginf(total), total.dtype.type(0), total))
         used = weights
-        d_weights = xp.matmul(grad_now, v_now.swapaxes(-1, -2))
+        d_weights = matmul(xp, grad_now, v_now.swapaxes(-1, -2))
         if key is not None:
             kept = _kept(xp, key, weights.shape, start, queries, keys, p) * weights.dtype.type(1 / (1 - p))
             used = weights * kept
@@ -223,9 +236,11 @@ def backward(
         d_scores = d_weights
         d_scores -= balance[..., start:end, :]
         d_scores *= weights
-        dq.append(xp.matmul(d_scores, k_now) * factor)
-        dk = _added(xp, dk, xp.matmul(d_scores.swapaxes(-1, -2), q_now) * factor, met, keys)
-        dv = _added(xp, dv, xp.matmul(used.swapaxes(-1, -2), grad_now), met, keys)
+        factors = d_scores.astype(q.dtype, copy=False)
+        dq.append(matmul(xp, factors, k_now) * factor)
+        dk = _added(xp, dk, matmul(xp, factors.swapaxes(-1, -2), q_now) * factor, met, keys)
+        used = used.astype(grad.dtype, copy=False)
+        dv = _added(xp, dv, matmul(xp, used.swapaxes(-1, -2), grad_now), met, keys)
         if wants_mask:
             missing = keys - met
             if missing:

@@ -6,7 +6,7 @@ from typing import Any
 
 from flambeau.dtypes import BOOL
 from flambeau.graph.node import Aval
-from flambeau.ops import product_lax
+from flambeau.ops import multiply
 from flambeau.ops.operator import operator, public
 from flambeau.ops.pointwise import broadcast_shapes, conj
 from flambeau.ops.samples import T, case
@@ -129,7 +129,7 @@ MATMUL = operator(
     None,
     _matmul_derivative,
     numpy=_matmul_numpy,
-    lax=product_lax.matmul,
+    lax=multiply.matmul,
     product=True,
     grad_name=lambda call: _matmul_name(*(aval.ndim for aval in call.inputs)),
     samples=lambda: [
@@ -228,7 +228,7 @@ def _features_hint(shape: tuple[int, ...], out: int, features: int) -> str:
 
 def _linear_lax(jnp: Any, x: Any, weight: Any, bias: Any) -> Any:
     # Contracted where it stands: written as a product with the transpose, XLA copies the weight for a single row.
-    y = product_lax.dot_general(x, weight, (((x.ndim - 1,), (weight.ndim - 1,)), ((), ())))
+    y = multiply.dot_general(x, weight, (((x.ndim - 1,), (weight.ndim - 1,)), ((), ())))
     return y if bias is None else y + bias
 
 

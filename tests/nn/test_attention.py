@@ -95,7 +95,7 @@ def test_dropout_leaves_out_the_same_weights_both_ways(tier, monkeypatch, blocke
         attention.ATTENTION_BACKWARD.calls.clear()
     flambeau.manual_seed(0)
     q, k, v = [flambeau.randn(2, 40, 4, requires_grad=True) for _ in range(3)]
-    key = flambeau.ops.dropout.drawn_key()
+    key = flambeau.ops.dropout.drawn_key(flambeau.device("cpu"))
     out = attention.ATTENTION(q, k, v, None, key, 0.5, False, 0.25)[0]
     expected, weights = attention.written_out(q, k, v, None, key, 0.5, False, 0.25)
     assert_close(out, expected)

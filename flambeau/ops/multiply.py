@@ -1,9 +1,9 @@
-"""Matrix products for XLA, of operands in any type.
+"""Matrix products in kernels, of operands in any type.
 
 Accelerators multiply numbers of half precision, float16 and bfloat16, several times as fast as float32 ones, and add
 up in float32 all the same.  Operators that are products (``product=True``) are therefore given such operands as they
-are there, and multiply them with these functions, which hand over float32 results that are rounded once.  On the CPU
-no kernel meets them: there these are XLA's own products.
+are there, and multiply them with these functions, which hand over float32 results that are rounded once.  NumPy's
+kernels and those of XLA for the CPU never meet them: there these are the plain products.
 """
 
 from __future__ import annotations
@@ -17,6 +17,11 @@ from flambeau import dtypes
 HALVES = (dtypes.float16.numpy, dtypes.bfloat16.numpy)
 
 
+def summed_in(x: Any) -> np.dtype:
+    """The type in which products of an array are added up, and in which to compute with them."""
+    return np.dtype(np.float32) if x.dtype in HALVES else x.dtype
+
+
 def _options(x: Any, y: Any) -> dict[str, Any]:
     if x.dtype not in HALVES or y.dtype not in HALVES:
         return {}
@@ -26,9 +31,9 @@ def _options(x: Any, y: Any) -> dict[str, Any]:
     return {"precision": Precision.DEFAULT, "preferred_element_type": np.float32}
 
 
-def matmul(jnp: Any, x: Any, y: Any) -> Any:
-    """``jnp.matmul``; of half precision, in float32."""
-    return jnp.matmul(x, y, **_options(x, y))
+def matmul(xp: Any, x: Any, y: Any) -> Any:
+    """``xp.matmul``; of half precision, in float32."""
+    return xp.matmul(x, y, **_options(x, y))
 
 
 def dot(jnp: Any, x: Any, y: Any) -> Any:
