@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -206,10 +207,15 @@ def run(workload: Workload, options: Options, cache: str, tell: Callable[[str], 
     def weigh(contender: Contender) -> None:
         line.memory[contender.name] = contender.ask("memory")
 
+    def start(name: str) -> None:
+        contenders[name] = Contender(name, options, cache)
+        attempt(name, prepare)
+
     try:
-        for name in options.contenders:
-            contenders[name] = Contender(name, options, cache)
-            attempt(name, prepare)
+        # With an accelerator, compiling is most of the wait, and disturbs nobody.
+        at_once = 1 if options.setting.device == "cpu" else len(options.contenders)
+        with ThreadPoolExecutor(at_once) as pool:
+            list(pool.map(start, options.contenders))
         for _ in range(options.rounds):
             for name in list(contenders):
                 time.sleep(PAUSE_SECONDS)

@@ -27,11 +27,18 @@ def tier(request: pytest.FixtureRequest):
 
 @pytest.fixture
 def accelerators(monkeypatch: pytest.MonkeyPatch):
-    """Two devices that pass for ``cuda:0`` and ``cuda:1``, each apart from the CPU and from the other."""
+    """Two devices that pass for ``cuda:0`` and ``cuda:1``, each apart from the CPU and from the other.
+
+    With FLAMBEAU_TEST_DEVICE=cuda, those that the machine has.
+    """
     import jax
 
     from flambeau import devices, engine
 
+    if os.environ.get("FLAMBEAU_TEST_DEVICE") == "cuda":
+        yield tuple(jax.local_devices(backend="gpu"))
+        engine.synchronize()
+        return
     others = tuple(jax.local_devices(backend="cpu")[1:3])
     monkeypatch.setattr(engine.accelerators, "_found", lambda kind: others if kind == "cuda" else ())
     monkeypatch.setattr(devices, "accelerated", False)
