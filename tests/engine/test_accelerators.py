@@ -13,6 +13,14 @@ from flambeau.nn import functional as F
 pytestmark = pytest.mark.usefixtures("accelerators")
 
 
+@pytest.fixture
+def two(accelerators):
+    """The accelerators, where there are two."""
+    if len(accelerators) < 2:
+        pytest.skip("needs two accelerators")
+    return accelerators
+
+
 def _counts() -> tuple[int, int]:
     found = engine.statistics()
     return found["programs_compiled"], found["runs_interpreted"]
@@ -25,8 +33,16 @@ def test_a_tensor_moves_there_and_back():
     assert "device='cuda:0'" in repr(there)
     assert torch.equal(there.cpu(), x)
     assert there.to("cuda:0") is there
-    assert torch.equal(there.to("cuda:1").cpu(), x)
-    assert there.to("cuda:1", torch.float64).dtype is torch.float64
+    assert there.to("cuda", torch.float64).dtype is torch.float64
+
+
+def test_a_tensor_moves_from_one_accelerator_to_another(two):
+    x = torch.arange(6.0).reshape(2, 3)
+    there = x.to("cuda:0").to("cuda:1")
+    assert there.device == torch.device("cuda:1")
+    assert torch.equal(there.cpu(), x)
+    with pytest.raises(RuntimeError, match="cuda:0 and cuda:1"):
+        x.to("cuda:0") + there
 
 
 def test_moving_runs_no_program_there():
@@ -37,13 +53,13 @@ def test_moving_runs_no_program_there():
     assert {p.device for p in model.parameters()} == {torch.device("cuda:0")}
 
 
-def test_work_is_done_where_its_tensors_are(accelerators):
+def test_work_is_done_where_its_tensors_are(two):
     x = torch.arange(6.0, device="cuda:1")
     before = _counts()
     y = (x * 2).sum()
     assert y.item() == 30.0
     assert _counts() == (before[0] + 1, before[1])
-    assert y._node.value.devices() == {accelerators[1]}
+    assert y._node.value.devices() == {two[1]}
 
 
 def test_work_for_several_devices_becomes_a_program_each():
@@ -58,13 +74,11 @@ def test_tensors_of_two_devices_do_not_mix():
     x = torch.ones(2)
     with pytest.raises(RuntimeError, match=r"at least two devices, cuda:0 and cpu! \(add; move one of them"):
         x.cuda() + x
-    with pytest.raises(RuntimeError, match="cuda:0 and cuda:1"):
-        x.to("cuda:0") + x.to("cuda:1")
     assert (x.cuda() + torch.tensor(2.0)).sum().item() == 6.0
 
 
 def test_what_is_not_there_is_refused():
-    with pytest.raises(RuntimeError, match="cuda:7 does not exist: there are 2 cuda devices"):
+    with pytest.raises(RuntimeError, match=r"cuda:7 does not exist: there are \d+ cuda devices"):
         torch.ones(2, device="cuda:7")
     with pytest.raises(RuntimeError, match="no tpu device is available"):
         torch.ones(2, device="tpu")
@@ -174,10 +188,10 @@ def test_dropout_keeps_the_same_elements_as_on_the_cpu():
 
 
 def test_state_goes_to_disk_and_comes_back_where_it_is_wanted(tmp_path):
-    model = nn.Linear(2, 3).to("cuda:1")
+    model = nn.Linear(2, 3).to("cuda")
     torch.save(model.state_dict(), tmp_path / "state.pt")
     found = torch.load(tmp_path / "state.pt")
-    assert found["weight"].device == torch.device("cuda:1")
+    assert found["weight"].device == torch.device("cuda:0")
     here = torch.load(tmp_path / "state.pt", map_location="cpu")
     assert here["weight"].device.type == "cpu"
     assert torch.equal(here["weight"], model.weight.cpu())
