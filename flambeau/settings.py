@@ -165,6 +165,7 @@ def set_float32_matmul_precision(precision: str) -> None:
             stacklevel=2,
         )
         return
+    products.words["matmul"] = "ieee" if precision == "highest" else "tf32"
     tiers.set_precision(precision)
 
 

@@ -75,6 +75,7 @@ class Compiled:
             mode.grad,
             mode.autocast,
             precision.level,
+            precision.convolutions,
             _signature(args, tensors),
             _signature(kwargs, tensors),
             _sharing(tensors),

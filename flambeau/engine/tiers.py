@@ -54,6 +54,13 @@ def set_precision(level: str) -> None:
         entries.clear()
 
 
+def set_convolutions(tf32: bool) -> None:
+    """Sets whether convolutions may be TF32 in programs compiled from now on; all others are forgotten."""
+    if tf32 != precision.convolutions:
+        precision.convolutions = tf32
+        entries.clear()
+
+
 def is_deterministic() -> bool:
     """Whether the choice of tier must not depend on measurement."""
     return _deterministic

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from flambeau.engine import precision, target
 from flambeau.ops.conv_kernels import Geometry
 
 
 def forward(x: Any, weight: Any, geo: Geometry) -> Any:
-    """The convolution."""
+    """The convolution; of float32 on a GPU in TF32, unless that is forbidden."""
     from jax import lax
 
+    tf32 = precision.convolutions and target.kind() == "cuda"
     return lax.conv_general_dilated(
         x,
         weight,
@@ -18,6 +20,8 @@ def forward(x: Any, weight: Any, geo: Geometry) -> Any:
         geo.exact_padding(),
         rhs_dilation=geo.dilation,
         feature_group_count=geo.groups,
+        # What is said of products holds, if that is less exact still.
+        precision=lax.Precision.HIGH if tf32 and precision.level == "highest" else None,
     )
 
 
