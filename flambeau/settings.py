@@ -196,10 +196,11 @@ def set_default_device(device: Any) -> None:
 @public()
 def typename(obj: Any) -> str:
     """The name of an object's type; a tensor's tells its dtype, such as ``"torch.FloatTensor"``."""
+    from flambeau.tensor.construct import type_of
     from flambeau.tensor.tensor import Tensor
 
     if isinstance(obj, Tensor):
-        return f"torch.{obj.dtype.title}Tensor"
+        return type_of(obj)
     kind = obj if isinstance(obj, type) else type(obj)
     module = kind.__module__
     return kind.__qualname__ if module in ("builtins", None) else f"{module}.{kind.__qualname__}"

@@ -59,6 +59,7 @@ from flambeau.cuda.streams import (
     synchronize,
 )
 from flambeau.engine import accelerators
+from flambeau.tensor.construct import CUDA_TYPES
 
 has_half = True
 has_magma = False
@@ -102,6 +103,8 @@ def __getattr__(name: str) -> Any:
         return import_module("flambeau.cuda.amp")
     if name == "default_generators":
         return random.generators()
+    if name in CUDA_TYPES:
+        return CUDA_TYPES[name]
     if name in ("AcceleratorError", "OutOfMemoryError"):
         return getattr(accelerators, name)
     raise AttributeError(f"module 'flambeau.cuda' has no attribute '{name}'")

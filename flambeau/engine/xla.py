@@ -50,10 +50,11 @@ _set_up()
 class Place:
     """A device as XLA knows it."""
 
-    __slots__ = ("_beat", "_devices", "_sharding", "device", "kind")
+    __slots__ = ("_beat", "_devices", "_sharding", "device", "kind", "name")
     _known: ClassVar[dict[devices.device, Place]] = {}
 
     def __init__(self, device: devices.device) -> None:
+        self.name = device
         self.kind = device.type
         self.device = accelerators.of_jax(device)
         self._devices = [self.device]
@@ -69,11 +70,14 @@ class Place:
 
     def put(self, array: np.ndarray, aval: Any) -> Any:
         """A host array, in order, as a device array; on the CPU it may share its memory."""
-        if aval.dtype.itemsize < 8:
-            return xla_client.batched_device_put(aval, self._sharding, [array], self._devices)
-        # Without this, JAX would halve the width on the way.
-        with jax.enable_x64(True):
-            return xla_client.batched_device_put(aval, self._sharding, [array], self._devices)
+        try:
+            if aval.dtype.itemsize < 8:
+                return xla_client.batched_device_put(aval, self._sharding, [array], self._devices)
+            # Without this, JAX would halve the width on the way.
+            with jax.enable_x64(True):
+                return xla_client.batched_device_put(aval, self._sharding, [array], self._devices)
+        except jax.errors.JaxRuntimeError as error:
+            raise accelerators.explained(error, self.name) from error
 
     def struct(self, aval: Any) -> Any:
         return jax.ShapeDtypeStruct(aval.shape, aval.dtype, sharding=self._sharding)

@@ -163,8 +163,10 @@ def set_default_dtype(d: Any) -> None:
 def set_default_tensor_type(t: Any) -> None:
     """Sets the default type by a tensor type, such as ``torch.DoubleTensor``, or its name.  Deprecated: warns.
 
+    A type of ``torch.cuda`` makes the GPU the default device too.
+
     Raises:
-        TypeError: if it is no type of tensors of floating-point numbers.
+        TypeError: if it is no type of tensors of floating-point numbers, or there is no GPU for it.
     """
     from flambeau.tensor.construct import type_named
 
@@ -175,4 +177,8 @@ def set_default_tensor_type(t: Any) -> None:
         "torch.set_default_device() as alternatives.",
         stacklevel=2,
     )
-    set_default_dtype(type_named(t))
+    dtype, kind = type_named(t)
+    place = devices.default() if kind is None else kind.available()
+    set_default_dtype(dtype)
+    if "cuda" in (place.type, devices.default().type):
+        devices.replace_default(place)

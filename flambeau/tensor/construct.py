@@ -79,19 +79,59 @@ def _sized(shape: tuple[int, ...], dtype: dtypes.dtype) -> Tensor:
 
 
 class _TensorType(type):
-    """The type of ``torch.FloatTensor`` and the like: tensors of that dtype are its instances."""
+    """The type of ``torch.FloatTensor`` and the like: tensors of that dtype on that kind of device are its instances.
+
+    Attributes:
+        dtype: the dtype.
+        place: the kind of device, ``"cpu"`` or ``"cuda"``.
+    """
 
     dtype: dtypes.dtype
-    is_cuda = False
+    place: str
+
+    @property
+    def is_cuda(cls) -> bool:
+        """Whether its tensors are on GPUs."""
+        return cls.place == "cuda"
 
     def __instancecheck__(cls, instance: object) -> bool:
-        return isinstance(instance, Tensor) and instance.dtype is cls.dtype and instance.device.type == "cpu"
+        return isinstance(instance, Tensor) and instance.dtype is cls.dtype and instance.device.type == cls.place
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Tensor:
-        return legacy(cls.dtype, *args, **kwargs)
+        if not cls.is_cuda:
+            return legacy(cls.dtype, *args, **kwargs)
+        place = cls.available()
+        given = devices.resolve(kwargs.pop("device", None) or place)
+        if given.type != "cuda":
+            raise RuntimeError(f"legacy constructor expects device type: cuda but device type: {given.type} was passed")
+        if len(args) == 1 and isinstance(args[0], Tensor) and not isinstance(args[0], cls):
+            raise TypeError(f"expected a {shown(cls)} (got {type_of(args[0])})")
+        return legacy(cls.dtype, *args, **kwargs).to(given)
+
+    def available(cls) -> devices.device:
+        """The device.
+
+        Raises:
+            TypeError: if it is not there.
+        """
+        try:
+            return devices.resolve(cls.place)
+        except RuntimeError as error:
+            raise TypeError(f"type {shown(cls)} not available: {error}") from None
 
     def __repr__(cls) -> str:
-        return f"<class 'torch.{cls.__name__}'>"
+        return f"<class '{shown(cls)}'>"
+
+
+def shown(kind: _TensorType) -> str:
+    """A type's name, such as ``"torch.FloatTensor"`` or ``"torch.cuda.FloatTensor"``."""
+    return f"torch.{'cuda.' if kind.is_cuda else ''}{kind.__name__}"
+
+
+def type_of(tensor: Tensor) -> str:
+    """The name of a tensor's type, such as ``"torch.FloatTensor"`` or ``"torch.cuda.FloatTensor"``."""
+    kind = tensor.device.type
+    return f"torch.{'' if kind == 'cpu' else f'{kind}.'}{tensor.dtype.title}Tensor"
 
 
 _TITLED = {
@@ -101,37 +141,55 @@ _TITLED = {
         dtypes.int32, dtypes.int64, dtypes.bool_,
     )
 }  # fmt: skip
-for _name, _dtype in _TITLED.items():
-    NAMESPACES["torch"][_name] = _TensorType(
-        _name,
-        (),
-        {"__doc__": f"Tensors of type {_dtype.name}: an old constructor and a name for ``type``.", "dtype": _dtype},
-    )
 
 
-def type_named(name: Any) -> dtypes.dtype:
-    """The dtype that a dtype, a tensor type or its name, such as ``"torch.LongTensor"``, stands for.
+def _types(place: str) -> dict[str, _TensorType]:
+    where = " on GPUs" if place == "cuda" else ""
+    return {
+        name: _TensorType(
+            name,
+            (),
+            {
+                "__doc__": f"Tensors of type {dtype.name}{where}: an old constructor and a name for ``type``.",
+                "dtype": dtype,
+                "place": place,
+            },
+        )
+        for name, dtype in _TITLED.items()
+    }
+
+
+CPU_TYPES = _types("cpu")
+CUDA_TYPES = _types("cuda")
+"""``torch.cuda``'s, by name."""
+NAMESPACES["torch"].update(CPU_TYPES)
+
+
+def type_named(name: Any) -> tuple[dtypes.dtype, _TensorType | None]:
+    """The dtype that a dtype, a tensor type or its name, such as ``"torch.LongTensor"``, stands for; and the type.
 
     Raises:
         ValueError: for an unknown name.
     """
     if isinstance(name, dtypes.dtype):
-        return name
+        return name, None
     if isinstance(name, _TensorType):
-        return name.dtype
-    if name is Tensor:
-        return dtypes.get_default_dtype()
+        return name.dtype, name
     short = str(name).removeprefix("torch.")
-    if short == "Tensor":
-        return dtypes.get_default_dtype()
-    if short not in _TITLED:
+    if name is Tensor or short == "Tensor":
+        return dtypes.get_default_dtype(), None
+    known = CUDA_TYPES if short.startswith("cuda.") else CPU_TYPES
+    found = known.get(short.removeprefix("cuda."))
+    if found is None:
         raise ValueError(f"invalid type: '{name}'")
-    return _TITLED[short]
+    return found.dtype, found
 
 
 @public("type", into="", method=True)
 def type_(input: Tensor, dtype: Any = None, non_blocking: bool = False, **kwargs: Any) -> Any:
     """The name of the tensor's type, such as ``"torch.FloatTensor"``; or the tensor converted to another type."""
     if dtype is None:
-        return f"torch.{input.dtype.title}Tensor"
-    return input.to(type_named(dtype))
+        return type_of(input)
+    wanted, kind = type_named(dtype)
+    place = input.device.type if kind is None else kind.place
+    return input.to(wanted) if place == input.device.type else input.to(place, wanted)

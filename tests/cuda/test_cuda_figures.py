@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import jax
 import pytest
 
 import flambeau as torch
@@ -175,3 +176,15 @@ def test_programs_are_accounted_for_once_a_peak_was_reset(accelerators: Any, mon
 def test_old_names_warn(gpus: Any, old: str, new: str) -> None:
     with pytest.warns(FutureWarning, match=new):
         getattr(torch.cuda, old)()
+
+
+def test_a_model_that_does_not_fit(accelerators: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = torch.nn.Linear(2, 2)
+    (torch.ones(1, device="cuda") + 1).item()
+
+    def full(*args: Any) -> Any:
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 16 bytes.")
+
+    monkeypatch.setattr(xla.xla_client, "batched_device_put", full)
+    with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory on cuda:0: RESOURCE_EXHAUSTED: Out of memory"):
+        model.to("cuda")

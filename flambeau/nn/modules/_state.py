@@ -17,15 +17,6 @@ from flambeau.tensor.views import write
 _EXTRA_STATE_KEY_SUFFIX = "_extra_state"
 
 
-def typename(value: Any) -> str:
-    """The name of a value's type as messages show it."""
-    if isinstance(value, Tensor):
-        return f"torch.{value.dtype.title}Tensor"
-    kind = type(value)
-    module = kind.__module__
-    return kind.__qualname__ if module in ("builtins", "__builtin__", None) else f"{module}.{kind.__qualname__}"
-
-
 def copy_into(target: Tensor, source: Tensor) -> None:
     """Writes values into a tensor of the same shape, converted to its type and device; nothing is differentiated."""
     plain = wrap(source._node if source._base is None else current(source))

@@ -8,9 +8,9 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from flambeau.nn.modules._state import typename
 from flambeau.nn.modules.module import Module, _addindent
 from flambeau.nn.parameter import Parameter
+from flambeau.settings import typename
 from flambeau.tensor.tensor import Tensor
 
 __all__ = ["Container", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]

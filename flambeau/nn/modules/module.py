@@ -23,9 +23,10 @@ from flambeau.nn.modules._hooks import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
-from flambeau.nn.modules._state import StateMixin, typename
+from flambeau.nn.modules._state import StateMixin
 from flambeau.nn.modules._state import _IncompatibleKeys as _IncompatibleKeys
 from flambeau.nn.parameter import Buffer, Parameter, is_lazy
+from flambeau.settings import typename
 from flambeau.tensor.tensor import Tensor
 from flambeau.tensor.views import write
 

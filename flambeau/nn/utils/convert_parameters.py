@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import flambeau
-from flambeau.nn.modules._state import typename
+from flambeau.settings import typename
 from flambeau.tensor.tensor import Tensor
 
 __all__ = ["parameters_to_vector", "vector_to_parameters"]
