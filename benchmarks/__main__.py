@@ -106,7 +106,8 @@ def main(words: list[str] | None = None) -> int:
         for workload in workloads:
             if workload.first:
                 add(runner.run_first(workload, options, tell))
-            add(runner.run(workload, options, cache, tell))
+        for line in runner.run(workloads, options, cache, tell):
+            add(line)
     if whole:
         for line in processes.run(options, tell):
             add(line)

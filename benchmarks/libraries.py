@@ -75,6 +75,7 @@ class Flambeau(Library):
     def set_up(self, threads: int) -> None:
         if self.compiled and not hasattr(self.torch, "compile"):
             raise Absent("flambeau.compile is not there yet")
+        self.torch.backends.cudnn.allow_tf32 = False
 
     def wait(self) -> int:
         engine = importlib.import_module("flambeau.engine")
@@ -96,7 +97,7 @@ class PyTorch(Library):
         if self.setting.device == "cuda":
             if not self.torch.cuda.is_available():
                 raise Absent("this PyTorch finds no CUDA device")
-            # Float32 means float32 for everybody: PyTorch's convolutions would round to 10 bits.
+            # Float32 means float32 for everybody: convolutions would round to 10 bits.
             self.torch.backends.cudnn.allow_tf32 = False
 
     def device_bytes(self) -> int:

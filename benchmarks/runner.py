@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,60 +173,98 @@ class Contender:
         return f"the process ended with status {status}: {written[-1] if written else 'it wrote nothing'}"
 
 
-def run(workload: Workload, options: Options, cache: str, tell: Callable[[str], None]) -> Line:
-    """Checks and times a workload on every contender, in turns."""
-    line = Line(workload.number, workload.name, workload.title)
-    contenders: dict[str, Contender] = {}
-    results: dict[str, list[list[float]]] = {}
-    units: dict[str, int] = {}
+class Session:
+    """A workload on every contender: checked and timed in turns.
 
-    def attempt(name: str, work: Callable[[Contender], None]) -> None:
-        contender = contenders[name]
+    Attributes:
+        line: what was found.
+    """
+
+    def __init__(self, workload: Workload, options: Options, cache: str, tell: Callable[[str], None]) -> None:
+        self.line = Line(workload.number, workload.name, workload.title)
+        self._workload = workload
+        self._options = options
+        self._cache = cache
+        self._tell = tell
+        self._contenders: dict[str, Contender] = {}
+        self._results: dict[str, list[list[float]]] = {}
+        self._units: dict[str, int] = {}
+
+    def prepare(self) -> None:
+        """Starts the contenders, checks what they compute, and lets them run until nothing new is compiled."""
+        # With an accelerator, compiling is most of the wait, and disturbs nobody.
+        at_once = 1 if self._options.setting.device == "cpu" else len(self._options.contenders)
+        with ThreadPoolExecutor(at_once) as pool:
+            list(pool.map(self._start, self._options.contenders))
+
+    def measure(self) -> Line:
+        """Gives those that are prepared their turns, and ends them."""
+        for _ in range(self._options.rounds):
+            for name in list(self._contenders):
+                time.sleep(PAUSE_SECONDS)
+                self._attempt(name, self._turn)
+        for name in list(self._contenders):
+            self._attempt(name, self._weigh)
+        self.close()
+        compare(self.line, self._results, TOLERANCE[self._options.setting.dtype])
+        return self.line
+
+    def close(self) -> None:
+        """Ends all processes."""
+        for name in list(self._contenders):
+            self._contenders.pop(name).close()
+
+    def _start(self, name: str) -> None:
+        self._contenders[name] = Contender(name, self._options, self._cache)
+        self._attempt(name, self._ready)
+
+    def _attempt(self, name: str, work: Callable[[Contender], None]) -> None:
+        contender = self._contenders[name]
         try:
             work(contender)
         except (Absent, Failed) as error:
-            line.notes[name] = str(error)
+            self.line.notes[name] = str(error)
             if isinstance(error, Failed):
-                line.failed.add(name)
-                tell(contender.errors())
-            contenders.pop(name).close()
+                self.line.failed.add(name)
+                self._tell(contender.errors())
+            self._contenders.pop(name).close()
 
-    def prepare(contender: Contender) -> None:
-        contender.build(workload, options)
-        results[contender.name] = contender.ask("check")["results"]
-        units[contender.name] = max(1, int(options.turn_seconds / contender.ask("settle")["seconds"]))
+    def _ready(self, contender: Contender) -> None:
+        contender.build(self._workload, self._options)
+        self._results[contender.name] = contender.ask("check")["results"]
+        fastest = contender.ask("settle")["seconds"]
+        self._units[contender.name] = max(1, int(self._options.turn_seconds / fastest))
 
-    def turn(contender: Contender) -> None:
-        count = units[contender.name]
+    def _turn(self, contender: Contender) -> None:
+        count = self._units[contender.name]
         if count > 1:
             # The others have been through the caches since.
             contender.ask("measure", units=1)
         seconds = contender.ask("measure", units=count)["seconds"] / count
-        line.seconds.setdefault(contender.name, []).append(seconds)
+        self.line.seconds.setdefault(contender.name, []).append(seconds)
 
-    def weigh(contender: Contender) -> None:
-        line.memory[contender.name] = contender.ask("memory")
+    def _weigh(self, contender: Contender) -> None:
+        self.line.memory[contender.name] = contender.ask("memory")
 
-    def start(name: str) -> None:
-        contenders[name] = Contender(name, options, cache)
-        attempt(name, prepare)
 
+SESSIONS_AT_ONCE = 3
+"""So many workloads are prepared together where an accelerator does the work."""
+
+
+def run(workloads: Iterable[Workload], options: Options, cache: str, tell: Callable[[str], None]) -> Iterator[Line]:
+    """Checks and times workloads, one after the other; those that an accelerator runs are all prepared first."""
+    sessions = [Session(workload, options, cache, tell) for workload in workloads]
     try:
-        # With an accelerator, compiling is most of the wait, and disturbs nobody.
-        at_once = 1 if options.setting.device == "cpu" else len(options.contenders)
-        with ThreadPoolExecutor(at_once) as pool:
-            list(pool.map(start, options.contenders))
-        for _ in range(options.rounds):
-            for name in list(contenders):
-                time.sleep(PAUSE_SECONDS)
-                attempt(name, turn)
-        for name in list(contenders):
-            attempt(name, weigh)
+        if options.setting.device != "cpu":
+            with ThreadPoolExecutor(SESSIONS_AT_ONCE) as pool:
+                list(pool.map(Session.prepare, sessions))
+        for session in sessions:
+            if options.setting.device == "cpu":
+                session.prepare()
+            yield session.measure()
     finally:
-        for contender in contenders.values():
-            contender.close()
-    compare(line, results, TOLERANCE[options.setting.dtype])
-    return line
+        for session in sessions:
+            session.close()
 
 
 def compare(line: Line, results: dict[str, list[list[float]]], tolerance: float) -> None:

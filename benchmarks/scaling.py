@@ -66,7 +66,7 @@ def main(words: list[str] | None = None) -> int:
             for size in points(START[axis], arguments.doublings):
                 sizes = BASE | {axis: size}
                 setting = Setting(arguments.device, arguments.dtype, sizes)
-                line = runner.run(workload, dataclasses.replace(options, setting=setting), cache, tell)
+                (line,) = runner.run([workload], dataclasses.replace(options, setting=setting), cache, tell)
                 line.name = f"gpt-{axis}-{size}"
                 line.title = "GPT, 6 layers, " + ", ".join(f"{name} {value}" for name, value in sizes.items())
                 print(report.row(line, options), flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import is_
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -203,6 +204,17 @@ class Compiled:
         jax.block_until_ready(results)
 
 
+class _Sent:
+    """Numbers that an accelerator has already: as they were given, as bytes, and there."""
+
+    __slots__ = ("buffer", "content", "given")
+
+    def __init__(self) -> None:
+        self.given: list[Any] = []
+        self.content = b""
+        self.buffer: Any = None
+
+
 class Offloaded(Compiled):
     """A program compiled for an accelerator.
 
@@ -211,21 +223,22 @@ class Offloaded(Compiled):
     moves to the CPU arrives there before ``run`` returns; all else may still be computed then.
     """
 
-    __slots__ = ("_fetched", "_given", "_sent")
+    __slots__ = ("_fetched", "_moved", "_sent")
 
     def __init__(self, program: Program, donated: tuple[bool, ...], constants: dict[int, Any]) -> None:
         super().__init__(program, donated, constants)
         outs = _out_avals(program)
-        self._given = {i for i, aval in enumerate(program.leaf_avals) if aval.device is not program.device}
+        avals = program.leaf_avals
+        self._moved = [(i, aval, give_up, avals[i].device is not program.device) for i, aval, give_up in self._places]
         self._fetched = [k for k, slot in enumerate(program.outputs) if outs[slot].device is not program.device]
-        self._sent: list[Any] = [(b"", None)] * len(self._packs)
+        self._sent = [_Sent() for _ in self._packs]
 
     def run(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
         put = self._put
         buffers = []
-        for i, aval, give_up in self._places:
+        for i, aval, give_up, from_cpu in self._moved:
             value = values[i]
-            if i in self._given:
+            if from_cpu:
                 value = put(np.asarray(value, dtype=aval.dtype, order="C"), aval)
             elif type(value) is not _ARRAY:
                 value = put(np.asarray(value, dtype=aval.dtype, order="C"), aval)
@@ -247,12 +260,17 @@ class Offloaded(Compiled):
         return found
 
     def _numbers(self, values: list[Any]) -> list[Any]:
-        for k, (leaves, aval, _) in enumerate(self._packs):
-            pack = np.concatenate([np.ravel(values[i]) for i, _, _ in leaves], dtype=aval.dtype, casting="unsafe")
+        for sent, (leaves, aval, _) in zip(self._sent, self._packs, strict=True):
+            given = [values[i] for i, _, _ in leaves]
+            if len(sent.given) == len(given) and all(map(is_, sent.given, given)):
+                continue
+            pack = np.concatenate([np.ravel(value) for value in given], dtype=aval.dtype, casting="unsafe")
             content = pack.tobytes()
-            if content != self._sent[k][0]:
-                self._sent[k] = content, self._put(pack, aval)
-        return [buffer for _, buffer in self._sent]
+            if content != sent.content:
+                sent.content = content
+                sent.buffer = self._put(pack, aval)
+            sent.given = given
+        return [sent.buffer for sent in self._sent]
 
     def prepare(self, values: list[Any]) -> None:
         """Nothing: ``run`` does it."""
