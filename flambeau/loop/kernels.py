@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.engine import target
 from flambeau.engine.kernels import prepared
 from flambeau.func.mapping import for_all
 from flambeau.graph.node import Aval, Node
@@ -15,6 +16,7 @@ from flambeau.graph.op import Op
 from flambeau.graph.program import Step
 from flambeau.graph.recorder import pending
 from flambeau.loop.body import CARRY, Body, Schedule, Total
+from flambeau.ops.multiply import HALVES, dot, tensordot
 from flambeau.ops.operator import record_body
 
 Planned = tuple[Callable[..., Any], tuple[int, ...], int]
@@ -140,10 +142,11 @@ def _summed(xp: Any, body: Body, env: list[Any], total: Total, grown: dict[int, 
     if total.how == "product":
         x, y = [env[slot] for slot in total.slots]
         stored = body.schedule.stored(total.slots[0])
-        if x.dtype.itemsize < 4:
-            # As every kernel that computes, in float32.
+        as_it_is = x.dtype in HALVES and xp is not np and target.kind() != "cpu"
+        if x.dtype.itemsize < 4 and not as_it_is:
+            # As every kernel that computes, in float32; accelerators multiply half precision.
             return _product(xp, x.astype(np.float32), y.astype(np.float32), stored).astype(x.dtype)
-        return _product(xp, x, y, stored)
+        return _product(xp, x, y, stored).astype(x.dtype, copy=False)
     parts = [_summed(xp, body, env, part, grown) for part in total.parts]
     if total.how == "add":
         return parts[0] + parts[1]
@@ -154,11 +157,11 @@ def _summed(xp: Any, body: Body, env: list[Any], total: Total, grown: dict[int, 
 def _product(xp: Any, x: Any, y: Any, stored: bool) -> Any:
     """The sum over the steps of products of (T, M, N) and (T, N, K), as one product of matrices."""
     if xp is not np and stored:
-        return xp.tensordot(x, y, ((0, 2), (0, 1)))
+        return tensordot(xp, x, y, ((0, 2), (0, 1)))
     # x is itself a turned (T, N, M): turned once more, it is read where it stands. XLA's own product would be faster
     # with a copy, but fuses the copying with what computes x, and reads all of that across its rows.
     rows = x.shape[0] * x.shape[2]
-    return xp.dot(x.swapaxes(1, 2).reshape(rows, x.shape[1]).T, y.reshape(rows, y.shape[2]))
+    return dot(xp, x.swapaxes(1, 2).reshape(rows, x.shape[1]).T, y.reshape(rows, y.shape[2]))
 
 
 # ---------------------------------------------------------------- XLA

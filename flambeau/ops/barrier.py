@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flambeau.engine import target
 from flambeau.graph.node import Aval
 from flambeau.ops.operator import Operator
 
@@ -17,17 +18,19 @@ def _after_numpy(np: Any, x: Any, other: Any) -> Any:
 
 
 def _after_lax(jnp: Any, x: Any, other: Any) -> Any:
-    """The operand, by a choice that XLA cannot foresee: XLA's own barrier does not hold on the CPU.
+    """The operand, behind XLA's own barrier; on the CPU, where that does not hold, by a choice XLA cannot foresee.
 
-    Its expander takes the barrier away before the schedule is made, so what stands behind it is computed early and
-    kept.  A word has never more than 32 bits set, but no pass of the compiler knows that.
+    There the expander takes the barrier away before the schedule is made, so what stands behind it is computed early
+    and kept.  A word has never more than 32 bits set, but no pass of the compiler knows that.
     """
     if not other.size or not x.size:
         return x
-    first = jnp.real(other.reshape(-1)[0]).astype(jnp.float32)
     # Imported here, as wherever only the compiled tier needs it.
     from jax import lax
 
+    if target.kind() != "cpu":
+        return lax.optimization_barrier((x, other))[0]
+    first = jnp.real(other.reshape(-1)[0]).astype(jnp.float32)
     always = lax.population_count(lax.bitcast_convert_type(first, jnp.uint32)) <= 32
     return jnp.where(always, x, jnp.zeros((), x.dtype))
 

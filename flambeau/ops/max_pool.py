@@ -8,6 +8,7 @@ from typing import Any
 
 from flambeau.dtypes import int64
 from flambeau.graph.node import Aval
+from flambeau.ops import max_pool_lax
 from flambeau.ops.conv_kernels import Ints
 from flambeau.ops.operator import operator
 from flambeau.ops.pool_windows import (
@@ -22,9 +23,6 @@ from flambeau.ops.pool_windows import (
 )
 from flambeau.ops.samples import T, case
 from flambeau.tensor.tensor import Tensor
-
-FUSED = 9
-"""Places of a window that XLA may merge into one loop."""
 
 BLOCK = 1 << 19
 """Elements of images whose gradient the interpreter computes at a time: two megabytes in float32."""
@@ -184,45 +182,6 @@ class _Phases:
             self._image[self._every(begins)] = phase
 
 
-def _max_input_lax(jnp: Any, grad: Any, x: Any, y: Any, *, windows: Windows) -> Any:
-    import numpy as np
-    from jax import lax
-
-    reached = x
-    for a, axis in enumerate(axes_of(windows, x.ndim)):
-        reached = padded_to_reach(jnp, reached, windows, a, axis, lowest(np, x.dtype))
-    zero = jnp.zeros((), x.dtype)
-    lead = x.ndim - len(windows.size)
-    places = list(product(*map(range, windows.kernel)))
-
-    def spread(result: Any, order: Any, free: Any, is_hit: Any) -> Any:
-        for count, place in enumerate(order):
-            if count and count % FUSED == 0:
-                # Each place needs what the one before left: fused in one piece, they would be computed over and over.
-                result, free = lax.optimization_barrier((result, free))
-            starts = [0] * lead + [k * d for k, d in zip(place, windows.dilation, strict=True)]
-            steps = [1] * lead + list(windows.stride)
-            stops = [b + (n - 1) * s + 1 for b, n, s in zip(starts, y.shape, steps, strict=True)]
-            hit = is_hit(lax.slice(reached, starts, stops, steps)) & free
-            free = free & ~hit
-            sizes = zip(starts, reached.shape, stops, steps, strict=True)
-            part = lax.pad(jnp.where(hit, grad, zero), zero, [(b, n - stop, s - 1) for b, n, stop, s in sizes])
-            result = part if result is None else result + part
-        return result
-
-    result = spread(None, places, jnp.ones(y.shape, bool), lambda here: here == y)
-    if x.dtype.kind == "f":
-        nan = jnp.isnan(y)
-        result = lax.cond(
-            nan.any(), lambda found: spread(found, places[::-1], nan, jnp.isnan), lambda found: found, result
-        )
-    begin = [0] * lead + list(windows.padding)
-    # Where windows do not reach the end, what they leave out has no gradient.
-    reach = [b + n for b, n in zip(begin, x.shape, strict=True)]
-    config = [(0, max(0, r - n), 0) for r, n in zip(reach, result.shape, strict=True)]
-    return lax.slice(lax.pad(result, zero, config), begin, reach)
-
-
 def _max_input_derivative(grad: Tensor, x: Tensor, needs: tuple[bool, ...], windows: Windows) -> Any:
     return POOL_GATHER(grad, MAX_POOL_INDICES(x, windows)[1], len(windows.size)), None, None
 
@@ -233,7 +192,7 @@ MAX_POOL_INPUT = operator(
     None,
     _max_input_derivative,
     numpy=_max_input_numpy,
-    lax=_max_input_lax,
+    lax=max_pool_lax.input_gradient,
     samples=lambda: [case("nn.functional.max_pool2d", T(2, 3, 6, 5), 3, stride=1, padding=1)],
     grad_name=lambda call: f"MaxPool{len(call.params['windows'].size)}DWithIndicesBackwardBackward0",
 )

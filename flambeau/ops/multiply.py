@@ -22,6 +22,11 @@ def summed_in(x: Any) -> np.dtype:
     return np.dtype(np.float32) if x.dtype in HALVES else x.dtype
 
 
+def widened(x: Any) -> Any:
+    """An array, if there is one, in the type to compute with."""
+    return x if x is None else x.astype(summed_in(x))
+
+
 def _options(x: Any, y: Any) -> dict[str, Any]:
     if x.dtype not in HALVES or y.dtype not in HALVES:
         return {}

@@ -251,6 +251,7 @@ RECURRENT = operator(
     _recurrent_derivative,
     numpy=rnn_kernels.forward,
     lax=_recurrent_lax,
+    product=True,
     grad_name=_grad_name,
     samples=_samples,
 )
@@ -296,6 +297,7 @@ RECURRENT_BACKWARD = operator(
     NotDifferentiable("where a second derivative is wanted, the layer is differentiated step by step instead"),
     numpy=rnn_kernels.backward,
     lax=_recurrent_backward_lax,
+    product=True,
     samples=lambda: _samples()[:2],
 )
 

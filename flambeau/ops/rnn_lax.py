@@ -2,6 +2,8 @@
 
 A packed sequence is padded for the walk.  Forwards, what runs on after a sequence's end is dropped;
 backwards, a sequence's gradient enters at its last step and zeros before that, so padding adds nothing.
+
+Accelerators may give operands in half precision: products are of these, and all else, the states too, is in float32.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.ops.multiply import dot, tensordot, widened
 from flambeau.ops.rnn_kernels import plan_of
 
 
@@ -88,6 +91,11 @@ def _scan(step: Any, carry: Any, xs: Any, reverse: bool) -> Any:
     return lax.scan(step, carry, xs, reverse=reverse)
 
 
+def _times(jnp: Any, x: Any, weight: Any) -> Any:
+    """A product with a weight, in the weight's type."""
+    return dot(jnp, x.astype(weight.dtype), weight)
+
+
 def _flat(x: Any) -> Any:
     return x.reshape((-1, x.shape[-1]))
 
@@ -108,9 +116,10 @@ def forward(
     batch_sizes: tuple[int, ...] | None,
 ) -> tuple[Any, ...]:
     """Outputs, final states and what the way back needs, for one layer in one direction."""
+    h0, c0, b_ih, b_hh = [widened(part) for part in (h0, c0, b_ih, b_hh)]
     layout = Layout(x.shape, reverse, batch_sizes)
     width = w_hh.shape[0] // {"lstm": 4, "gru": 3}.get(kind, 1)
-    given = jnp.dot(_flat(x), w_ih.T)
+    given = _times(jnp, _flat(x), w_ih.T)
     if b_ih is not None:
         if kind == "gru":
             given = given + (b_ih + jnp.concatenate((b_hh[: 2 * width], jnp.zeros(width, b_hh.dtype))))
@@ -118,10 +127,10 @@ def forward(
             given = given + (b_ih + b_hh)
     given = layout.padded(jnp, given)
     shape = (layout.batch, w_hh.shape[1])
-    h = jnp.zeros(shape, x.dtype) if h0 is None else h0
+    h = jnp.zeros(shape, given.dtype) if h0 is None else h0
     weight = w_hh.T
     if kind == "lstm":
-        c = jnp.zeros((layout.batch, width), x.dtype) if c0 is None else c0
+        c = jnp.zeros((layout.batch, width), given.dtype) if c0 is None else c0
         step = _lstm_step(jnp, weight, w_hr, width)
         _, (y, saved) = _scan(step, (h, c), given, layout.plan.reverse)
     elif kind == "gru":
@@ -147,7 +156,7 @@ def _logistic(x: Any) -> Any:
 def _lstm_step(jnp: Any, weight: Any, w_hr: Any, width: int) -> Any:
     def step(carry: Any, given: Any) -> Any:
         h, c = carry
-        z = given + jnp.dot(h, weight)
+        z = given + _times(jnp, h, weight)
         i = _logistic(z[:, :width])
         f = _logistic(z[:, width : 2 * width])
         g = jnp.tanh(z[:, 2 * width : 3 * width])
@@ -156,7 +165,7 @@ def _lstm_step(jnp: Any, weight: Any, w_hr: Any, width: int) -> Any:
         squashed = jnp.tanh(c)
         h = o * squashed
         if w_hr is not None:
-            h = jnp.dot(h, w_hr.T)
+            h = _times(jnp, h, w_hr.T)
         return (h, c), (h, (i, f, o, g, c, squashed))
 
     return step
@@ -164,7 +173,7 @@ def _lstm_step(jnp: Any, weight: Any, w_hr: Any, width: int) -> Any:
 
 def _gru_step(jnp: Any, weight: Any, bias: Any, width: int) -> Any:
     def step(h: Any, given: Any) -> Any:
-        felt = jnp.dot(h, weight)
+        felt = _times(jnp, h, weight)
         r = _logistic(given[:, :width] + felt[:, :width])
         z = _logistic(given[:, width : 2 * width] + felt[:, width : 2 * width])
         recalled = felt[:, 2 * width :]
@@ -179,7 +188,7 @@ def _gru_step(jnp: Any, weight: Any, bias: Any, width: int) -> Any:
 
 def _rnn_step(jnp: Any, weight: Any, kind: str) -> Any:
     def step(h: Any, given: Any) -> Any:
-        z = given + jnp.dot(h, weight)
+        z = given + _times(jnp, h, weight)
         h = jnp.tanh(z) if kind == "tanh" else jnp.maximum(z, 0)
         return h, h
 
@@ -206,6 +215,7 @@ def backward(
     wanted: tuple[str, ...],
 ) -> tuple[Any, ...]:
     """The gradients named in ``wanted``: of x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr."""
+    gy, gh, gc, h0, c0, y, reserve = [widened(part) for part in (gy, gh, gc, h0, c0, y, reserve)]
     layout = Layout(x.shape, reverse, batch_sizes)
     gy, y = layout.padded(jnp, _flat(gy)), layout.padded(jnp, _flat(y))
     if layout.take is not None:
@@ -223,7 +233,7 @@ def backward(
         def step(dh: Any, given: Any) -> Any:
             gy_now, slope_now = given
             d_now = (dh + gy_now) * slope_now
-            return jnp.dot(d_now, w_hh), d_now
+            return _times(jnp, d_now, w_hh), d_now
 
         found["h0"], d = _scan(step, gh, (gy, slope), not layout.plan.reverse)
     inner = outer = _flat(d)
@@ -232,28 +242,29 @@ def backward(
         inner = inner[:, : 3 * width]
         outer = jnp.concatenate((outer[:, : 2 * width], outer[:, 3 * width :]), 1)
     summed_product = _product if kind == "gru" else _product_of_copies
-    found["w_hh"] = summed_product(jnp, inner, earlier)
+    found["w_hh"] = summed_product(jnp, inner, earlier, w_hh.dtype)
     found["b_hh"] = inner.sum(0)
     found["b_ih"] = outer.sum(0)
-    found["w_ih"] = summed_product(jnp, outer, layout.padded(jnp, _flat(x)))
+    found["w_ih"] = summed_product(jnp, outer, layout.padded(jnp, _flat(x)), w_ih.dtype)
     if "x" in wanted:
-        found["x"] = layout.packed(jnp.dot(outer, w_ih).reshape((*d.shape[:2], -1))).reshape(x.shape)
+        found["x"] = layout.packed(_times(jnp, outer, w_ih).reshape((*d.shape[:2], -1))).reshape(x.shape)
     return tuple([found[name] for name in wanted])
 
 
-def _product(jnp: Any, rows: Any, given: Any) -> Any:
-    """``Σ rowsᵀ given`` over steps and sequences, for rows (TN, M) and what was given (T, N, K)."""
-    return jnp.dot(rows.T, _flat(given))
+def _product(jnp: Any, rows: Any, given: Any, dtype: Any) -> Any:
+    """``Σ rowsᵀ given`` over steps and sequences, for rows (TN, M) and what was given (T, N, K), in a type."""
+    return dot(jnp, rows.astype(dtype).T, _flat(given).astype(dtype))
 
 
-def _product_of_copies(jnp: Any, rows: Any, given: Any) -> Any:
+def _product_of_copies(jnp: Any, rows: Any, given: Any, dtype: Any) -> Any:
     """The same, for rows that the walk left in memory as they are.
 
     In three dimensions XLA turns a copy of them first, which halves the time of its product.  Where they have to be
     put together, it would do so across its rows, and take longer than it gains.
     """
     steps = given.shape[:2]
-    return jnp.tensordot(rows.reshape((*steps, rows.shape[1])), given, ((0, 1), (0, 1)))
+    rows = rows.reshape((*steps, rows.shape[1]))
+    return tensordot(jnp, rows.astype(dtype), given.astype(dtype), ((0, 1), (0, 1)))
 
 
 def _lstm_backward(
@@ -272,17 +283,17 @@ def _lstm_backward(
         dh, dc = carry
         gy_now, f_now, slopes_now, into_o_now, into_cell_now, entering_now = given
         dh = dh + gy_now
-        dm = dh if w_hr is None else jnp.dot(dh, w_hr)
+        dm = dh if w_hr is None else _times(jnp, dh, w_hr)
         dc = dc + dm * into_cell_now
         if entering_now is not None:
             dc = dc + entering_now
         d = jnp.concatenate([dc * slope for slope in slopes_now] + [dm * into_o_now], 1)
-        return (jnp.dot(d, w_hh), dc * f_now), (d, None if w_hr is None else dh)
+        return (_times(jnp, d, w_hh), dc * f_now), (d, None if w_hr is None else dh)
 
     given = (gy, f, slopes, into_o, into_cell, entering)
     (found["h0"], found["c0"]), (d, through) = _scan(step, (gh, gc), given, not layout.plan.reverse)
     if w_hr is not None:
-        found["w_hr"] = jnp.dot(_flat(through).T, _flat(o * squashed))
+        found["w_hr"] = _product(jnp, _flat(through), o * squashed, w_hr.dtype)
     return d
 
 
@@ -297,7 +308,7 @@ def _gru_backward(jnp: Any, layout: Layout, gy: Any, gh: Any, earlier: Any, w_hh
         gy_now, z_now, slopes_now = given
         dh = dh + gy_now
         d = jnp.concatenate([dh * slope for slope in slopes_now], 1)
-        return dh * z_now + jnp.dot(d[:, : 3 * width], w_hh), d
+        return dh * z_now + _times(jnp, d[:, : 3 * width], w_hh), d
 
     found["h0"], d = _scan(step, gh, (gy, z, slopes), not layout.plan.reverse)
     return d

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch as oracle
 from test_operators import EXAMPLES, TOLERANCES, Maker, called, weighted
 
 import flambeau
@@ -22,7 +23,9 @@ from flambeau import engine
 from flambeau.engine import interpreter, target
 from flambeau.engine.kernels import prepared
 from flambeau.graph.op import Call
+from flambeau.ops import attention_kernels, max_pool_lax
 from flambeau.ops.operator import OPERATORS
+from flambeau.ops.pool_windows import sliding
 from flambeau.ops.samples import T
 
 LIBRARIES = ("cu_", "cusolver_", "cuhybrid_", "cublas", "cudnn")
@@ -181,7 +184,62 @@ def test_every_operator_lowers_for_cuda(calls: Any) -> None:
 
 
 def test_forms_for_accelerators_agree_with_the_interpreter(calls: Any) -> None:
-    assert differing(calls, {}) >= {"convolution", "convolution_input", "convolution_weight"}
+    assert differing(calls, {}) == {"convolution", "convolution_input", "convolution_weight", "max_pool_input"}
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_attention_in_large_blocks_agrees_with_the_interpreter(monkeypatch: Any, is_causal: bool) -> None:
+    monkeypatch.setattr(attention_kernels, "KEPT_WEIGHTS", 0)
+    monkeypatch.setattr(attention_kernels, "ACCELERATED_WEIGHTS", 1 << 17)
+    random = np.random.default_rng(0)
+    q, k, v, grad = random.standard_normal((4, 2, 600, 8), dtype=np.float32)
+    key = np.array([1, 2], np.uint32)
+    settings = {"scale": 0.3, "is_causal": is_causal, "p": 0.25}
+    results = []
+    for xp, kind in ((np, "cpu"), (jnp, "cuda")):
+        with target.traced_for(kind):
+            out, total = attention_kernels.forward(xp, q, k, v, None, key, **settings)
+            back = attention_kernels.backward(xp, grad, q, k, v, None, key, out, total, wants_mask=False, **settings)
+        results.append((out, total, *back))
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(other, one, 1e-4, 1e-5)
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+@pytest.mark.parametrize("values", ["ties", "nan"])
+@pytest.mark.parametrize(
+    "options",
+    [{"stride": 1}, {"stride": 2, "padding": 1}, {"stride": 3, "dilation": 2}, {"padding": 1, "ceil_mode": True}],
+)
+def test_gradients_go_to_the_maxima_that_pytorch_finds(options: dict[str, Any], values: str, kind: str) -> None:
+    random = np.random.default_rng(0)
+    x = random.integers(0, 3, (2, 3, 9, 10)).astype(np.float32)
+    if values == "nan":
+        x[random.random(x.shape) < 0.1] = np.nan
+    given = oracle.tensor(x, requires_grad=True)
+    y = oracle.nn.functional.max_pool2d(given, 3, **options)
+    grad = random.standard_normal(y.shape, dtype=np.float32)
+    y.backward(oracle.tensor(grad))
+    windows = sliding(
+        "max_pool2d", flambeau.tensor(x), 2, 3, options.pop("stride", None), options.pop("padding", 0), **options
+    )
+    with target.traced_for(kind):
+        found = max_pool_lax.input_gradient(jnp, grad, jnp.asarray(x), y.detach().numpy(), windows=windows)
+    np.testing.assert_allclose(found, np.asarray(given.grad), 1e-5, 1e-6)
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_gradients_go_into_the_image_where_padding_is_no_less(kind: str) -> None:
+    x = np.full((1, 1, 4, 4), -np.inf, np.float32)
+    given = oracle.tensor(x, requires_grad=True)
+    y = oracle.nn.functional.max_pool2d(given, 2, padding=1)
+    y.sum().backward()
+    windows = sliding("max_pool2d", flambeau.tensor(x), 2, 2, None, 1)
+    with target.traced_for(kind):
+        found = max_pool_lax.input_gradient(
+            jnp, jnp.ones((1, 1, 3, 3)), jnp.asarray(x), y.detach().numpy(), windows=windows
+        )
+    np.testing.assert_array_equal(found, np.asarray(given.grad))
 
 
 @pytest.fixture(scope="module")
