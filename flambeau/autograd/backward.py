@@ -198,6 +198,8 @@ def _factors(roots: tuple[Tensor, ...], given: Any, create_graph: bool) -> list[
                 f"Mismatch in shape: grad_output[{i}] has a shape of {factor.shape} and output[{i}] "
                 f"has a shape of {root.shape}."
             )
+        elif factor.device is not aval.device:
+            factor = _brought(factor, aval, f"invalid gradient at index {i}")
         factors.append(factor)
     return factors
 
@@ -302,7 +304,16 @@ def _fitted(gradient: Tensor, aval: Aval, grad_fn: GradNode) -> Tensor:
         if gradient._node.aval.dtype.is_complex and not aval.dtype.is_complex:
             gradient = gradient.real
         gradient = gradient.to(aval.dtype)
+    if gradient._node.aval.device is not aval.device:
+        gradient = _brought(gradient, aval, f"Function {grad_fn.name()} returned an invalid gradient at index 0")
     return gradient
+
+
+def _brought(gradient: Tensor, aval: Aval, mistake: str) -> Tensor:
+    """A gradient on the device of what it belongs to, which may differ if that has no dimensions."""
+    if aval.shape:
+        raise RuntimeError(f"{mistake} - expected device {aval.device} but got {gradient.device}")
+    return gradient.to(aval.device)
 
 
 def _summed_to(gradient: Tensor, shape: tuple[int, ...], grad_fn: GradNode) -> Tensor:

@@ -192,7 +192,7 @@ def _random_like(out: Tensor, random: np.random.Generator, strided: bool) -> Ten
     if out.is_complex():
         values = values + 1j * random.uniform(-1, 1, shape)
     kind = out.dtype if out.is_floating_point() or out.is_complex() else float64
-    made = from_array(values.astype(kind.numpy), kind)
+    made = from_array(values.astype(kind.numpy), kind, out.device)
     if strided:
         made = made[..., 0].detach()
     return made.requires_grad_()
@@ -500,7 +500,7 @@ class _Part:
         kept = data.clone()
         shifted = kept._array().reshape(-1) + step
         with no_grad():
-            data.copy_(from_array(shifted.astype(x.dtype.numpy).reshape(tuple(x.shape)), x.dtype))
+            data.copy_(_like(x, shifted))
         try:
             # Gradients stay on, for functions that take derivatives themselves.
             with enable_grad():
@@ -528,7 +528,7 @@ class _Part:
         size = out._node.aval.size
         columns: list[list[np.ndarray]] = [[] for _ in check.wanted]
         for row in np.eye(size) if factor is None else factor[None]:
-            given = from_array(row.astype(out.dtype.numpy).reshape(tuple(out.shape)), out.dtype)
+            given = _like(out, row)
             found = grad(out, check.wanted, given, True, allow_unused=True)
             for column, x, g in zip(columns, check.wanted, found, strict=True):
                 if g is not None and g.shape != x.shape:
@@ -556,19 +556,15 @@ class _Part:
             rows = []
             for unit in np.eye(x._node.aval.size):
                 steps = (unit, 1j * unit) if x.is_complex() else (unit,)
-                changes = [
-                    _values(
-                        jvp(
-                            alone,
-                            (x.detach(),),
-                            (from_array(step.astype(x.dtype.numpy).reshape(tuple(x.shape)), x.dtype),),
-                        )[1]
-                    )
-                    for step in steps
-                ]
+                changes = [_values(jvp(alone, (x.detach(),), (_like(x, step),))[1]) for step in steps]
                 rows.append(changes[0] + 1j * changes[1] if x.is_complex() else changes[0])
             found.append(np.stack(rows) if rows else np.zeros((0, 0)))
         return found
+
+
+def _like(x: Tensor, values: np.ndarray) -> Tensor:
+    """Values as a tensor of another's shape, type and device."""
+    return from_array(values.astype(x.dtype.numpy).reshape(tuple(x.shape)), x.dtype, x.device)
 
 
 def _unit(size: int, random: np.random.Generator) -> np.ndarray:

@@ -238,7 +238,7 @@ class CapturedBackward(GradNode):
         from flambeau.ops.create import zeros
 
         factors = [
-            zeros(aval.shape, dtype=aval.dtype) if g is None else g
+            zeros(aval.shape, dtype=aval.dtype, device=aval.device) if g is None else g
             for g, aval in zip(grads, self.out_avals(), strict=True)
         ]
         given = {"leaf": self._nodes, "out": self._outs, "factor": [_node(t) for t in factors]}

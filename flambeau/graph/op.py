@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from flambeau import devices, dtypes
@@ -129,8 +129,10 @@ class Op:
         casts = None
         if self.promote is not None:
             checked, casts = self._promoted(inputs)
-        _check_devices(self.name, inputs)
+        check_devices(self.name, inputs)
         out = self.rule(*checked, **dict(zip(self.attr_names, attrs, strict=True)))
+        if out and not self.hands_over:
+            _check_result(self.name, inputs, out[0] if type(out) is tuple else out)
         if len(self.calls) >= CALLS_KEPT:
             self.calls.clear()
         call = self.calls[key] = Call(self, attrs, inputs, out, casts)
@@ -162,7 +164,8 @@ def forget_calls() -> None:
         op.calls.clear()
 
 
-def _check_devices(name: str, inputs: tuple[Aval | None, ...]) -> None:
+def check_devices(name: str, inputs: Iterable[Aval | None]) -> None:
+    """Raises if inputs are on several devices; numbers and the CPU's tensors without dimensions go with any."""
     first = None
     for aval in inputs:
         if aval is None or aval.weak or (not aval.shape and aval.device.type == "cpu"):
@@ -173,4 +176,14 @@ def _check_devices(name: str, inputs: tuple[Aval | None, ...]) -> None:
             raise RuntimeError(
                 "Expected all tensors to be on the same device, but found at least two devices, "
                 f"{first} and {aval.device}! ({name}; move one of them with .to('{first}'))"
+            )
+
+
+def _check_result(name: str, inputs: Iterable[Aval | None], out: Aval) -> None:
+    """Raises if a tensor of the CPU without dimensions is what an operator works on, and others only tell how."""
+    for aval in inputs:
+        if aval is not None and aval.device is not out.device and aval.device is not devices.cpu:
+            raise RuntimeError(
+                "Expected all tensors to be on the same device, but found at least two devices, "
+                f"{out.device} and {aval.device}! ({name}; move one of them with .to('{aval.device}'))"
             )

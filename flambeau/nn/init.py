@@ -52,9 +52,9 @@ def _filled(tensor: Tensor, array: np.ndarray) -> Tensor:
     if tensor.device.type == "meta":
         return tensor
     aval = tensor._node.aval
-    new = from_array(np.broadcast_to(array, aval.shape).astype(aval.dtype.numpy), aval.dtype)
+    new = from_array(np.broadcast_to(array, aval.shape).astype(aval.dtype.numpy), aval.dtype, aval.device)
     with no_grad():
-        return write(tensor, new.to(tensor.device))
+        return write(tensor, new)
 
 
 def calculate_gain(nonlinearity: str, param: Any = None) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.graph.node import Aval
+from flambeau.graph.op import check_devices
 from flambeau.ops.operator import inputs_of, operator, public
 from flambeau.ops.pointwise import broadcast_shapes
 from flambeau.ops.samples import T, case
@@ -222,7 +223,7 @@ def repeat_interleave(
         counts = times._array()
         if (counts < 0).any():
             raise RuntimeError("repeats can not be negative")
-        return from_array(np.repeat(np.arange(len(counts), dtype=counts.dtype), counts))
+        return from_array(np.repeat(np.arange(len(counts), dtype=counts.dtype), counts), device=times.device)
     if dim is None:
         input, dim = input.reshape(-1), 0
     dim = wrapped_dim(dim, input.ndim)
@@ -240,6 +241,7 @@ def repeat_interleave(
         repeats = tensor(repeats, device=input.device)
     if repeats.dtype not in (dtypes.int64, dtypes.int32):
         raise RuntimeError("repeats has to be Long or Int tensor")
+    check_devices("repeat_interleave", (input._node.aval, repeats._node.aval))
     counts = repeats._array()
     if counts.ndim > 1:
         raise RuntimeError("repeats must be 0-dim or 1-dim tensor")
@@ -255,7 +257,7 @@ def repeat_interleave(
     places = np.repeat(np.arange(shape[dim]), counts)
     if output_size is not None and output_size != len(places):
         raise RuntimeError(f"allocated size does not match required size: {output_size} and {len(places)}")
-    return INDEX([input, *[None] * dim, from_array(places)])
+    return INDEX([input, *[None] * dim, from_array(places, device=input.device)])
 
 
 # ---------------------------------------------------------------- triangles
@@ -411,6 +413,11 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
             raise RuntimeError(f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {t}")
         if t.dtype is not tensors[0].dtype:
             raise RuntimeError("torch.meshgrid expects all tensors to have the same dtype")
+        if t.device is not tensors[0].device:
+            raise RuntimeError(
+                "torch.meshgrid expects all tensors to have the same device, but got "
+                f"{tensors[0].device} and {t.device}"
+            )
     if indexing is None:
         indexing = "ij"
     if indexing not in ("ij", "xy"):

@@ -231,8 +231,8 @@ def to_dense(input: Tensor, dtype: dtypes.dtype | None = None, *, masked_grad: b
 
 @public(into="", method=True)
 def type_as(input: Tensor, other: Tensor) -> Tensor:
-    """The tensor converted to another's dtype."""
-    return input.to(other.dtype)
+    """The tensor converted to another's dtype, on its device."""
+    return input.to(other)
 
 
 def _clone_rule(x: Aval) -> Aval:

@@ -140,7 +140,8 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
         return input.new_empty((0,))
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     rows = list(choose(range(len(input)), r))
-    return INDEX([input, from_array(np.asarray(rows, np.int64).reshape(len(rows), r))])
+    places = np.asarray(rows, np.int64).reshape(len(rows), r)
+    return INDEX([input, from_array(places, device=input.device)])
 
 
 @public()

@@ -493,7 +493,7 @@ def equal(input: Tensor, other: Tensor) -> bool:
 
 
 def _isin_rule(x: Aval, y: Aval, *, invert: bool) -> Aval:
-    return x.of(dtype=bool_)
+    return Aval(x.shape, bool_, common_device(x, y))
 
 
 def _isin_numpy(xp: Any, x: Any, y: Any, *, invert: bool) -> Any:

@@ -25,9 +25,9 @@ from flambeau.tensor.tensor import Tensor, from_array
 def _returned(values: Tensor, inverse: Any, counts: Any, return_inverse: bool, return_counts: bool) -> Any:
     results = [values]
     if return_inverse:
-        results.append(from_array(np.asarray(inverse, np.int64)))
+        results.append(from_array(np.asarray(inverse, np.int64), device=values.device))
     if return_counts:
-        results.append(from_array(np.asarray(counts, np.int64)))
+        results.append(from_array(np.asarray(counts, np.int64), device=values.device))
     return results[0] if len(results) == 1 else tuple(results)
 
 
@@ -55,13 +55,13 @@ def unique(
         _, first, inverse, counts = np.unique(
             array.reshape(-1), return_index=True, return_inverse=True, return_counts=True, equal_nan=False
         )
-        values = from_array(array.reshape(-1)[first])
+        values = from_array(array.reshape(-1)[first], device=input.device)
         return _returned(values, inverse.reshape(array.shape), counts, return_inverse, return_counts)
     dim = wrapped_dim(dim, array.ndim)
     _check_parts("unique", array.shape, dim)
     rows = np.moveaxis(array, dim, 0).reshape(array.shape[dim] if array.ndim else 1, -1)
     _, first, inverse, counts = np.unique(rows, axis=0, return_index=True, return_inverse=True, return_counts=True)
-    values = from_array(np.take(array, first, axis=dim))
+    values = from_array(np.take(array, first, axis=dim), device=input.device)
     return _returned(values, inverse.reshape(-1), counts, return_inverse, return_counts)
 
 
@@ -107,7 +107,8 @@ def unique_consecutive(
     starts = np.flatnonzero(fresh)
     inverse = np.cumsum(fresh) - 1
     counts = np.diff(np.append(starts, n))
-    values = from_array(flat[starts] if dim is None else np.take(array, starts, axis=at))
+    kept = flat[starts] if dim is None else np.take(array, starts, axis=at)
+    values = from_array(kept, device=input.device)
     return _returned(
         values, inverse.reshape(array.shape) if dim is None else inverse, counts, return_inverse, return_counts
     )
@@ -129,15 +130,16 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     if minlength < 0:
         raise RuntimeError("minlength should be >= 0")
     if array.ndim == 1 and not array.size:
-        return from_array(np.zeros(minlength, np.int64))
+        return from_array(np.zeros(minlength, np.int64), device=input.device)
     if array.ndim != 1 or array.min() < 0:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if weights is None:
-        return from_array(np.bincount(array, minlength=minlength).astype(np.int64))
+        return from_array(np.bincount(array, minlength=minlength).astype(np.int64), device=input.device)
     if weights.ndim != 1 or len(weights) != len(array):
         raise RuntimeError("weights should be 1-d and have the same length as input")
     weights = weights.detach() if weights.dtype is dtypes.float32 else weights.detach().to(dtypes.float64)
-    return UNINDEX([weights, from_array(array.astype(np.int64))], (max(int(array.max()) + 1, minlength),))
+    places = from_array(array.astype(np.int64), device=input.device)
+    return UNINDEX([weights, places], (max(int(array.max()) + 1, minlength),))
 
 
 def _range_of(name: str, array: np.ndarray, low: float, high: float) -> tuple[float, float]:
@@ -167,7 +169,7 @@ def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
     wide = array.astype(np.float64)
     inside = wide[(wide >= low) & (wide <= high)]
     places = np.minimum(((inside - low) * (bins / (high - low))).astype(np.int64), bins - 1)
-    return from_array(np.bincount(places, minlength=bins).astype(input.dtype.numpy))
+    return from_array(np.bincount(places, minlength=bins).astype(input.dtype.numpy), device=input.device)
 
 
 def _edges(low: float, high: float, bins: int, dtype: Any) -> np.ndarray:
@@ -242,7 +244,8 @@ def histogram(
     )
     if density:
         counts = _density(counts, [edges])
-    return written(named("histogram", from_array(counts), from_array(edges)), out)
+    device = input.device
+    return written(named("histogram", from_array(counts, device=device), from_array(edges, device=device)), out)
 
 
 def _fixed(low: float, high: float, array: np.ndarray, given: Any) -> tuple[float, float]:
@@ -292,7 +295,9 @@ def histogramdd(
     counts = _binned(points, edges, None if weight is None else weight._array().reshape(-1), dtype)
     if density:
         counts = _density(counts, edges)
-    return named("histogramdd", from_array(counts), tuple(map(from_array, edges)))
+    device = input.device
+    placed = tuple([from_array(edge, device=device) for edge in edges])
+    return named("histogramdd", from_array(counts, device=device), placed)
 
 
 # ---------------------------------------------------------------- searchsorted

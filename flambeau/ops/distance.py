@@ -218,5 +218,5 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
         raise RuntimeError("pdist only supports non-negative p values")
     rows = input.shape[0]
     first, second = np.triu_indices(rows, 1)
-    places = from_array((first * rows + second).astype(np.int64))
+    places = from_array((first * rows + second).astype(np.int64), device=input.device)
     return CDIST(input, input, float(p)).reshape(-1).index_select(0, places)

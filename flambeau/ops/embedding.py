@@ -491,7 +491,7 @@ def _bags_of(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -
                 f"sequences. However, found offsets of type {type(offsets)}"
             )
         bags, size = input.shape
-        return from_array(np.repeat(np.arange(bags), size)), bags
+        return from_array(np.repeat(np.arange(bags), size), device=input.device), bags
     if input.ndim != 1:
         raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.ndim}")
     if offsets is None:

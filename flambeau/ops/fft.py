@@ -176,7 +176,7 @@ def _c2r_derivative(grad: Tensor, x_shape: Shape, dims: Shape, scale: float, siz
     # What lies strictly between the ends stood for itself and for its mirror image.
     counted = numpy.ones((half,) + (1,) * (len(x_shape) - 1 - last), grad.dtype.numpy)
     counted[1 : 1 + size - half] = 2
-    return R2C(grad, dims, scale) * from_array(counted)
+    return R2C(grad, dims, scale) * from_array(counted, device=grad.device)
 
 
 C2R = operator(

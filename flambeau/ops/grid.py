@@ -344,5 +344,5 @@ def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> 
         lines.append(line if align_corners else line * ((n - 1) / n))
     columns = np.meshgrid(*lines, indexing="ij")
     base = np.stack([*(c.ravel() for c in reversed(columns)), np.ones(prod(size[2:]))], 1)
-    points = from_array(base.astype(theta.dtype.numpy), theta.dtype) @ theta.transpose(1, 2)
+    points = from_array(base.astype(theta.dtype.numpy), theta.dtype, theta.device) @ theta.transpose(1, 2)
     return points.reshape(size[0], *size[2:], axes)

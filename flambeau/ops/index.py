@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau import dtypes
+from flambeau import devices, dtypes
 from flambeau.autograd.grad_mode import mode
 from flambeau.graph.node import Aval
 from flambeau.graph.observer import current as looking
@@ -251,7 +251,7 @@ def checked_bounds(index: Tensor, dim: int, n: int) -> None:
         raise IndexError(f"index {wrong} is out of bounds for dimension {dim} with size {n}")
 
 
-def _as_index(item: Any) -> Any:
+def _as_index(item: Any, device: devices.device) -> Any:
     """An item of a subscript as an index tensor, or as it is."""
     if isinstance(item, Tensor):
         return item
@@ -261,7 +261,7 @@ def _as_index(item: Any) -> Any:
         from flambeau.ops.data import array_of
 
         found = array_of(item, None)
-        return from_array(found if found.dtype.kind in "biu" else array_of(item, dtypes.int64))
+        return from_array(found if found.dtype.kind in "biu" else array_of(item, dtypes.int64), device=device)
     return item
 
 
@@ -325,11 +325,11 @@ def _sliced(tensor: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
         if kind is slice:
             raise IndexError("slice() cannot be applied to a 0-dim tensor.")
         raise IndexError(f"too many indices for tensor of dimension {ndim}")
-    view = tensor
+    view, device = tensor, tensor.device
     dim = 0
     indices: list[Tensor | None] = []
     for place, given in enumerate(items):
-        item = _as_index(given)
+        item = _as_index(given, device)
         if item is Ellipsis:
             skip = ndim - wide
             dim += skip
@@ -348,7 +348,7 @@ def _sliced(tensor: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
             dim += 1
         elif isinstance(item, bool | np.bool_):
             view = view.unsqueeze(dim)
-            indices.append(from_array(np.zeros(int(item), np.int64)))
+            indices.append(from_array(np.zeros(int(item), np.int64), device=device))
             dim += 1
         elif isinstance(item, Tensor):
             if item.ndim:
@@ -356,7 +356,7 @@ def _sliced(tensor: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
                 dim += item.ndim if _is_mask(item) else 1
             elif _is_mask(item):
                 view = view.unsqueeze(dim)
-                indices.append(from_array(np.zeros(int(bool(item)), np.int64)))
+                indices.append(from_array(np.zeros(int(bool(item)), np.int64), device=device))
                 dim += 1
             elif item.dtype.category == dtypes.INTEGER:
                 if looking.observer is not None and looking.observer.varies(item):
@@ -406,15 +406,16 @@ def _not_an_index() -> IndexError:
 
 
 def _without_masks(view: Tensor, items: list[Tensor | None]) -> list[Tensor | None]:
-    """Index tensors, with masks replaced by the indices of their true elements."""
-    shape = view._node.aval.shape
+    """Index tensors where the view is, with masks replaced by the indices of their true elements."""
+    shape, device = view._node.aval.shape, view.device
     if any(item is not None and item.dtype.category > dtypes.INTEGER for item in items):
         raise _not_an_index()
     indices: list[Tensor | None] = []
     for item in items:
         if item is None or not _is_mask(item):
-            indices.append(item)
+            indices.append(None if item is None else _brought(item, device))
             continue
+        _check_reachable(item, device)
         if item.dtype is dtypes.uint8:
             warnings.warn(
                 "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead.",
@@ -422,8 +423,22 @@ def _without_masks(view: Tensor, items: list[Tensor | None]) -> list[Tensor | No
                 stacklevel=4,
             )
         check_mask_shape(shape, item, len(indices))
-        indices.extend(map(from_array, np.nonzero(item._array())))
+        indices.extend([from_array(places, device=device) for places in np.nonzero(item._array())])
     return indices
+
+
+def _check_reachable(index: Tensor, device: devices.device) -> None:
+    if index.device is not device and index.device is not devices.cpu:
+        raise RuntimeError(
+            f"indices should be either on cpu or on the same device as the indexed tensor ({device}); this one is on "
+            f"{index.device}: move it with .to('{device}')"
+        )
+
+
+def _brought(index: Tensor, device: devices.device) -> Tensor:
+    """An index tensor on a device; those of the CPU may index a tensor on any."""
+    _check_reachable(index, device)
+    return index if index.device is device else index.to(device)
 
 
 def check_mask_shape(shape: Shape, mask: Tensor, dim: int) -> None:
@@ -496,6 +511,8 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     view, items = _sliced(input, index)
     check_writable(view)
     dtype = view.dtype
+    if value.device is not view.device and not (items and value.ndim):
+        value = value.to(view.device)
     if not items:
         new = fitted(value, view._node.aval.shape)
         if new.dtype is not dtype:
@@ -504,7 +521,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
         write(view, new if value._node.aval.shape else labelled(new, "FillBackward3"))
         return
     if not value._node.aval.shape and _is_mask(items[-1]) and items.count(None) == len(items) - 1:  # type: ignore[arg-type]
-        mask = _stretched(items[-1], len(items) - 1, view)  # type: ignore[arg-type]
+        mask = _stretched(_brought(items[-1], view.device), len(items) - 1, view)  # type: ignore[arg-type]
         write(view, labelled(MASKED_FILL(view, mask, value), "IndexPutBackward0"))
         return
     indices = _without_masks(view, items)

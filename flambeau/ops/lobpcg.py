@@ -110,7 +110,7 @@ def lobpcg(
     if X is None:
         from flambeau.ops.random import randn
 
-        X = randn(*A.shape[:-2], m, n, dtype=A.dtype)
+        X = randn(*A.shape[:-2], m, n, dtype=A.dtype, device=A.device)
     if tol is None:
         tol = float(finfo(A.dtype).eps ** 0.5)
     arrays = [None if t is None else t.detach()._array() for t in (A, B, X, iK)]
@@ -146,4 +146,4 @@ def _each(arrays: list[Any], A: Tensor, k: int, niter: int, tol: float, largest:
     real = A.dtype.to_real()
     values = np.array([v for v, _ in found], real.numpy).reshape(*batch, k)
     vectors = np.array([x for _, x in found], A.dtype.numpy).reshape(*batch, m, k)
-    return from_array(values, real), from_array(vectors, A.dtype)
+    return from_array(values, real, A.device), from_array(vectors, A.dtype, A.device)

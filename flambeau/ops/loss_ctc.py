@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau import dtypes
+from flambeau import devices, dtypes
 from flambeau.graph.node import Aval
 from flambeau.ops.loss_class import checked_reduction
 from flambeau.ops.operator import NotDifferentiable, operator, public
@@ -313,11 +313,15 @@ def ctc_loss(
             f"Expected input_lengths to have value at most {steps}, but got value {int(given.max())} "
             "(while checking arguments for ctc_loss_allocate_outputs)"
         )
+    device = log_probs.device
+    if targets.ndim == 1 and targets.dtype is dtypes.int32 and targets.device is devices.cpu:
+        # In cuDNN's form targets stay on the CPU.
+        targets = targets.to(device)
     loss = CTC(
         log_probs,
         _padded_targets(targets, wanted, n),
-        from_array(given),
-        from_array(wanted),
+        from_array(given, device=device),
+        from_array(wanted, device=device),
         int(blank),
         bool(zero_infinity),
     )
@@ -325,7 +329,7 @@ def ctc_loss(
         return loss if batched else loss.squeeze(0)
     if reduction == "sum":
         return loss.sum()
-    return (loss / from_array(np.maximum(wanted, 1)).to(loss.dtype)).mean()
+    return (loss / from_array(np.maximum(wanted, 1), device=device).to(loss.dtype)).mean()
 
 
 def _padded_targets(targets: Tensor, lengths: np.ndarray, n: int) -> Tensor:
@@ -341,7 +345,7 @@ def _padded_targets(targets: Tensor, lengths: np.ndarray, n: int) -> Tensor:
             return targets.new_zeros((n, 0))
         starts = np.cumsum(lengths) - lengths
         places = np.minimum(starts[:, None] + np.arange(longest), targets.shape[0] - 1)
-        return targets[from_array(places)]
+        return targets[from_array(places, device=targets.device)]
     if targets.shape[0] != n or targets.shape[1] < longest:
         raise RuntimeError(
             f"Expected tensor to have size at least {longest} at dimension 1, but got size {targets.shape[1]} for "

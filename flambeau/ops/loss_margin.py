@@ -223,7 +223,7 @@ def multi_margin_loss(
         short = short * short
     if weight is not None:
         short = short * weight[index]
-    loss = (short * (arange(classes) != index)).sum(1) / classes
+    loss = (short * (arange(classes, device=index.device) != index)).sum(1) / classes
     if reduction == "none":
         return loss.reshape(tuple(target.shape))
     return reduced(loss, reduction)
@@ -257,7 +257,7 @@ def multilabel_margin_loss(
     counts = (given >= 0).long().cumprod(1)
     index = given * counts
     # Row n, place k, class i: whether the k-th target of the row is class i.
-    marks = (index.unsqueeze(2) == arange(classes)) & (counts == 1).unsqueeze(2)
+    marks = (index.unsqueeze(2) == arange(classes, device=index.device)) & (counts == 1).unsqueeze(2)
     others = ~marks.any(1)
     short = RELU(1 - rows.gather(1, index).unsqueeze(2) + rows.unsqueeze(1))
     loss = (short * counts.unsqueeze(2) * others.unsqueeze(1)).sum((1, 2)) / classes

@@ -8,6 +8,7 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.graph.node import Aval
+from flambeau.graph.op import check_devices
 from flambeau.ops.gather import GATHER, gather
 from flambeau.ops.index import INDEX, INDEX_PUT, check_range, known_value
 from flambeau.ops.operator import operator, public
@@ -31,10 +32,10 @@ def nonzero(input: Tensor, *, as_tuple: bool = False, out: Any = None) -> Any:
         tensor([[1],
                 [2]])
     """
-    array = input._array()
+    array, device = input._array(), input.device
     if as_tuple:
-        return tuple(map(from_array, np.nonzero(np.atleast_1d(array))))
-    result = from_array(np.argwhere(array).astype(np.int64, copy=False))
+        return tuple(from_array(places, device=device) for places in np.nonzero(np.atleast_1d(array)))
+    result = from_array(np.argwhere(array).astype(np.int64, copy=False), device=device)
     if out is None:
         return result
     from flambeau.tensor.out import write_out
@@ -54,7 +55,7 @@ def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
     found = np.argwhere(input._array())[:size]
     result = np.full((size, input.ndim), fill_value, np.int64)
     result[: len(found)] = found
-    return from_array(result)
+    return from_array(result, device=input.device)
 
 
 # ---------------------------------------------------------------- masks
@@ -71,9 +72,10 @@ def _check_mask(name: str, mask: Any) -> None:
 def masked_select(input: Tensor, mask: Tensor, *, out: Any = None) -> Tensor:
     """The elements where ``mask`` is true, as a vector; both are broadcast."""
     _check_mask("masked_select", mask)
+    check_devices("masked_select", (input._node.aval, mask._node.aval))
     shape = broadcast_shapes(input._node.aval.shape, mask._node.aval.shape)
     chosen = np.flatnonzero(np.broadcast_to(mask._array(), shape))
-    result = INDEX([view_of(EXPAND, input, shape).reshape(-1), from_array(chosen)])
+    result = INDEX([view_of(EXPAND, input, shape).reshape(-1), from_array(chosen, device=input.device)])
     return written_apart("masked_select", result, out, input, mask, exact=True)
 
 
@@ -87,6 +89,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
         )
     if mask.dtype is not dtypes.bool_:
         raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype {mask.dtype.title}")
+    check_devices("masked_scatter", (input._node.aval, mask._node.aval, source._node.aval))
     shape = broadcast_shapes(input._node.aval.shape, mask._node.aval.shape)
     chosen = np.flatnonzero(np.broadcast_to(mask._array(), shape))
     if len(chosen) > source._node.aval.size:
@@ -95,7 +98,8 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
             f"{source._node.aval.size} and {len(chosen)}"
         )
     flat = view_of(EXPAND, input, shape).reshape(-1)
-    return INDEX_PUT([flat, source.reshape(-1)[: len(chosen)], from_array(chosen)], False).reshape(shape)
+    places = from_array(chosen, device=input.device)
+    return INDEX_PUT([flat, source.reshape(-1)[: len(chosen)], places], False).reshape(shape)
 
 
 # ---------------------------------------------------------------- take, put

@@ -13,6 +13,7 @@ import numpy as np
 from flambeau import devices, dtypes
 from flambeau.autograd.grad_mode import mode, no_grad
 from flambeau.graph.node import Aval
+from flambeau.graph.op import check_devices
 from flambeau.ops.cast import checked_format
 from flambeau.ops.create import empty, empty_like
 from flambeau.ops.operator import operator, public
@@ -56,7 +57,7 @@ SAMPLED = operator(
 
 def _drawn_from(source: Tensor, array: np.ndarray, dtype: dtypes.dtype, name: str) -> Tensor:
     """A sample as a tensor, through which the source gets a gradient of zero."""
-    drawn = from_array(array, dtype)
+    drawn = from_array(array, dtype, source.device)
     return SAMPLED(drawn, source, name) if source._rg and mode.grad else drawn
 
 
@@ -403,7 +404,7 @@ def normal(
     scale = 1.0 if isinstance(std, Tensor) else float(std)
     bits = generator_for(like.device, generator).bits
     with no_grad():
-        values = from_array(bits.normal(shape, like.dtype.numpy, 0.0, scale), like.dtype)
+        values = from_array(bits.normal(shape, like.dtype.numpy, 0.0, scale), like.dtype, like.device)
         if isinstance(std, Tensor):
             values = values * std
         values = (values + mean).to(like.dtype)
@@ -456,7 +457,7 @@ def multinomial(
         raise RuntimeError(f"multinomial expects Long tensor out, got: {out.dtype.title}")
     bits = generator_for(input.device, generator).bits
     picks = bits.multinomial(input._array(), num_samples, replacement)
-    result = from_array(np.ascontiguousarray(picks), dtypes.int64)
+    result = from_array(np.ascontiguousarray(picks), dtypes.int64, input.device)
     return result if out is None else write_out("multinomial", result, out)
 
 
@@ -479,8 +480,9 @@ def binomial(count: Tensor, prob: Tensor, generator: Any = None) -> Tensor:
         raise NotImplementedError(f"\"binomial_cpu\" not implemented for '{count.dtype.title}'")
     if count.dtype is not prob.dtype:
         raise RuntimeError(f"Found dtype {prob.dtype.title} but expected {count.dtype.title}")
+    check_devices("binomial", (count._node.aval, prob._node.aval))
     bits = generator_for(count.device, generator).bits
-    values = from_array(bits.binomial(count._array(), prob._array()), count.dtype)
+    values = from_array(bits.binomial(count._array(), prob._array()), count.dtype, count.device)
     if mode.grad:
         for source in (count, prob):
             if source._rg:

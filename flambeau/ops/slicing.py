@@ -556,7 +556,11 @@ def tensor_split(
     dim = wrapped_dim(dim, len(shape))
     n = shape[dim]
     if isinstance(given, Tensor):
-        if given.device.type != "cpu" or given.dtype.name != "int64":
+        if given.device.type != "cpu":
+            raise RuntimeError(
+                f"tensor_split expected tensor_indices_or_sections to be on cpu, but it's on {given.device}"
+            )
+        if given.dtype.name != "int64":
             raise RuntimeError(
                 f"tensor_split expected tensor_indices_or_sections to have dtype of long, but got {given.dtype.title}"
             )

@@ -702,7 +702,7 @@ def _range(A: Tensor, q: int, niter: int) -> Tensor:
     from flambeau.ops.factor import QR
     from flambeau.ops.random import randn
 
-    found = randn(A.shape[-1], q, dtype=A.dtype)
+    found = randn(A.shape[-1], q, dtype=A.dtype, device=A.device)
     Q = QR(A @ found, "reduced")[0]
     for _ in range(niter):
         Q = QR(adjoint(A) @ Q, "reduced")[0]

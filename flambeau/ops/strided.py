@@ -281,7 +281,7 @@ FOLD = operator(
 
 def _unfold_scatter(parent: Tensor, value: Tensor, dim: int, size: int, step: int) -> Tensor:
     n = parent._node.aval.shape[dim]
-    places = from_array(np.asarray(_windows(np, n, size, step)))
+    places = from_array(np.asarray(_windows(np, n, size, step)), device=parent.device)
     return INDEX_PUT([parent, value.movedim(-1, dim + 1), *[None] * dim, places], False)
 
 
@@ -392,11 +392,12 @@ def _as_strided_derivative(
 ) -> Tensor:
     found = _restrided(size, stride, offset, x_shape, strides, start)
     if through is not None:
-        grad = grad * from_array(np.isin(_places(size, stride, offset), _places(*through)))
+        reached = np.isin(_places(size, stride, offset), _places(*through))
+        grad = grad * from_array(reached, device=grad.device)
     count = 1
     for n in x_shape:
         count *= n
-    return UNINDEX([grad, from_array(found)], (count,)).reshape(x_shape)
+    return UNINDEX([grad, from_array(found, device=grad.device)], (count,)).reshape(x_shape)
 
 
 def scattered(
@@ -412,7 +413,8 @@ def scattered(
     """A tensor, itself laid out by ``strides`` from ``start`` on, with values put at the places of another layout."""
     shape = parent._node.aval.shape
     found = _restrided(size, stride, offset, shape, strides, start)
-    return INDEX_PUT([parent.reshape(-1), value, from_array(found)], False).reshape(shape)
+    places = from_array(found, device=parent.device)
+    return INDEX_PUT([parent.reshape(-1), value, places], False).reshape(shape)
 
 
 AS_STRIDED = view_operator(
@@ -542,4 +544,4 @@ def as_strided_scatter(input: Tensor, src: Tensor, size: Any, stride: Any, stora
 
 def along(input: Tensor, places: np.ndarray) -> Tensor:
     """Elements of a flattened tensor at places known beforehand."""
-    return INDEX([input.reshape(-1), from_array(places)])
+    return INDEX([input.reshape(-1), from_array(places, device=input.device)])

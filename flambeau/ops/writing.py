@@ -56,6 +56,7 @@ def _filled(input: Tensor, value: Any) -> Tensor:
             raise RuntimeError(
                 f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions."
             )
+        value = value.to(input.device)
     else:
         value = fitting(value, input.dtype, reduced=False)
     if mode.grad and input._rg:

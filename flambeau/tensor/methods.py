@@ -395,13 +395,20 @@ def _deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
 
 def _reduce(self: Tensor, protocol: Any) -> tuple[Any, ...]:
     extra = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
-    return (_rebuilt, (type(self), np.array(self._array()), self.dtype, self.requires_grad, extra))
+    return (_rebuilt, (type(self), np.array(self._array()), self.dtype, self.device, self.requires_grad, extra))
 
 
-def _rebuilt(kind: type, array: np.ndarray, dtype: dtypes.dtype, requires_grad: bool, extra: dict[str, Any]) -> Tensor:
+def _rebuilt(
+    kind: type,
+    array: np.ndarray,
+    dtype: dtypes.dtype,
+    device: devices.device,
+    requires_grad: bool,
+    extra: dict[str, Any],
+) -> Tensor:
     from flambeau.graph.node import leaf
 
-    tensor = blank(kind, leaf(array, dtype), requires_grad)
+    tensor = blank(kind, leaf(array, dtype, devices.resolve(device)), requires_grad)
     tensor.__dict__.update(extra)
     return tensor
 

@@ -237,6 +237,11 @@ class Tensor:
                     f"attempting to assign a gradient of size '{list(new.shape)}' to a tensor of size "
                     f"'{list(self.shape)}'. Please ensure that the gradient and the tensor are the same size"
                 )
+            if new.device is not self.device:
+                raise RuntimeError(
+                    f"attempting to assign a gradient with device type '{new.device}' to a tensor with device type "
+                    f"'{self.device}'. Please ensure that the gradient and the tensor are on the same device"
+                )
             if new.dtype is not self.dtype:
                 raise RuntimeError(
                     f"attempting to assign a gradient with dtype '{new.dtype}' to a tensor with dtype '{self.dtype}'. "

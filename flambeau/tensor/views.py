@@ -132,8 +132,14 @@ def write(tensor: Tensor, new: Tensor) -> Tensor:
     """Puts new values, of the same shape and type, into a tensor and so into all its aliases.
 
     Raises:
-        RuntimeError: if two of the tensor's elements are the same place in memory.
+        RuntimeError: if two of the tensor's elements are the same place in memory, or the values are on another device.
     """
+    if new._node.aval.device is not tensor._node.aval.device:
+        raise RuntimeError(
+            f"Expected all tensors to be on the same device, but found at least two devices, {tensor.device} and "
+            f"{new.device}! (a result on {new.device} is to be written into a tensor on {tensor.device}; "
+            f"move one of them, or use copy_)"
+        )
     if looking.observer is not None:
         looking.observer.written(tensor, new)
     base = tensor._base

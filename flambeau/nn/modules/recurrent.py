@@ -283,7 +283,8 @@ def _unrolled(
 
 def _running(padded: Tensor, lengths: Tensor) -> Tensor:
     """Whether each sequence goes on at each step, (T, N)."""
-    return arange(padded.shape[0]).unsqueeze(1) < lengths
+    device = padded.device
+    return arange(padded.shape[0], device=device).unsqueeze(1) < lengths.to(device)
 
 
 def _packed_again(padded: Tensor, sequence: PackedSequence) -> PackedSequence:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau import dtypes
+from flambeau import devices, dtypes
 from flambeau.autograd.grad_mode import mode
 from flambeau.nn import functional as F
 from flambeau.nn import init
@@ -38,8 +38,7 @@ def _generate_square_subsequent_mask(size: int, device: Any = None, dtype: Any =
     """(size, size): minus infinity above the diagonal, where a key lies after its query, else zero."""
     kind = dtype or dtypes.get_default_dtype()
     table = np.triu(np.full((size, size), -math.inf, kind.numpy), 1)
-    mask = from_array(table, kind)
-    return mask if device is None else mask.to(device)
+    return from_array(table, kind, devices.resolve(device))
 
 
 def _is_causal(mask: Tensor | None, is_causal: bool | None, size: int) -> bool:

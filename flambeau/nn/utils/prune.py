@@ -357,7 +357,7 @@ class RandomStructured(_ByChannel):
 
     def _kept(self, t: Tensor, size: int, count: int) -> Tensor:
         drawn = flambeau.rand(size)
-        return drawn > flambeau.kthvalue(drawn, k=count).values
+        return (drawn > flambeau.kthvalue(drawn, k=count).values).to(t.device)
 
     @classmethod
     def apply(cls, module: Module, name: str, amount: Any, dim: int = -1) -> Any:  # type: ignore[override]
@@ -382,7 +382,7 @@ class LnStructured(_ByChannel):
 
     def _kept(self, t: Tensor, size: int, count: int) -> Tensor:
         largest = flambeau.topk(_compute_norm(t, self.n, self.dim), k=size - count, largest=True).indices
-        return flambeau.zeros(size, dtype=t.dtype).index_fill(0, largest, 1)
+        return flambeau.zeros(size, dtype=t.dtype, device=t.device).index_fill(0, largest, 1)
 
     @classmethod
     def apply(  # type: ignore[override]

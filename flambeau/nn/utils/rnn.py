@@ -137,8 +137,7 @@ def invert_permutation(permutation: Tensor | None) -> Tensor | None:
 
 
 def _index(array: Any, like: Tensor) -> Tensor:
-    found = from_array(np.ascontiguousarray(array, dtype=np.int64))
-    return found if like.device.type == "cpu" else found.to(like.device)
+    return from_array(np.ascontiguousarray(array, dtype=np.int64), device=like.device)
 
 
 def _lengths_of(lengths: Any) -> np.ndarray:
@@ -222,8 +221,7 @@ def _padded(
     if inside.all():
         return found
     outside = ~inside.reshape(*inside.shape, *(1,) * (rows.ndim - 1))
-    mask = from_array(np.ascontiguousarray(outside))
-    return found.masked_fill(mask if rows.device.type == "cpu" else mask.to(rows.device), padding_value)
+    return found.masked_fill(from_array(np.ascontiguousarray(outside), device=rows.device), padding_value)
 
 
 def pad_packed_sequence(
