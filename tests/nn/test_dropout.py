@@ -30,7 +30,7 @@ def test_gradients_pass_where_elements_did(tier: str) -> None:
 
 
 def test_both_tiers_leave_out_the_same_elements() -> None:
-    key = drawn_key()
+    key = drawn_key(torch.device("cpu"))
     x = torch.ones(101, 1003)
     before = engine.get_tier()
     found = []
