@@ -15,13 +15,13 @@ import warnings
 from collections import deque
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
-from weakref import ref
+from weakref import WeakValueDictionary, ref
 
 from flambeau import devices
 from flambeau.engine.memory import return_free_memory
 from flambeau.engine.statistics import counters
 from flambeau.engine.tier import INTERPRETER, TIERS, Executable, Tier
-from flambeau.graph.program import Stretch, program_of
+from flambeau.graph.program import Program, Stretch, program_of
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -36,10 +36,10 @@ THRIFTY = 0.5
 """All compiling together may take this part of the time that all interpreting has taken ..."""
 EAGER = 4.0
 """... or this, where somebody asked for it, or where it has paid for programs of the same kin."""
-GAIN = 1.5
+GAIN = 1.25
 """Compiling has paid where it made programs faster by this factor."""
 AT_ONCE = 2
-"""So many programs of one kin are compiled before it is known whether that pays."""
+"""So many programs are compiled before it is known whether that pays, of all that nobody asked for together."""
 TURNS = 8
 """How many runs of each tier are compared at the most."""
 FEW = 3
@@ -87,24 +87,62 @@ class Kin:
 
     Attributes:
         asked: whether somebody asked for compilation.
+        wider: a larger family that it belongs to.
         gains: for the last programs that were judged, how much faster the best further tier was than the first.
         building: how many are being compiled.
     """
 
-    __slots__ = ("asked", "building", "gains")
+    __slots__ = ("__weakref__", "asked", "building", "gains", "wider")
 
-    def __init__(self, asked: bool = False) -> None:
+    def __init__(self, asked: bool = False, wider: Kin | None = None) -> None:
         self.asked = asked
+        self.wider = wider
         self.gains: deque[float] = deque(maxlen=TURNS)
         self.building = 0
 
     def gain(self) -> float | None:
-        """By what factor compiling has typically made programs faster; None while that is not known."""
-        return sorted(self.gains)[len(self.gains) // 2] if self.gains else None
+        """By what factor compiling has typically made programs faster; None while that is not known.
+
+        What has paid in the larger family is expected to pay here; what has not, may.
+        """
+        if self.gains:
+            return sorted(self.gains)[len(self.gains) // 2]
+        expected = self.wider.gain() if self.wider is not None else None
+        return expected if expected is None or expected >= GAIN else None
+
+    def judged(self, gain: float) -> None:
+        """Notes how much faster one of its programs became."""
+        for kin in self._families():
+            kin.gains.append(gain)
+
+    def builds(self, more: int) -> None:
+        """Counts programs that are being compiled."""
+        for kin in self._families():
+            kin.building += more
+
+    def is_trying(self) -> bool:
+        """Whether as many programs are being compiled as there should be while nothing is known."""
+        return max(kin.building for kin in self._families()) >= AT_ONCE
+
+    def _families(self) -> tuple[Kin, ...]:
+        return (self,) if self.wider is None else (self, self.wider)
 
 
 PLAIN = Kin()
 """Everything that is recorded and run as it comes."""
+
+_plain: WeakValueDictionary[tuple[Any, ...], Kin] = WeakValueDictionary()
+"""Those parts of it that differ in shapes alone, such as the steps of one loop, by their operators."""
+
+
+def _kin_of(program: Program) -> Kin:
+    operators = tuple([step.call.op for step in program.steps])
+    if any(op.urgent for op in operators):
+        return Kin(asked=True)
+    found = _plain.get(operators)
+    if found is None:
+        found = _plain[operators] = Kin(wider=PLAIN)
+    return found
 
 
 class Form:
@@ -194,12 +232,12 @@ class Entry:
         if self.program.device is devices.cpu:
             # An accelerator's program takes long to compile again, and reads numbers at no cost.
             self.constants.update((i, node.value) for i, node in enumerate(stretch.leaves) if node.aval.weak)
-        self.kin = Kin(asked=True) if any(step.call.op.urgent for step in self.program.steps) else PLAIN
+        self.kin = _kin_of(self.program)
         self.forms: dict[str, Form] = {}
         self.chosen: Form | None = None
         self.runs = 0
         self.spent = 0.0
-        self._job: tuple[Tier, Future[Executable]] | None = None
+        self._job: tuple[Tier, Future[Executable], Kin] | None = None
         self._expected = 0.0
         self._refused: set[str] = set()
         self._left = 0
@@ -275,9 +313,9 @@ class Entry:
             make_room(tier)
             self._expected = tier.expected_seconds(self.program)
             spending.promised += self._expected
-            self.kin.building += 1
+            self.kin.builds(1)
             constants = dict(self.constants)
-            self._job = tier, _background().submit(_built, tier, self.program, donated, constants)
+            self._job = tier, _background().submit(_built, tier, self.program, donated, constants), self.kin
             return
 
     def _promises_gain(self, tier: Tier) -> bool:
@@ -286,12 +324,12 @@ class Entry:
         if gain is None:
             wanted = self.kin.asked or self._is_hot(seconds)
             budget = EAGER if self.kin.asked else THRIFTY
-            wanted = wanted and self.kin.building < AT_ONCE
+            wanted = wanted and not self.kin.is_trying()
         elif gain >= (CLEARLY if self.kin.asked else GAIN):
             wanted = self.runs > 1
             budget = EAGER
         else:
-            wanted = self.spent * (1 - 1 / gain) > seconds
+            wanted = gain > 1 and (self.runs >= REGULAR or self.spent * (1 - 1 / gain) > seconds)
             budget = THRIFTY
         return wanted and spending.affords(seconds, budget) and tier.can_run(self.program)
 
@@ -302,15 +340,17 @@ class Entry:
         return self.spent > PATIENCE * seconds or self.runs >= REGULAR
 
     def _done_building(self) -> None:
+        assert self._job is not None
+        # Its kin may be others by now: somebody may have asked for compilation meanwhile.
+        self._job[2].builds(-1)
         self._job = None
-        self.kin.building -= 1
         spending.promised -= self._expected
 
     def collect(self) -> None:
         """Takes over what the background has built; waits for it if need be."""
         if self._job is None:
             return
-        tier, job = self._job
+        tier, job, _ = self._job
         self._done_building()
         error = job.exception()
         if error is None:
@@ -359,11 +399,13 @@ class Entry:
             if form.typical() < CLEARLY * best.typical():
                 best = form
         further = min(forms[1:], key=Form.typical)
-        self.kin.gains.append(forms[0].typical() / further.typical())
-        gain = self.kin.gain()
-        if self.kin.asked and gain is not None and len(self.kin.gains) >= FEW:
+        gain = forms[0].typical() / further.typical()
+        self.kin.judged(gain)
+        expected = self.kin.gain()
+        is_extreme = not self.kin.asked and not 1 / HOPELESS < gain < HOPELESS
+        if expected is not None and len(self.kin.gains) >= FEW and not is_extreme:
             # Programs that take turns hand values over and wait for each other's threads where their tiers differ.
-            best = further if gain >= CLEARLY else forms[0]
+            best = further if expected >= CLEARLY else forms[0]
         self.chosen = best
         counters.verdicts += 1
         return_free_memory()

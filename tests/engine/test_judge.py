@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+import random
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from typing import Any
 
 import pytest
 
@@ -22,7 +26,7 @@ class Clock:
 class Paced:
     """An executable whose runs take given seconds, one after the other; the last for ever."""
 
-    def __init__(self, clock: Clock, seconds: Sequence[float]) -> None:
+    def __init__(self, clock: Clock, seconds: Iterable[float]) -> None:
         self._clock = clock
         self._seconds: Iterator[float] = iter(seconds)
         self._last = 0.0
@@ -70,3 +74,100 @@ def test_a_tier_that_is_slow_in_its_first_runs_is_judged_by_the_later_ones(
         runs += 1
     assert entry.chosen.tier.name == verdict
     assert runs <= 2 * judge.TURNS
+
+
+class Waited:
+    """Takes the background's place: what is submitted is done at once."""
+
+    def submit(self, function: Callable[..., Any], *args: Any) -> Future:
+        done: Future = Future()
+        done.set_result(function(*args))
+        return done
+
+
+class PacedTier:
+    """A tier whose executables take as long as a function of how often they ran says; counts what it builds."""
+
+    name = "compiled"
+
+    def __init__(self, clock: Clock, seconds: Callable[[], float]) -> None:
+        self.built = 0
+        self._clock = clock
+        self._seconds = seconds
+
+    def can_run(self, program: Any) -> bool:
+        return True
+
+    def expected_seconds(self, program: Any) -> float:
+        return 0.25
+
+    def build(self, program: Any, donated: Any, constants: Any) -> Paced:
+        self.built += 1
+        return Paced(self._clock, (self._seconds() for _ in itertools.count()))
+
+    def count_run(self) -> None:
+        pass
+
+    def is_crowded(self) -> bool:
+        return False
+
+
+class PacedInterpreter(PacedTier):
+    name = judge.INTERPRETER.name
+
+    def expected_seconds(self, program: Any) -> float:
+        return 0.0
+
+
+@pytest.fixture
+def paced(monkeypatch: pytest.MonkeyPatch) -> Callable[..., PacedTier]:
+    """A function that sets both tiers' seconds and how much longer they may take; gives the further tier."""
+    flambeau.engine.flush()
+    clock = Clock()
+    draw = random.Random(0)
+
+    def set_up(interpreted: float, compiled: float, noise: float) -> PacedTier:
+        def taking(seconds: float) -> Callable[[], float]:
+            return lambda: seconds * draw.uniform(1, 1 + noise)
+
+        tiers = PacedInterpreter(clock, taking(interpreted)), PacedTier(clock, taking(compiled))
+        monkeypatch.setattr(judge, "perf_counter", clock)
+        monkeypatch.setattr(judge, "INTERPRETER", tiers[0])
+        monkeypatch.setattr(judge, "TIERS", tiers)
+        monkeypatch.setattr(judge, "_background", Waited)
+        monkeypatch.setattr(judge, "spending", judge._Spending())
+        monkeypatch.setattr(judge, "PLAIN", judge.Kin())
+        monkeypatch.setattr(judge, "_plain", {})
+        return tiers[1]
+
+    return set_up
+
+
+def entries_of_a_loop(count: int) -> list[judge.Entry]:
+    """What the judge knows of programs that differ in shapes alone."""
+    return [judge.Entry(stretch_of([(flambeau.tensor([0.0] * n) + 1)._node])) for n in range(1, count + 1)]
+
+
+@pytest.mark.parametrize("gain", [0.5, 0.7, 1.15, 1.3, 1.6, 2.5])
+def test_programs_of_one_loop_end_on_the_faster_tier_all_of_them(gain: float, paced: Callable[..., PacedTier]) -> None:
+    paced(600e-6 * gain, 600e-6, noise=0.6)
+    entries = entries_of_a_loop(30)
+    for _ in range(2000):
+        for entry in entries:
+            entry.run([], ())
+    while any(len(entry.forms) > 1 and entry.chosen is None for entry in entries):
+        for entry in entries:
+            entry.run([], ())
+    kept = {entry.chosen.tier.name if entry.chosen else judge.INTERPRETER.name for entry in entries}
+    assert kept == {"compiled" if gain > 1 else "interpreter"}
+
+
+def test_programs_that_run_once_are_not_compiled_whatever_others_gained(paced: Callable[..., PacedTier]) -> None:
+    tier = paced(1800e-6, 600e-6, noise=0.2)
+    (loop,) = entries_of_a_loop(1)
+    while loop.chosen is None:
+        loop.run([], ())
+    assert tier.built == 1
+    for entry in entries_of_a_loop(30):
+        entry.run([], ())
+    assert tier.built == 1
