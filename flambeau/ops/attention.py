@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from functools import lru_cache
 from typing import Any
 
 from flambeau import dtypes
@@ -13,7 +14,9 @@ from flambeau.ops import attention_kernels
 from flambeau.ops.operator import NotDifferentiable, operator, public
 from flambeau.ops.pointwise import broadcast_shapes
 from flambeau.ops.samples import T, case
+from flambeau.ops.views import Shape
 from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.views import SHAPES_KEPT
 
 # ---------------------------------------------------------------- scaled dot products
 
@@ -173,12 +176,13 @@ _WORDS = {
 }
 
 
-def _word(x: Tensor) -> str:
+def _word(x: Aval) -> str:
     """The C++ name of a type, as PyTorch's messages give it."""
     return _WORDS.get(x.dtype.title, x.dtype.title.lower())
 
 
-def _check_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool) -> None:
+@lru_cache(SHAPES_KEPT)
+def _check_attention(query: Aval, key: Aval, value: Aval, mask: Aval | None, is_causal: bool) -> None:
     name = "scaled_dot_product_attention"
     if not query.dtype is key.dtype is value.dtype:
         raise RuntimeError(
@@ -236,25 +240,18 @@ def scaled_dot_product_attention(
         >>> torch.nn.functional.scaled_dot_product_attention(q, k, torch.tensor([[0.0], [1.0]]))
         tensor([[0.5000]])
     """
-    _check_attention(query, key, value, attn_mask, is_causal)
-    heads = query.shape[-3] if query.ndim > 2 else 1
+    mask = None if attn_mask is None else attn_mask._node.aval
+    _check_attention(query._node.aval, key._node.aval, value._node.aval, mask, bool(is_causal))
     if enable_gqa:
         key, value = _grouped_heads(query, key, value)
-    batch = list(query.shape[:-2])
-    for other in (key, value):
-        lead = list(other.shape[:-2])
-        if enable_gqa and lead and lead[-1] != heads:
-            lead[-1] = 1
-        batch = list(broadcast_shapes(tuple(batch), tuple(lead)))
-    if attn_mask is not None:
-        if attn_mask.ndim > 2:
-            batch = list(broadcast_shapes(tuple(batch), tuple(attn_mask.shape[:-2])))
-        if attn_mask.dtype is not dtypes.bool_ and attn_mask.dtype is not query.dtype:
-            attn_mask = attn_mask.to(query.dtype)
-    if tuple(batch) != tuple(query.shape[:-2]):
-        query = query.expand(*batch, *query.shape[-2:])
+    size = query._node.aval.shape
+    batch = _batch_of(size, key._node.aval.shape, value._node.aval.shape, mask and mask.shape, bool(enable_gqa))
+    if batch != size[:-2]:
+        query = query.expand(*batch, *size[-2:])
+    if attn_mask is not None and attn_mask.dtype is not dtypes.bool_ and attn_mask.dtype is not query.dtype:
+        attn_mask = attn_mask.to(query.dtype)
     if scale is None:
-        scale = 1 / math.sqrt(query.shape[-1]) if query.shape[-1] else 1.0
+        scale = 1 / math.sqrt(size[-1]) if size[-1] else 1.0
     random_key = None
     if dropout_p:
         if not 0.0 <= dropout_p <= 1.0:
@@ -267,6 +264,18 @@ def scaled_dot_product_attention(
             random_key = drawn_key(query.device)
     p = float(dropout_p) if random_key is not None else 0.0
     return ATTENTION(query, key, value, attn_mask, random_key, float(scale), bool(is_causal), p)[0]
+
+
+@lru_cache(SHAPES_KEPT)
+def _batch_of(query: Shape, key: Shape, value: Shape, mask: Shape | None, shares_heads: bool) -> Shape:
+    """The leading sizes of the result."""
+    batch = query[:-2]
+    for other in (key, value):
+        lead = other[:-2]
+        if shares_heads and lead and lead[-1] != query[-3]:
+            lead = (*lead[:-1], 1)
+        batch = broadcast_shapes(batch, lead)
+    return batch if mask is None else broadcast_shapes(batch, mask[:-2])
 
 
 def _grouped_heads(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:

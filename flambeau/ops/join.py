@@ -24,6 +24,9 @@ def _skipped(aval: Aval) -> bool:
 
 
 def _cat_rule(*tensors: Aval, dim: int) -> Aval:
+    for i, aval in enumerate(tensors):
+        if not aval.shape:
+            raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
     kept = [aval for aval in tensors if not _skipped(aval)]
     if not kept:
         return tensors[0].of((0,))
@@ -104,11 +107,9 @@ def cat(tensors: Any, dim: int = 0, *, axis: int | None = None, out: Any = None)
     given = _sequence("cat", tensors)
     if not given:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
-    for i, tensor in enumerate(given):
-        if not tensor._node.aval.shape:
-            raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
-    ndim = next((len(t._node.aval.shape) for t in given if not _skipped(t._node.aval)), 1)
-    dim = wrapped_dim(dim, ndim)
+    shape = next((shape for tensor in given if (shape := tensor._node.aval.shape) != (0,)), (0,))
+    if shape:
+        dim = wrapped_dim(dim, len(shape))
     return written_apart("cat", CAT(given, dim), out, *given)
 
 

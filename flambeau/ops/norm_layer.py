@@ -8,6 +8,7 @@ differentiated in turn, they are composed of ordinary operators instead.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from flambeau.graph.node import Aval
 from flambeau.ops.operator import NotDifferentiable, operator, public
 from flambeau.ops.samples import T, case
 from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.views import SHAPES_KEPT
 
 Shape = tuple[int, ...]
 
@@ -254,18 +256,23 @@ LAYER_NORM_BACKWARD = operator(
 def _checked_normalized_shape(name: str, x: Tensor, normalized_shape: Any, *parameters: Any) -> Shape:
     if isinstance(normalized_shape, int):
         normalized_shape = (normalized_shape,)
-    shape = tuple([int(n) for n in normalized_shape])
-    have = tuple(x.shape)
+    shape = tuple(map(int, normalized_shape))
+    _check_shapes(name, shape, x._node.aval.shape, *[p if p is None else p._node.aval.shape for p in parameters])
+    return shape
+
+
+@lru_cache(SHAPES_KEPT)
+def _check_shapes(name: str, shape: Shape, have: Shape, *parameters: Shape | None) -> None:
     if not shape:
         raise RuntimeError(
             "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got "
             "normalized_shape = []"
         )
     for word, parameter in zip(("weight", "bias"), parameters, strict=False):
-        if parameter is not None and tuple(parameter.shape) != shape:
+        if parameter is not None and parameter != shape:
             raise RuntimeError(
                 f"Expected {word} to be of same shape as normalized_shape, but got {word} of shape "
-                f"{list(parameter.shape)} and normalized_shape = {list(shape)}"
+                f"{list(parameter)} and normalized_shape = {list(shape)}"
             )
     if len(have) < len(shape) or have[len(have) - len(shape) :] != shape:
         stars = ", ".join(["*", *map(str, shape)])
@@ -273,7 +280,6 @@ def _checked_normalized_shape(name: str, x: Tensor, normalized_shape: Any, *para
             f"Given normalized_shape={list(shape)}, expected input with shape [{stars}], but got input of size"
             f"{list(have)} ({name}: normalized_shape must equal the last sizes of the input)"
         )
-    return shape
 
 
 @public(into="nn.functional")

@@ -15,7 +15,7 @@ from flambeau.autograd.node import GradNode, attended
 from flambeau.dtypes import FLOATING
 from flambeau.engine.flush import flush
 from flambeau.graph.node import NONE, Node, number
-from flambeau.graph.op import Call, Op
+from flambeau.graph.op import CALLS_KEPT, Call, Op
 from flambeau.graph.recorder import LIMIT, pending
 from flambeau.ops import autocast
 from flambeau.ops.arguments import is_checkable, made_type, refuse_wrong_types
@@ -286,7 +286,7 @@ def record_several(several: Node) -> list[Node]:
 
     At one stroke, so that nothing runs in between, when all the results together would be a value that is wanted.
     """
-    parts = [_project(several, i) for i in range(len(several.aval))]
+    parts = [Node(call, (several,), call.out) for call in _projections(several.aval)]
     pending.extend((several, *parts))
     if len(pending) > LIMIT:
         flush()
@@ -302,12 +302,10 @@ def record_body(op: Op, body: Any, nodes: Sequence[Node]) -> list[Node]:
     return record_several(Node(call, tuple(nodes), body.outs))
 
 
-def _project(several: Node, index: int) -> Node:
-    key = (index, several.aval)
-    call = _PROJECT.calls.get(key)
-    if call is None:
-        call = _PROJECT.calls[key] = Call(_PROJECT, (index,), (several.aval,), several.aval[index], None)
-    return Node(call, (several,), call.out)
+@functools.lru_cache(CALLS_KEPT)
+def _projections(several: Any) -> list[Call]:
+    """The operations that give each of several results."""
+    return [Call(_PROJECT, (i,), (several,), aval, None) for i, aval in enumerate(several)]
 
 
 # ---------------------------------------------------------------- registration

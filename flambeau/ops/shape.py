@@ -8,7 +8,7 @@ from flambeau import dtypes
 from flambeau.graph.node import Aval
 from flambeau.ops.operator import NotDifferentiable, public
 from flambeau.ops.samples import T, case
-from flambeau.ops.views import RESHAPE, Shape, inferred_shape, sizes_of, view_operator, wrapped_dim
+from flambeau.ops.views import RESHAPE, Shape, inferred_shape, reshaped, sizes_of, view_operator, wrapped_dim
 from flambeau.tensor.tensor import Tensor, wrap
 from flambeau.tensor.views import view_of
 
@@ -180,7 +180,7 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     count = 1
     for n in shape[first : last + 1]:
         count *= n
-    return input.reshape((*shape[:first], count, *shape[last + 1 :]))
+    return reshaped(input, (*shape[:first], count, *shape[last + 1 :]))
 
 
 @public(method=True)

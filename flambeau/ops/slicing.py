@@ -12,10 +12,11 @@ from itertools import pairwise
 from operator import index as as_int
 from typing import Any
 
+from flambeau.autograd.grad_mode import mode
 from flambeau.graph.node import Aval
 from flambeau.ops.operator import operator, public
 from flambeau.ops.samples import T, case
-from flambeau.ops.views import Shape, view_operator, wrapped_dim
+from flambeau.ops.views import DETACH, Shape, view_operator, wrapped_dim
 from flambeau.tensor.tensor import Tensor
 from flambeau.tensor.views import view_of
 
@@ -385,20 +386,12 @@ def views_of_pieces(
     """
     results = op(tensor, *attrs)
     base = tensor if tensor._base is None else tensor._base
+    way = (*tensor._chain, (DETACH, ())) if tensor._rg and not mode.grad else tensor._chain
     for result, piece in zip(results, pieces, strict=True):
-        like = _chain_of(tensor, piece)
         result._base = base
-        result._chain = like
+        result._chain = (*way, piece)
         result._seen = base._writes
     return results
-
-
-def _chain_of(tensor: Tensor, piece: tuple[Any, ...]) -> tuple[Any, ...]:
-    from flambeau.autograd.grad_mode import mode
-    from flambeau.ops.views import DETACH
-
-    cut = ((DETACH, ()),) if tensor._rg and not mode.grad else ()
-    return (*tensor._chain, *cut, piece)
 
 
 def _unbind_rule(x: Aval, *, dim: int) -> tuple[Aval, ...]:

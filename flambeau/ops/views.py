@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from operator import index
 from typing import Any
 
+from flambeau import dtypes
 from flambeau.graph.node import Aval
 from flambeau.layouts import contiguous_format
 from flambeau.ops.operator import NotDifferentiable, Operator, operator, public
 from flambeau.ops.samples import T, case
 from flambeau.tensor.tensor import Tensor
-from flambeau.tensor.views import is_contiguous, layout, view_of
+from flambeau.tensor.views import SHAPES_KEPT, contiguous_strides, is_contiguous, layout, view_of
 
 Shape = tuple[int, ...]
 
@@ -64,7 +66,7 @@ def sizes_of(args: tuple[Any, ...], name: str = "", argument: str = "size") -> t
     """Sizes given one by one, or as one sequence, to a function of some name."""
     given = tuple(args[0]) if len(args) == 1 and isinstance(args[0], Sequence) else args
     try:
-        return tuple([index(n) for n in given])
+        return tuple(map(index, given))
     except TypeError:
         raise TypeError(f"{name and name + '(): '}argument '{argument}' {_no_sizes(args, given)}") from None
 
@@ -171,15 +173,14 @@ def _view_derivative(grad: Tensor, x_shape: Shape) -> Tensor:
     return RESHAPE(grad, x_shape)
 
 
+@lru_cache(SHAPES_KEPT)
 def viewed_strides(old: Shape, strides: Shape, new: Shape) -> Shape | None:
     """Strides under which elements so laid out read as another shape without moving, if there are any."""
     count = 1
     for n in old:
         count *= n
     if count == 0:
-        from flambeau.tensor.views import contiguous_strides
-
-        return tuple(strides) if tuple(old) == tuple(new) else contiguous_strides(new)
+        return strides if old == new else contiguous_strides(new)
     result = [0] * len(new)
     at = len(new) - 1
     chunk_base = strides[-1] if old else 1
@@ -223,6 +224,7 @@ RESHAPE = view_operator(
 )
 
 
+@lru_cache(SHAPES_KEPT)
 def inferred_shape(shape: Shape, have: Shape) -> Shape:
     """A shape with its -1, if there is one, worked out from the number of elements."""
     count = 1
@@ -264,9 +266,7 @@ def view(input: Tensor, *shape: Any) -> Tensor:
     Raises:
         RuntimeError: if the sizes do not fit, or the layout would need a copy (use ``reshape``).
     """
-    from flambeau.dtypes import dtype
-
-    if len(shape) == 1 and isinstance(shape[0], dtype):
+    if len(shape) == 1 and isinstance(shape[0], dtypes.dtype):
         from flambeau.ops.shape import view_dtype
 
         return view_dtype(input, shape[0])
@@ -296,6 +296,11 @@ def reshape(input: Tensor, *shape: Any, **named: Any) -> Tensor:
                 [2, 3]])
     """
     sizes = sizes_of(given_or_named("reshape", "shape", shape, named), "reshape", "shape")
+    return reshaped(input, sizes)
+
+
+def reshaped(input: Tensor, sizes: Shape) -> Tensor:
+    """The same elements in another shape: a view where the layout allows, else a copy."""
     wanted = inferred_shape(sizes, input._node.aval.shape)
     if _rests(input) and viewed_strides(input._node.aval.shape, layout(input)[0], wanted) is None:
         return RESHAPE(input, wanted)

@@ -7,6 +7,7 @@ values anew when they are next looked at.  Strides are bookkeeping, worked out w
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from flambeau.autograd.grad_mode import mode
@@ -15,7 +16,11 @@ from flambeau.tensor.tensor import Tensor, current, wrap
 
 Layout = tuple[tuple[int, ...], int]
 
+SHAPES_KEPT = 2048
+"""For so many shapes each, what follows from a shape alone is remembered."""
 
+
+@lru_cache(SHAPES_KEPT)
 def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Row-major strides, in elements."""
     strides = []

@@ -195,10 +195,12 @@ class Module(CallMixin, StateMixin):
 
     def __getattr__(self, name: str) -> Any:
         members = self.__dict__
-        for family in ("_parameters", "_buffers", "_modules"):
-            found = members.get(family)
-            if found is not None and name in found:
-                return found[name]
+        # Absent before Module.__init__() has run.
+        if "_modules" in members:
+            for family in ("_parameters", "_buffers", "_modules"):
+                found = members[family]
+                if name in found:
+                    return found[name]
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __setattr__(self, name: str, value: Any) -> None:
