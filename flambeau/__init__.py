@@ -89,6 +89,7 @@ _LATER = {
     "serialization": "flambeau.serialization",
     "signal": "flambeau.signal",
     "utils": "flambeau.utils",
+    "version": "flambeau.version",
 }
 _AUTOCAST = """
     autocast autocast_decrement_nesting autocast_increment_nesting clear_autocast_cache get_autocast_cpu_dtype
@@ -107,8 +108,10 @@ _NAMES_LATER = {
     "is_anomaly_enabled": "flambeau.autograd.anomaly_mode",
     "set_anomaly_enabled": "flambeau.autograd.anomaly_mode",
     "AcceleratorError": "flambeau.engine.accelerators",
+    "Event": "flambeau.streams",
     "GradScaler": "flambeau.amp",
     "OutOfMemoryError": "flambeau.engine.accelerators",
+    "Stream": "flambeau.streams",
     "cond": "flambeau.control_flow",
     "while_loop": "flambeau.control_flow",
     "thread_safe_generator": "flambeau.random",

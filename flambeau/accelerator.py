@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from flambeau import devices
+from flambeau import devices, streams
 from flambeau.engine import accelerators, peaks
 from flambeau.engine.flush import flush
 from flambeau.engine.flush import synchronize as _finish
-
-if TYPE_CHECKING:
-    from flambeau.cuda.streams import Stream
 
 __all__ = [
     "current_accelerator",
@@ -147,35 +144,30 @@ def set_device_idx(device: Any, /) -> None:
     set_device_index(device)
 
 
-def _streams() -> Any:
-    kind = _kind()
-    if kind != "cuda":
-        raise RuntimeError(f"{kind} devices have no streams: their work is done in the program's order")
-    from flambeau.cuda import streams
-
-    return streams
-
-
-def current_stream(device: Any = None, /) -> Stream:
-    """The stream in use on a GPU in this thread.
+def current_stream(device: Any = None, /) -> streams.Stream:
+    """The stream in use on an accelerator in this thread.
 
     Raises:
-        RuntimeError: if there is no GPU, or none of that number.
+        RuntimeError: if it is not there.
     """
-    return _streams().current_stream(_place(device))
+    return streams.current_of(_place(device))
 
 
-def set_stream(stream: Stream) -> None:
-    """Uses a stream in this thread, and selects its GPU.
+def set_stream(stream: streams.Stream) -> None:
+    """Uses a stream in this thread, and selects its accelerator.
 
     Raises:
         TypeError: if it is no stream.
+        RuntimeError: if it is no accelerator's.
     """
-    from flambeau.cuda.streams import Stream
-
-    if not isinstance(stream, Stream):
+    if not isinstance(stream, streams.Stream):
         raise TypeError(f"set_stream(): expected a torch.Stream, but got {type(stream).__name__}")
-    _streams().set_stream(stream)
+    kind = _kind()
+    if stream.device.type != kind:
+        raise RuntimeError(
+            f"set_stream(): expected a stream of the accelerator, {kind}, but got one of {stream.device}"
+        )
+    streams.use(stream)
 
 
 def synchronize(device: Any = None, /) -> None:

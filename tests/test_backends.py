@@ -17,6 +17,7 @@ import torch
 
 import flambeau
 from flambeau.backends import cudnn
+from flambeau.cuda import libraries
 from flambeau.engine import accelerators, target
 from flambeau.ops import conv_native
 from flambeau.ops.conv_kernels import Geometry
@@ -180,11 +181,11 @@ def test_they_are_imported_when_they_are_wanted() -> None:
 def test_version_of_cudnn(monkeypatch: pytest.MonkeyPatch, installed: dict[str, str], told: int | None) -> None:
     def version(package: str) -> str:
         if package not in installed:
-            raise cudnn.metadata.PackageNotFoundError(package)
+            raise libraries.metadata.PackageNotFoundError(package)
         return installed[package]
 
     monkeypatch.setattr(accelerators, "_found", lambda kind: (object(),))
-    monkeypatch.setattr(cudnn.metadata, "version", version)
+    monkeypatch.setattr(libraries.metadata, "version", version)
     assert cudnn.version() == told
     assert cudnn.is_available() == (told is not None)
     assert flambeau.backends.cuda.is_built()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import metadata
 from typing import Any
 
 from flambeau import dtypes
@@ -22,7 +21,7 @@ from flambeau.backends.switches import (
     checked,
     set_word,
 )
-from flambeau.engine import accelerators
+from flambeau.cuda.libraries import version_of
 from flambeau.engine.precision import word_for
 from flambeau.tensor.tensor import Tensor
 
@@ -92,15 +91,11 @@ _switches: Any = sys.modules[__name__]
 
 def version() -> int | None:
     """The version of the cuDNN that JAX uses, such as 91301 for 9.13.1; None without a GPU."""
-    if not accelerators.available("cuda"):
+    found = version_of("cudnn")
+    if found is None:
         return None
-    for package in ("nvidia-cudnn-cu13", "nvidia-cudnn-cu12"):
-        try:
-            major, minor, patch = map(int, metadata.version(package).split(".")[:3])
-        except metadata.PackageNotFoundError:
-            continue
-        return major * 10000 + minor * 100 + patch
-    return None
+    major, minor, patch = found[:3]
+    return major * 10000 + minor * 100 + patch
 
 
 def is_available() -> bool:

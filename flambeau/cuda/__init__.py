@@ -47,6 +47,15 @@ from flambeau.cuda.random import (
     set_rng_state_all,
 )
 from flambeau.cuda.selection import current_device, device, device_of, set_device
+from flambeau.cuda.sensors import (
+    clock_rate,
+    device_memory_used,
+    list_gpu_processes,
+    memory_usage,
+    power_draw,
+    temperature,
+    utilization,
+)
 from flambeau.cuda.streams import (
     Event,
     Stream,

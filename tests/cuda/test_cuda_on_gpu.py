@@ -118,3 +118,15 @@ def test_convolutions_are_tf32_unless_that_is_forbidden() -> None:
     assert errors[1] < 2e-6
     assert 1e-5 < errors[0] < 1e-2
     assert torch.backends.cudnn.is_available()
+
+
+def test_sensors_and_versions() -> None:
+    pytest.importorskip("pynvml")
+    assert 0 <= torch.cuda.utilization() <= 100
+    assert 0 <= torch.cuda.memory_usage() <= 100
+    assert torch.cuda.device_memory_used() > 0
+    assert 0 < torch.cuda.temperature() < 120
+    assert torch.cuda.power_draw() > 0
+    assert torch.cuda.clock_rate() > 0
+    assert torch.cuda.list_gpu_processes().startswith("GPU:0\n")
+    assert torch.version.cuda is not None

@@ -9,7 +9,7 @@ import pytest
 import torch as pytorch
 
 import flambeau as torch
-from flambeau.cuda import streams
+from flambeau import streams
 
 pytestmark = pytest.mark.usefixtures("accelerators")
 
@@ -60,7 +60,30 @@ def test_a_stream_is_set() -> None:
     assert torch.cuda.current_stream(1) == stream
     with pytest.raises(TypeError, match=r"set_stream\(\): expected a torch.Stream, but got int"):
         torch.accelerator.set_stream(3)
+    with pytest.raises(RuntimeError, match="expected a stream of the accelerator, cuda, but got one of cpu"):
+        torch.accelerator.set_stream(torch.Stream("cpu"))
     assert not torch.cuda.is_current_stream_capturing()
+
+
+def test_streams_and_events_of_any_device() -> None:
+    stream, event = torch.Stream(), torch.Event(enable_timing=True)
+    assert (stream.device, event.device) == (torch.device("cuda:0"),) * 2
+    assert repr(stream) == f"torch.Stream device_type=cuda, device_index=0, stream_id={stream.stream_id}"
+    assert torch.Stream(1).device == torch.Stream("cuda:1").device == torch.device("cuda:1")
+    with stream:
+        assert torch.accelerator.current_stream() is torch.cuda.current_stream() is stream
+    assert isinstance(torch.accelerator.current_stream(), torch.cuda.Stream)
+    assert isinstance(torch.cuda.Event(), torch.Event)
+    recorded = stream.record_event()
+    assert type(recorded) is torch.Event
+    assert type(torch.cuda.current_stream().record_event()) is torch.cuda.Event
+    later = torch.Event(enable_timing=True)
+    event.record(stream)
+    later.record()
+    assert event.elapsed_time(later) >= 0
+    assert repr(event) == f"torch.Event device_type=cuda, device_index=0, event_flag=1, event_id={event.event_id}"
+    with pytest.raises(RuntimeError, match=r"expected other to be a torch\.Event object"):
+        event.elapsed_time(3)
 
 
 def test_a_program_for_several_streams_gives_its_results() -> None:
@@ -124,7 +147,7 @@ def test_events_without_timing_cost_nothing() -> None:
     event.record()
     assert x._node.value is None
     assert event.device == torch.device("cuda:0")
-    assert repr(event) == "<torch.cuda.Event cuda:0>"
+    assert repr(event) == f"<torch.cuda.Event {event.event_id}>"
     event.synchronize()
     assert x._node.value.is_ready()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -42,6 +43,17 @@ ACCELERATOR = """
     memory_stats() reset_peak_memory_stats() get_memory_info() device_index(None).__enter__()
     device_index(0).__enter__()
 """.split()
+STREAMS = """
+    Stream() Stream("cpu") Stream("meta") Stream(device=torch.device("cpu"),priority=3) Stream(None) Stream(3.5)
+    Stream(0) Stream("cpu").device Stream("cpu").device_index Stream().query() Stream().synchronize()
+    Stream().record_event() Stream().wait_event(torch.Event()) Stream().wait_stream(torch.Stream())
+    Stream().__enter__() Stream()==torch.Stream() Stream()==3 Event() Event("cpu",enable_timing=True) Event("meta")
+    Event(3.5) Event(0) Event().record() Event().record(torch.Stream()) Event().query() Event().synchronize()
+    Event().wait() Event().wait(torch.Stream()) Event().elapsed_time(torch.Event()) Event().elapsed_time(3)
+    Event(enable_timing=True).elapsed_time(torch.Event(enable_timing=True)) Event().event_id
+    accelerator.set_stream(torch.Stream()) version.cuda version.hip version.rocm version.xpu version.debug
+""".split()
+SENSORS = "utilization memory_usage device_memory_used temperature power_draw clock_rate".split()
 
 
 def _evaluated(expression: str, space: str) -> Any:
@@ -67,6 +79,17 @@ def test_raises(expression: str) -> None:
 @pytest.mark.parametrize("expression", ACCELERATOR)
 def test_the_accelerator_is_none(expression: str) -> None:
     same(_evaluated(expression, "accelerator"))
+
+
+@pytest.mark.parametrize("expression", STREAMS)
+def test_streams_and_versions(expression: str) -> None:
+    same(lambda library: eval(f"library.{expression}", {"library": library, "torch": library}))
+
+
+@pytest.mark.skipif(find_spec("pynvml") is not None, reason="nvidia-ml-py is there")
+@pytest.mark.parametrize("name", [*SENSORS, "list_gpu_processes"])
+def test_sensors_need_a_package(name: str) -> None:
+    same(_evaluated(f"{name}()", "cuda"))
 
 
 def test_a_stream_is_wanted() -> None:

@@ -33,7 +33,7 @@ ABSENT = {
         region_activation_memory_budget SAC_IGNORED_OPS SelectiveCheckpointContext
         serialization:(LoadEndianness|[gs]et_\w+|register_package|skip_data) swap_in_optimizer_params_and_state
         testing torch_version types utils:swap_tensors
-        utils:(benchmark|bundled_inputs|cpp_extension|flop_counter|mobile_optimizer|module_tracker) version
+        utils:(benchmark|bundled_inputs|cpp_extension|flop_counter|mobile_optimizer|module_tracker)
     """,
     "sparse tensors are not supported": r"""
         (ccol_indices|col_indices|crow_indices|indices|row_indices|values)(_copy)? coalesce dsmm hsmm hspmm
@@ -64,10 +64,10 @@ ABSENT = {
     """,
     "sizes that are not known do not occur": "sym_constrain_range(_for_size)? sym_fresh_size",
     "GPUs and other accelerators": r"""
-        batch_norm_(backward_\w+|elemt|gather_\w+|stats|update_stats) DefaultDeviceType Event
+        batch_norm_(backward_\w+|elemt|gather_\w+|stats|update_stats) DefaultDeviceType
         (get|is|set)_autocast_(ipu|xla)_\w+ (get|set)_device_states ipu is_vulkan_available
         mps mtia set_override_stale_capture_stream
-        set_warn_on_accumulate_grad_stream_mismatch Stream xpu
+        set_warn_on_accumulate_grad_stream_mismatch xpu
     """,
     "of CUDA itself, where XLA manages graphs, memory, streams and libraries": r"""
         accelerator:(get_device_capability|Graph|reset_accumulated_memory_stats) cuda:\w+
