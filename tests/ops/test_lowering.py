@@ -6,9 +6,11 @@ of its own for accelerators, that form runs on the CPU here, and is held against
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -20,7 +22,7 @@ from test_operators import EXAMPLES, TOLERANCES, Maker, called, weighted
 
 import flambeau
 from flambeau import engine
-from flambeau.engine import interpreter, target
+from flambeau.engine import interpreter, precision, target
 from flambeau.engine.kernels import prepared
 from flambeau.graph.op import Call
 from flambeau.ops import attention_kernels, max_pool_lax
@@ -32,6 +34,8 @@ LIBRARIES = ("cu_", "cusolver_", "cuhybrid_", "cublas", "cudnn")
 """How the names of the kernels begin that JAX brings for CUDA."""
 TO_THE_HOST = {"linalg_eig"}
 """Operators whose kernel for CUDA hands the matrices over to the CPU: JAX has no other."""
+AMBIGUOUS = {"geqrf", "linalg_eig", "linalg_eigh", "linalg_qr", "linalg_svd"}
+"""Operators with several right results: libraries choose signs as they like."""
 HALVES = ("float16", "bfloat16")
 HALF = (2e-2, 3e-2)
 """Tolerances for sums of products in half precision, relative and absolute."""
@@ -281,13 +285,43 @@ def differing(calls: Any, tolerances: dict[str, tuple[float, float]]) -> set[str
             found.add(name)
             together = Together(some, "cuda")
             results = jax.jit(together)(*together.arrays)
-        for (call, (_, expected)), result in zip(some.items(), results, strict=True):
-            several = isinstance(expected, tuple)
-            for one, other in zip(*(result, expected) if several else ([result], [expected]), strict=True):
-                assert one.shape == np.shape(other), call
-                assert one.dtype == other.dtype, call
-                rtol, atol = {**TOLERANCES, **tolerances}.get(str(one.dtype), (0, 0))
-                wide = np.complex128 if one.dtype.kind == "c" else np.float64
-                one, other = np.asarray(one).astype(wide), np.asarray(other).astype(wide)
-                np.testing.assert_allclose(one, other, rtol, atol, err_msg=str(call))
+        assert_agree(some, results, tolerances)
     return found
+
+
+def assert_agree(calls: Calls, results: list[Any], tolerances: dict[str, tuple[float, float]]) -> None:
+    """Whether XLA's results of calls are the interpreter's."""
+    for (call, (_, expected)), result in zip(calls.items(), results, strict=True):
+        several = isinstance(expected, tuple)
+        for one, other in zip(*(result, expected) if several else ([result], [expected]), strict=True):
+            assert one.shape == np.shape(other), call
+            assert one.dtype == other.dtype, call
+            rtol, atol = {**TOLERANCES, **tolerances}.get(str(one.dtype), (0, 0))
+            wide = np.complex128 if one.dtype.kind == "c" else np.float64
+            one, other = np.asarray(one).astype(wide), np.asarray(other).astype(wide)
+            np.testing.assert_allclose(one, other, rtol, atol, err_msg=str(call))
+
+
+@pytest.mark.skipif(os.environ.get("FLAMBEAU_TEST_DEVICE") != "cuda", reason="needs a GPU")
+def test_every_operator_agrees_with_the_interpreter_on_the_gpu(calls: Any, in_half: Any) -> None:
+    jobs = [(name, some, {}) for name, some in calls.items()]
+    jobs += [(f"{name} ({kind})", some, {kind: HALF}) for kind in HALVES for name, some in in_half[kind].items()]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = [problem for problem in pool.map(problem_on_the_gpu, jobs) if problem]
+    print(*found, sep="\n")
+    assert not found, "operators that fail on the GPU"
+
+
+def problem_on_the_gpu(job: tuple[str, Calls, dict[str, tuple[float, float]]]) -> str:
+    """What is wrong with an operator's calls there; nothing, if all is well."""
+    name, some, tolerances = job
+    together = Together(some, "cuda")
+    gpu = jax.local_devices(backend="gpu")[0]
+    try:
+        with jax.enable_x64(True), jax.default_matmul_precision(precision.for_jax()), jax.default_device(gpu):
+            results = jax.device_get(jax.jit(together)(*together.arrays))
+        if name not in AMBIGUOUS:
+            assert_agree(some, results, tolerances)
+    except Exception as error:
+        return f"{name}: {type(error).__name__}: {str(error)[:500]}"
+    return ""
