@@ -21,7 +21,6 @@ from flambeau.backends.switches import (
     checked,
     set_word,
 )
-from flambeau.cuda.libraries import version_of
 from flambeau.engine.precision import word_for
 from flambeau.tensor.tensor import Tensor
 
@@ -91,6 +90,9 @@ _switches: Any = sys.modules[__name__]
 
 def version() -> int | None:
     """The version of the cuDNN that JAX uses, such as 91301 for 9.13.1; None without a GPU."""
+    # Only this needs it: setting a switch should not import all that is asked of GPUs.
+    from flambeau.cuda.libraries import version_of
+
     found = version_of("cudnn")
     if found is None:
         return None
