@@ -17,12 +17,20 @@ def forward(x: Any, weight: Any, geo: Geometry) -> Any:
         x,
         weight,
         geo.stride,
-        geo.exact_padding(),
+        geo.exact_padding() if target.kind() == "cpu" else _even_padding(geo),
         rhs_dilation=geo.dilation,
         feature_group_count=geo.groups,
         # What is said of products holds, if that is less exact still.
         precision=lax.Precision.HIGH if tf32 and precision.level == "highest" else None,
     )
+
+
+def _even_padding(geo: Geometry) -> list[tuple[int, int]]:
+    """Padding with as much behind as in front where that makes no more outputs: libraries pad no image otherwise."""
+    rows = zip(geo.exact_padding(), geo.size, geo.kernel, geo.stride, geo.dilation, geo.out, strict=True)
+    return [
+        (lo, lo) if (n + 2 * lo - d * (k - 1) - 1) // s + 1 == o else (lo, hi) for (lo, hi), n, k, s, d, o in rows
+    ]
 
 
 def input_gradient(grad: Any, weight: Any, geo: Geometry) -> Any:

@@ -26,6 +26,7 @@ from flambeau.engine import interpreter, precision, target
 from flambeau.engine.kernels import prepared
 from flambeau.graph.op import Call
 from flambeau.ops import attention_kernels, max_pool_lax
+from flambeau.ops.barrier import AFTER
 from flambeau.ops.operator import OPERATORS
 from flambeau.ops.pool_windows import sliding
 from flambeau.ops.samples import T
@@ -207,6 +208,12 @@ def test_attention_in_large_blocks_agrees_with_the_interpreter(monkeypatch: Any,
         results.append((out, total, *back))
     for one, other in zip(*results, strict=True):
         np.testing.assert_allclose(other, one, 1e-4, 1e-5)
+
+
+def test_what_is_recomputed_on_accelerators_waits_behind_xlas_barrier() -> None:
+    with target.traced_for("cuda"):
+        text = str(jax.make_jaxpr(lambda x, y: AFTER.lax(jnp, x, y))(np.ones(3), np.ones(2)))
+    assert "optimization_barrier" in text
 
 
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])
