@@ -16,7 +16,7 @@ def gpus() -> list[Any]:
     """
     found = accelerators.available("cuda")
     if not found:
-        raise AssertionError(accelerators.missing("cuda"))
+        raise accelerators.MissingAcceleratorError(accelerators.missing("cuda"))
     return found
 
 

@@ -36,7 +36,9 @@ class Stream(streams.Stream):
 
     def __init__(self, device: Any = None, priority: int = 0) -> None:
         if not accelerators.available("cuda"):
-            raise RuntimeError(f"torch.cuda.Stream requires CUDA support: {accelerators.missing('cuda')}")
+            raise accelerators.MissingAcceleratorError(
+                f"torch.cuda.Stream requires CUDA support: {accelerators.missing('cuda')}"
+            )
         super().__init__(device_for(device), priority=priority)
 
     def _new_event(self) -> Event:
@@ -64,7 +66,9 @@ class Event(streams.Event):
         self, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False, external: bool = False
     ) -> None:
         if not accelerators.available("cuda"):
-            raise RuntimeError(f"torch.cuda.Event requires a GPU: {accelerators.missing('cuda')}")
+            raise accelerators.MissingAcceleratorError(
+                f"torch.cuda.Event requires a GPU: {accelerators.missing('cuda')}"
+            )
         super().__init__("cuda", enable_timing=enable_timing, blocking=blocking, interprocess=interprocess)
 
     def record(self, stream: streams.Stream | None = None) -> None:

@@ -18,6 +18,13 @@ class AcceleratorError(RuntimeError):
     """An accelerator that is not there was asked for, while others of its kind are."""
 
 
+class MissingAcceleratorError(AssertionError, RuntimeError):
+    """There is no accelerator of a kind.
+
+    PyTorch's build for the CPU says so by an AssertionError, its builds for GPUs by a RuntimeError.
+    """
+
+
 class OutOfMemoryError(RuntimeError):
     """An accelerator's memory does not hold what a program needs."""
 
@@ -34,14 +41,14 @@ def check(device: devices.device) -> devices.device:
 
     Raises:
         AcceleratorError: if it is not, but others of its kind are; says how many.
-        RuntimeError: if there is none of its kind.
+        MissingAcceleratorError: if there is none of its kind.
     """
     found = available(device.type)
     index = devices.selected(device.type) if device.index is None else device.index
     if index < len(found):
         return devices.device(device.type, index)
     if not found:
-        raise RuntimeError(missing(device.type))
+        raise MissingAcceleratorError(missing(device.type))
     raise AcceleratorError(f"{device} does not exist: there are {len(found)} {device.type} devices")
 
 

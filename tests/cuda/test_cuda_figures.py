@@ -153,13 +153,13 @@ def test_programs_are_accounted_for_once_a_peak_was_reset(accelerators: Any, mon
     noted = []
     monkeypatch.setattr(peaks, "resets", {})
     monkeypatch.setattr(peaks, "note", lambda device, memory: noted.append((device, memory.output_size_in_bytes)))
-    x = torch.ones(1024, device="cuda:1")
+    x = torch.ones(1024, device="cuda:0")
     assert (x + 1).sum().item() == 2048
     assert not noted
-    peaks.resets[accelerators[1]] = peaks._Since(0, 0)
+    peaks.resets[accelerators[0]] = peaks._Since(0, 0)
     y = x * 3
     torch.cuda.synchronize()
-    assert noted == [(accelerators[1], 4096)]
+    assert noted == [(accelerators[0], 4096)]
     assert xla.peaks is peaks
     assert y.sum().item() == 3072
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 import subprocess
 import sys
@@ -67,12 +68,18 @@ def test_answers(expression: str) -> None:
 
 @pytest.mark.parametrize("expression", RAISES)
 def test_raises(expression: str) -> None:
+    """What catches PyTorch's exception catches ours."""
     program = _evaluated(expression, "cuda")
-    _, ours, _, warned = observe(program, flambeau)
     _, theirs, _, expected = observe(program, torch)
     assert theirs is not None
-    assert ours is not None
-    assert ours[0] == theirs[0]
+    kind = getattr(builtins, theirs[0])
+
+    def caught(library: Any) -> Any:
+        with pytest.raises(kind):
+            program(library)
+
+    _, failure, _, warned = observe(caught, flambeau)
+    assert failure is None
     assert warned == expected
 
 
@@ -105,6 +112,34 @@ def test_a_stream_is_wanted() -> None:
 def test_it_says_what_to_install(expression: str, kind: type[Exception]) -> None:
     with pytest.raises(kind, match=r"no cuda device is available: JAX finds none \(for an NVIDIA GPU install flamb"):
         _evaluated(expression, "cuda")(flambeau)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda t: t.ones(2, device="cuda"),
+        lambda t: t.ones(2).cuda(),
+        lambda t: t.ones(2).to("cuda:0"),
+        lambda t: t.nn.Linear(2, 2).cuda(),
+        lambda t: t.nn.Linear(2, 2, device="cuda"),
+    ],
+)
+def test_nothing_can_be_there(use: Any) -> None:
+    """What PyTorch's build for the CPU raises; its builds for GPUs raise RuntimeError where there is none."""
+    for library in (flambeau, torch):
+        with pytest.raises(AssertionError):
+            use(library)
+    with pytest.raises(RuntimeError, match="no cuda device is available: JAX finds none"):
+        use(flambeau)
+
+
+@pytest.mark.parametrize(
+    "use", [lambda t: t.ones(2).cuda(0), lambda t: t.ones(2, device=0), lambda t: t.Generator("cuda")]
+)
+def test_nothing_can_be_at_a_number(use: Any) -> None:
+    for library in (flambeau, torch):
+        with pytest.raises(RuntimeError):
+            use(library)
 
 
 def test_seeding_leaves_the_cpu_alone() -> None:
