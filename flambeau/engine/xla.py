@@ -223,7 +223,7 @@ class Offloaded(Compiled):
     moves to the CPU arrives there before ``run`` returns; all else may still be computed then.
     """
 
-    __slots__ = ("_fetched", "_moved", "_sent")
+    __slots__ = ("_account", "_fetched", "_moved", "_sent")
 
     def __init__(self, program: Program, donated: tuple[bool, ...], constants: dict[int, Any]) -> None:
         super().__init__(program, donated, constants)
@@ -232,6 +232,7 @@ class Offloaded(Compiled):
         self._moved = [(i, aval, give_up, avals[i].device is not program.device) for i, aval, give_up in self._places]
         self._fetched = [k for k, slot in enumerate(program.outputs) if outs[slot].device is not program.device]
         self._sent = [_Sent() for _ in self._packs]
+        self._account = self.memory()
 
     def run(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
         put = self._put
@@ -249,7 +250,7 @@ class Offloaded(Compiled):
             buffers.append(value)
         buffers.extend(self._numbers(values))
         if peaks.resets:
-            peaks.note(accelerators.of_jax(self._program.device), self.memory())
+            peaks.note(accelerators.of_jax(self._program.device), self._account)
         try:
             results = self._execute(*buffers)
         except jax.errors.JaxRuntimeError as error:
