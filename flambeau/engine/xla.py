@@ -97,7 +97,11 @@ class Place:
             jax.default_device(self.device),
             target.traced_for(self.kind),
         ):
-            yield
+            try:
+                yield
+            except jax.errors.JaxRuntimeError as error:
+                # XLA may see while it compiles that the memory will not do.
+                raise accelerators.explained(error, self.name) from error
 
 
 @jax.jit

@@ -28,9 +28,7 @@ def forward(x: Any, weight: Any, geo: Geometry) -> Any:
 def _even_padding(geo: Geometry) -> list[tuple[int, int]]:
     """Padding with as much behind as in front where that makes no more outputs: libraries pad no image otherwise."""
     rows = zip(geo.exact_padding(), geo.size, geo.kernel, geo.stride, geo.dilation, geo.out, strict=True)
-    return [
-        (lo, lo) if (n + 2 * lo - d * (k - 1) - 1) // s + 1 == o else (lo, hi) for (lo, hi), n, k, s, d, o in rows
-    ]
+    return [(lo, lo) if (n + 2 * lo - d * (k - 1) - 1) // s + 1 == o else (lo, hi) for (lo, hi), n, k, s, d, o in rows]
 
 
 def input_gradient(grad: Any, weight: Any, geo: Geometry) -> Any:

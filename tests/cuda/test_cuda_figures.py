@@ -178,13 +178,21 @@ def test_old_names_warn(gpus: Any, old: str, new: str) -> None:
         getattr(torch.cuda, old)()
 
 
+def _full(*args: Any) -> Any:
+    raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 16 bytes.")
+
+
+def test_a_program_that_xla_refuses(accelerators: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.ones(3, 5, 7, device="cuda")
+    monkeypatch.setattr(jax.stages.Lowered, "compile", _full)
+    with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory on cuda:0: RESOURCE_EXHAUSTED: Out of memory"):
+        (x.cumsum(1) * 1.25).sum().item()
+
+
 def test_a_model_that_does_not_fit(accelerators: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model = torch.nn.Linear(2, 2)
     (torch.ones(1, device="cuda") + 1).item()
 
-    def full(*args: Any) -> Any:
-        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 16 bytes.")
-
-    monkeypatch.setattr(xla.xla_client, "batched_device_put", full)
+    monkeypatch.setattr(xla.xla_client, "batched_device_put", _full)
     with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory on cuda:0: RESOURCE_EXHAUSTED: Out of memory"):
         model.to("cuda")
