@@ -333,6 +333,7 @@ class Replay:
         self._grads: list[Tensor] = []
         self._had_grads: list[bool] = []
         self._puts = [(i, what, where) for i, homes in enumerate(plan.homes) for what, where in homes]
+        self._renewed = [where for _, what, where in self._puts if what == "grad"]
         self._avals: list[Any] = []
 
     def holds(self, args: list[Tensor]) -> bool:
@@ -386,6 +387,9 @@ class Replay:
             values[i] = value_of(node)
             nodes.append(node)
         made, moved = self.plan.unmade(args, drawn)
+        for where in self._renewed:
+            # Before the new gradients are made: they can take the places of the old ones.
+            (args[where.place] if type(where) is Arg else where)._grad = None
         if self.entry.chosen is None:
             results = self._compared(nodes, donated)
         else:

@@ -24,7 +24,10 @@ from flambeau.graph.node import Aval
 from flambeau.graph.program import Program
 
 DONATED_BYTES = 4096
-"""Smaller buffers are not worth the bookkeeping of being reused."""
+"""On the CPU, smaller buffers are not worth the bookkeeping of being reused.
+
+On a GPU they are: XLA launches many kernels at one stroke as long as their buffers are where they were.
+"""
 
 # A Python number that changes enters at full width and is rounded inside, as it is when constant.
 _WIDE = {
@@ -344,7 +347,7 @@ def _heirs(program: Program, donated: tuple[bool, ...]) -> dict[int, int]:
     """
     outs = _out_avals(program)
     wanted = {slot: place for place, slot in enumerate(program.outputs)}
-    leaves = {program.leaves[i]: i for i, given in enumerate(donated) if given and _is_large(program.leaf_avals[i])}
+    leaves = {program.leaves[i]: i for i, given in enumerate(donated) if given and _is_reusable(program, i)}
     parts = _projections(program)
     heirs: dict[int, int] = {}
     for step in reversed(program.steps):
@@ -366,8 +369,11 @@ def _heirs(program: Program, donated: tuple[bool, ...]) -> dict[int, int]:
     return heirs
 
 
-def _is_large(aval: Aval) -> bool:
-    return not aval.weak and aval.nbytes >= DONATED_BYTES
+def _is_reusable(program: Program, i: int) -> bool:
+    aval = program.leaf_avals[i]
+    if aval.weak or aval.device is not program.device:
+        return False
+    return aval.nbytes >= DONATED_BYTES if aval.device is devices.cpu else not _is_held_by_host(aval)
 
 
 def _kind(aval: Aval) -> tuple[Any, ...]:
