@@ -377,6 +377,8 @@ class Entry:
         # since the threads of one that has just worked go on spinning for a while and disturb the next.
         form = next(form for form in reversed(self.forms.values()) if not form.is_known())
         if not form.turns:
+            # What the values looked like on another tier is free then.
+            form.executable.prepare(values)
             return_free_memory()
         results = form.timed(values, donated)
         if all(form.is_known() for form in self.forms.values()) or (form.turns >= FEW and self._is_clear()):
@@ -468,6 +470,7 @@ def _built(tier: Tier, program: Any, donated: tuple[bool, ...], constants: dict[
     try:
         return tier.build(program, donated, constants)
     finally:
+        return_free_memory()
         spending.compiled += perf_counter() - started
 
 

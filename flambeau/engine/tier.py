@@ -121,13 +121,13 @@ class XlaTier:
         return seconds * max(1.0, self.measured / self.guessed) if self.guessed else seconds + IMPORT_SECONDS
 
     def build(self, program: Program, donated: tuple[bool, ...], constants: dict[int, Any]) -> Executable:
+        keep_freed_memory()
+        return_free_memory()
         # Imported here: JAX takes a second or more, and many programs never need it.
         from flambeau.engine import xla
 
         # What importing takes is not what compiling takes, from which the next are judged.
         started = perf_counter()
-        keep_freed_memory()
-        return_free_memory()
         kind = xla.Compiled if program.device is devices.cpu else xla.Offloaded
         executable = kind(program, donated, constants)
         self.guessed += _guess(program)

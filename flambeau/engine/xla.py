@@ -20,6 +20,7 @@ from jax.sharding import SingleDeviceSharding
 from flambeau import devices, dtypes
 from flambeau.engine import accelerators, peaks, precision, target
 from flambeau.engine.kernels import prepared
+from flambeau.engine.memory import Gap
 from flambeau.graph.node import Aval
 from flambeau.graph.program import Program
 
@@ -129,6 +130,7 @@ class Compiled:
     __slots__ = (
         "_constants",
         "_execute",
+        "_gap",
         "_order",
         "_outputs",
         "_packs",
@@ -158,6 +160,9 @@ class Compiled:
         self._execute = compiled
         self.text = compiled.as_text
         self.memory = compiled.memory_analysis
+        # On the CPU all that lies between arguments and results is one block, taken anew for each run.
+        needed = self.memory() if place.kind == "cpu" else None
+        self._gap = Gap.of(needed.temp_size_in_bytes) if needed is not None else None
 
     def _trace(self, *arrays: Any) -> list[Any]:
         program = self._program
@@ -198,6 +203,8 @@ class Compiled:
             buffers.append(value)
         for leaves, aval, _ in self._packs:
             buffers.append(put(np.array([values[i] for i, _, _ in leaves], dtype=aval.dtype), aval))
+        if self._gap is not None:
+            self._gap.restore()
         results = self._execute(*buffers)
         return [results[place] for place in self._order]
 
