@@ -240,6 +240,8 @@ def scaled_dot_product_attention(
         >>> torch.nn.functional.scaled_dot_product_attention(q, k, torch.tensor([[0.0], [1.0]]))
         tensor([[0.5000]])
     """
+    if attn_mask is not None and attn_mask.device is not query.device:
+        attn_mask = _beside(attn_mask, query)
     mask = None if attn_mask is None else attn_mask._node.aval
     _check_attention(query._node.aval, key._node.aval, value._node.aval, mask, bool(is_causal))
     if enable_gqa:
@@ -276,6 +278,14 @@ def _batch_of(query: Shape, key: Shape, value: Shape, mask: Shape | None, shares
             lead = (*lead[:-1], 1)
         batch = broadcast_shapes(batch, lead)
     return batch if mask is None else broadcast_shapes(batch, mask[:-2])
+
+
+def _beside(mask: Tensor, query: Tensor) -> Tensor:
+    """A causal bias, which belongs to no device, where the queries are; any other mask as it is."""
+    # Imported here: it builds on operators.
+    from flambeau.nn.attention.bias import CausalBias
+
+    return mask._materialize(query.device) if isinstance(mask, CausalBias) else mask
 
 
 def _grouped_heads(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:

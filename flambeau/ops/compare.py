@@ -484,6 +484,8 @@ def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether both have the same shape and elements; a Python bool."""
     checked_tensor("equal", "other", 2, other)
+    if input.device is not other.device:
+        raise RuntimeError(f"Cannot compare two tensors on different devices. Got: {input.device} and {other.device}")
     if input.shape != other.shape:
         return False
     return bool(eq(input, other)._array().all())

@@ -339,8 +339,13 @@ class _Capsule:
 
 @public(into="", method="__dlpack__")
 def dlpack(input: Tensor, *, stream: Any = None, **options: Any) -> Any:
-    """A DLPack capsule of a copy of the values."""
-    return input.numpy().__dlpack__()
+    """A DLPack capsule of a copy of the values, on the tensor's device."""
+    if input.requires_grad:
+        raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+    if input.device.type not in ("cuda", "tpu"):
+        return input.numpy().__dlpack__()
+    # What a program computes is in memory of its own.
+    return input.clone()._value().__dlpack__(stream=stream)
 
 
 @public()
@@ -396,5 +401,5 @@ def from_file(
 
 @public(into="", method="__dlpack_device__")
 def dlpack_device(input: Tensor) -> tuple[int, int]:
-    """DLPack's type and number of the device: (1, 0), the CPU."""
-    return (1, 0)
+    """DLPack's type and number of the device: (1, 0) for the CPU, (2, number) for a GPU."""
+    return (2, input.device.index or 0) if input.device.type == "cuda" else (1, 0)

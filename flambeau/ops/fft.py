@@ -403,7 +403,7 @@ def _frequencies(
 ) -> Tensor:
     dtype = dtype or dtypes.get_default_dtype()
     result = from_array((numerators / (n * d)).astype(dtype.numpy), dtype, devices.cpu)
-    result = result.to(devices.resolve(device))
+    result = result.to(devices.resolve(out.device if isinstance(out, Tensor) and device is None else device))
     if out is not None:
         from flambeau.tensor.out import write_out
 

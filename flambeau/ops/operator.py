@@ -417,6 +417,8 @@ def writing_out(fn: Callable[..., Any], name: str, out_kind: bool | str = True) 
     def outer(*args: Any, out: Any = None, **kwargs: Any) -> Any:
         if out is not None and out_kind in ("made", "typed"):
             kwargs["dtype"] = made_type(name, kwargs.get("dtype"), out)
+            if out_kind == "made" and kwargs.get("device") is None:
+                kwargs["device"] = out.device
         try:
             # PyTorch's forms with out= are not on autocast's lists.
             result = fn(*args, **kwargs) if out is None else autocast.as_given(fn, *args, **kwargs)

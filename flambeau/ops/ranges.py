@@ -104,6 +104,8 @@ def arange(
             raise ValueError("step must be nonzero")
         integral = True
     count = -((start - end) // step) if integral else math.ceil((end - start) / step)
+    if device is None and isinstance(out, Tensor):
+        device = out.device
     result = ARANGE(start, step, max(count, 0), dtype, devices.resolve(device))
     if out is not None:
         from flambeau.tensor.out import write_out

@@ -419,8 +419,8 @@ def recount(boxes: Iterable[Tensor], number: float) -> float:
     """Sets counts of one type to a number; the number as it was rounded."""
     node: Any = None
     for box in boxes:
-        if node is None or node.aval.dtype is not box.dtype:
-            node = leaf(np.asarray(number, box.dtype.numpy), box.dtype)
+        if node is None or node.aval.dtype is not box.dtype or node.aval.device is not box.device:
+            node = leaf(np.asarray(number, box.dtype.numpy), box.dtype, box.device)
         box._node = node
     return number if node is None else float(node.value)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau import dtypes
+from flambeau import devices, dtypes
 from flambeau.graph.node import Aval, leaf, number
 from flambeau.graph.observer import current as looking
 from flambeau.ops.operator import NotDifferentiable, Operator, operator
@@ -57,6 +57,21 @@ class Update:
         given = list(numbers(advanced(counts)))
         if looking.observer is not None:
             given = _announced(given, lambda: numbers(advanced(counts)))
+        if devices.accelerated and len({p.device for p in params}) > 1:
+            for at in _by_device(params):
+                kinds = [[kind[i] for i in at] for kind in states]
+                self._record(given, [params[i] for i in at], [grads[i] for i in at], kinds, flags)
+        else:
+            self._record(given, params, grads, states, flags)
+
+    def _record(
+        self,
+        given: list[Any],
+        params: Sequence[Tensor],
+        grads: Sequence[Tensor],
+        states: Sequence[Sequence[Tensor]],
+        flags: tuple[Any, ...],
+    ) -> None:
         inputs = [*given, *params, *grads]
         for kind in states:
             inputs.extend(kind)
@@ -70,6 +85,14 @@ class Update:
                 box._writes += 1
             else:
                 write(box, new)
+
+
+def _by_device(params: Sequence[Tensor]) -> list[list[int]]:
+    """The places of parameters, those on one device together."""
+    found: dict[devices.device, list[int]] = {}
+    for i, p in enumerate(params):
+        found.setdefault(p.device, []).append(i)
+    return list(found.values())
 
 
 def _announced(numbers: list[Any], again: Callable[[], Sequence[Any]]) -> list[Any]:

@@ -152,7 +152,7 @@ def write(tensor: Tensor, new: Tensor) -> Tensor:
         put(tensor, new)
         return tensor
     chain = tensor._chain
-    if any(op.name == "expand" for op, _ in chain):
+    if any(op.name == "expand" for op, _ in chain) or any(op.name in _WINDOWED for op, _ in chain[:-1]):
         chain = _without_expansion(tensor)
     stale = tensor._seen != base._writes
     parents = [_snapshot(base)]
@@ -185,8 +185,12 @@ def write(tensor: Tensor, new: Tensor) -> Tensor:
     return tensor
 
 
+_WINDOWED = ("unfold", "as_strided")
+"""Views that may show an element of their base at several places."""
+
+
 def _without_expansion(tensor: Tensor) -> tuple[Any, ...]:
-    """Another chain to the same places of the base: an expansion on the way makes the way back ambiguous."""
+    """Another chain to the same places of the base: an element shown twice on the way makes the way back ambiguous."""
     from flambeau.ops.strided import in_storage
 
     strides, offset = layout(tensor)

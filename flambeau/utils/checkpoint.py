@@ -256,7 +256,8 @@ class _Barrier:
 
     def passed(self, tensor: Tensor) -> Tensor:
         """A tensor on this side of the barrier."""
-        if self._gradient is None:
+        if self._gradient is None or self._gradient.device is not tensor.device:
+            # What another device computes is another program's.
             return tensor
         node = tensor._node if tensor._base is None else current(tensor)
         found = self._passed.get(id(node))

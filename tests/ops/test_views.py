@@ -89,3 +89,17 @@ def test_windows_of_no_elements(tier: str) -> None:
     for library in (flambeau, oracle):
         assert library.zeros(0, 3).unfold(0, 0, 1).tolist() == [[[], [], []]]
         assert library.zeros(2).unfold(0, 0, 1).tolist() == [[], [], []]
+
+
+def test_a_write_to_one_of_overlapping_windows_is_seen_by_the_others(tier: str) -> None:
+    for library in (flambeau, oracle):
+        x = library.tensor([3.0, 1.0, 2.0])
+        x.unfold(0, 2, 1)[0].fill_(5)
+        assert x.tolist() == [5.0, 5.0, 2.0]
+        x.as_strided((2, 2), (1, 1))[0] *= 2
+        assert x.tolist() == [10.0, 10.0, 2.0]
+        leaf = library.ones(3, requires_grad=True)
+        y = leaf * 1
+        y.unfold(0, 2, 1)[0].mul_(4)
+        (found,) = library.autograd.grad(y.sum(), leaf)
+        assert found.tolist() == [4.0, 4.0, 1.0]

@@ -184,3 +184,25 @@ def test_copies_stay_where_they_were():
         assert torch.equal(made, x)
     parameter = torch.nn.Parameter(x.detach())
     assert pickle.loads(pickle.dumps(parameter)).device == copy.deepcopy(parameter).device == x.device
+
+
+def test_results_are_written_into_what_is_there():
+    there = torch.empty(3, device=THERE)
+    assert torch.add(torch.ones(3, device=THERE), 1, out=there) is there
+    _same(there, torch.full((3,), 2.0))
+    for made in (torch.zeros, torch.rand, torch.ones):
+        assert made(3, out=torch.empty(3, device=THERE)).device is THERE
+    _same(torch.arange(3, out=torch.empty(3, dtype=torch.int64, device=THERE)), torch.arange(3))
+    _same(torch.linspace(0, 1, 3, out=there), torch.linspace(0, 1, 3))
+    _same(torch.fft.fftfreq(3, out=there), torch.fft.fftfreq(3))
+    with pytest.raises(RuntimeError, match=r"Cannot compare two tensors on different devices\. Got: cuda:0 and cpu"):
+        torch.equal(there, torch.ones(3))
+
+
+def test_dlpack_names_the_device():
+    x = torch.arange(3.0, device="cuda:1")
+    assert x.__dlpack_device__() == (2, 1)
+    assert "dltensor" in repr(x.__dlpack__())
+    assert torch.arange(2).__dlpack_device__() == (1, 0)
+    with pytest.raises(BufferError, match="export tensors that require gradient"):
+        x.requires_grad_().__dlpack__()

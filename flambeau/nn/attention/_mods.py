@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from flambeau import dtypes
+from flambeau import devices, dtypes
+from flambeau.accelerator import current_accelerator
 from flambeau.func.vmap import vmap
 from flambeau.ops.compare import where
 from flambeau.ops.create import zeros
@@ -127,7 +128,7 @@ def create_mask(
         mod_fn: a mask_mod; or a score_mod, which masks where it gives minus infinity for a score of zero.
         B, H: sizes of batch and heads; 1 if None.
         Q_LEN, KV_LEN: numbers of queries and keys.
-        device: where the mask is made; the CPU if None.
+        device: where the mask is made; an accelerator if None, or the CPU if there is none.
 
     Raises:
         AssertionError: if the function takes neither four nor five arguments.
@@ -138,6 +139,8 @@ def create_mask(
         tensor([[[[ True, False, False],
                   [ True,  True, False]]]])
     """
+    if device is None:
+        device = current_accelerator() or devices.cpu
     sizes = (1 if B is None else B, 1 if H is None else H, Q_LEN, KV_LEN)
     if takes_score(mod_fn):
         scores = over_scores(mod_fn, zeros(sizes, device=device))  # type: ignore[arg-type]

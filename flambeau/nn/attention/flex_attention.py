@@ -102,7 +102,7 @@ def create_block_mask(
         mask_mod: from batch, head, query and key index to whether the query attends to the key.
         B, H: sizes of batch and heads; 1 if None, for a mask that all share.
         Q_LEN, KV_LEN: numbers of queries and keys.
-        device: where the mask is made; the CPU if None.
+        device: where the mask is made; an accelerator if None, or the CPU if there is none.
         BLOCK_SIZE: queries and keys in a block, or one number for both.
         separate_full_blocks: whether blocks in which nothing is masked are told from others.
         compute_dq_write_order: whether to note the order in which key blocks add to the gradients of queries.
