@@ -207,6 +207,8 @@ class Taken:
         for tensor, node in (*watch.reads, *watch.given):
             # The first to show a node is its home; later ones are boxes that autograd made of what it saved.
             boxes.setdefault(id(node), tensor)
+        # Held by a name they would count as owned, and could never be given up; so below.
+        node = tensor = None
         drawn = {
             id(node): (which, place)
             for which, (nodes, _) in enumerate(watch.sources)
@@ -217,7 +219,6 @@ class Taken:
         self._drawn, self._boxes = drawn, boxes
         read = [tensor for tensor, _ in watch.reads]
         self.again = [again for _, again in watch.sources]
-        # Held by the watch they would count as owned, and could never be given up.
         written = {id(t): t for weak in watch.writes if (t := weak()) is not None}
         self.outside = watch.outside()
         watch.reads.clear()

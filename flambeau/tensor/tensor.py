@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau import devices, dtypes
+from flambeau.engine import accelerators
 from flambeau.engine.flush import value_of
 from flambeau.graph.node import Node, leaf
 from flambeau.graph.observer import current as looking
@@ -262,7 +263,13 @@ class Tensor:
     def _array(self) -> np.ndarray:
         """The values as a NumPy array, not to be written to."""
         value = self._value()
-        return value if type(value) is np.ndarray else np.asarray(value)
+        if type(value) is np.ndarray:
+            return value
+        try:
+            return np.asarray(value)
+        except RuntimeError as error:
+            # An accelerator's work fails when it is waited for.
+            raise accelerators.explained(error, self._node.aval.device) from error
 
 
 def wrap(node: Node) -> Tensor:

@@ -339,3 +339,53 @@ def test_a_packed_sequence_is_returned():
         assert type(found) is type(packed)
         assert found.batch_sizes.tolist() == [2, 2, 1, 1]
         assert torch.equal(found.data, packed.data * 2)
+
+
+def test_every_parameter_of_a_captured_step_may_be_overwritten():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(40, 30), torch.nn.Linear(30, 40))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    @torch.compile
+    def step(x):
+        optimizer.zero_grad()
+        loss = model(x).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    x = torch.randn(8, 40)
+    for _ in range(4):
+        step(x)
+    replay = step._newest
+    arrays = [
+        given for given, aval in zip(replay._donated, replay.entry.program.leaf_avals, strict=True) if not aval.weak
+    ]
+    # All but the argument.
+    assert arrays.count(False) == 1
+    assert arrays.count(True) == 4
+
+
+def test_old_gradients_are_gone_before_the_new_ones_are_made(monkeypatch):
+    weight = torch.ones(3, requires_grad=True)
+
+    @torch.compile
+    def step(x):
+        weight.grad = None
+        (weight * x).sum().backward()
+
+    for k in range(4):
+        step(torch.full((3,), float(k)))
+    held = []
+    execute = engine.tiers.execute
+
+    def looked_at(entry, values, donated):
+        held.append(weight.grad)
+        return execute(entry, values, donated)
+
+    monkeypatch.setattr(engine.tiers, "execute", looked_at)
+    kept = weight.grad
+    step(torch.tensor([7.0, 7.0, 7.0]))
+    assert held == [None]
+    assert kept.tolist() == [3.0] * 3
+    assert weight.grad.tolist() == [7.0] * 3
