@@ -31,6 +31,8 @@ def all_at_once(call: Call, flags: list[bool], size: int) -> Callable[..., Any] 
         return _products(kernel, call, flags)
     if name == "index":
         return _picked(kernel, call, flags, size)
+    if name == "outer_sum":
+        return _aligned(kernel, [2, 2], flags)
     if name == "linear":
         # Rows of the input are rows whichever example they belong to; weights of each example are another matter.
         return kernel if flags[0] and not any(flags[1:]) else None
