@@ -261,7 +261,10 @@ def _signature(part: Any, tensors: list[Tensor]) -> Any:
 
 def _sharing(tensors: list[Tensor]) -> tuple[Any, ...] | None:
     """Which arguments are views, of one another perhaps and how, and their strides; None if none is one."""
-    if all(t._base is None and t._layout is None for t in tensors):
+    for tensor in tensors:
+        if tensor._base is not None or tensor._layout is not None:
+            break
+    else:
         return None
     roots = [id(t if t._base is None else t._base) for t in tensors]
     return tuple(

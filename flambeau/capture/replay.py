@@ -11,6 +11,7 @@ from flambeau.engine import tiers
 from flambeau.engine.flush import Failed, flush, value_of
 from flambeau.engine.judge import Entry, Kin, entry_of
 from flambeau.graph.node import Node, leaf
+from flambeau.graph.recorder import pending
 from flambeau.tensor.tensor import Tensor, current, wrap
 
 
@@ -311,7 +312,7 @@ _HELD_BY_BOX = _held()
 class Replay:
     """A captured call, ready to be done again."""
 
-    def __init__(self, plan: Plan, entry: Entry, donated: tuple[bool, ...]) -> None:
+    def __init__(self, plan: Plan, entry: Entry, donated: tuple[bool, ...], outputs: list[Node]) -> None:
         self.plan = plan
         self.entry = entry
         self._donated = donated
@@ -330,11 +331,13 @@ class Replay:
                 self._values[i] = origin[1]
         self._places = [i for i, _ in (*self._reads, *self._args)]
         self._guards: list[Any] = []
-        self._grads: list[Tensor] = []
-        self._had_grads: list[bool] = []
-        self._puts = [(i, what, where) for i, homes in enumerate(plan.homes) for what, where in homes]
-        self._renewed = [where for _, what, where in self._puts if what == "grad"]
-        self._avals: list[Any] = []
+        self._grads: list[tuple[Tensor, bool]] = []
+        self._puts = [
+            (i, node.aval, what, where)
+            for i, (node, homes) in enumerate(zip(outputs, plan.homes, strict=True))
+            for what, where in homes
+        ]
+        self._renewed = [where for _, _, what, where in self._puts if what == "grad"]
 
     def holds(self, args: list[Tensor]) -> bool:
         """Whether everything the captured call depended on is as it was then."""
@@ -346,20 +349,21 @@ class Replay:
         for tensor, requires_grad, aval in self._guards:
             if tensor._rg is not requires_grad or tensor._node.aval is not aval:
                 return False
-        return all((tensor._grad is None) is none for tensor, none in zip(self._grads, self._had_grads, strict=True))
+        for tensor, was_none in self._grads:
+            if (tensor._grad is None) is not was_none:
+                return False
+        return True
 
     def remember_grads(self, before: dict[int, bool]) -> None:
         """Takes over which gradients were absent when the captured call began."""
-        self._grads = [t for t in self.plan.boxes if t._rg and t._grad_fn is None]
-        self._had_grads = [before.get(id(t), t._grad is None) for t in self._grads]
+        leaves = [t for t in self.plan.boxes if t._rg and t._grad_fn is None]
+        self._grads = [(t, before.get(id(t), t._grad is None)) for t in leaves]
 
     def settle(self) -> None:
         """Notes of what kind the tensors are that the captured call depended on."""
         self._guards = [(t, t._rg, t._node.aval) for t in self.plan.boxes]
 
     def __call__(self, args: list[Tensor]) -> Any:
-        from flambeau.graph.recorder import pending
-
         if pending:
             flush()
         values = self._values
@@ -399,8 +403,8 @@ class Replay:
                 if node.value is not values[i]:
                     node.value = values[i]
                 values[i] = None
-        for i, what, where in self._puts:
-            node = Node(None, (), self._avals[i], results[i])
+        for i, aval, what, where in self._puts:
+            node = Node(None, (), aval, results[i])
             if what == "result":
                 made[where] = wrap(node)
                 continue
@@ -425,6 +429,4 @@ def replay_of(plan: Plan, taken: Taken, kin: Kin) -> Replay:
     """Makes a captured call ready to be done again; ``kin`` are the other calls of its function."""
     entry = entry_of(taken.stretch)
     entry.kin = kin
-    replay = Replay(plan, entry, taken.stretch.donated)
-    replay._avals = [node.aval for node in taken.stretch.outputs]
-    return replay
+    return Replay(plan, entry, taken.stretch.donated, taken.stretch.outputs)

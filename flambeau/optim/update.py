@@ -107,7 +107,7 @@ def _announced(numbers: list[Any], again: Callable[[], Sequence[Any]]) -> list[A
         fresh = again()
         return [fresh[i] for i in places]
 
-    observer.numbers([numbers[i]._node for i in places], again_some)
+    observer.numbers([numbers[i]._node for i in places], again if len(places) == len(numbers) else again_some)
     return numbers
 
 
