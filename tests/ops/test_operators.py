@@ -83,8 +83,8 @@ class Maker:
         return made
 
 
-def called(library, example: case, seed: int, wide: bool = False):
-    maker = Maker(library, seed, wide)
+def called(library, example: case, seed: int, wide: bool = False, kind: type[Maker] = Maker):
+    maker = kind(library, seed, wide)
     args = maker(example.args)
     kwargs = maker(example.kwargs)
     library.manual_seed(seed)
