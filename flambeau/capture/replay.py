@@ -349,7 +349,7 @@ class Replay:
         for tensor, requires_grad, aval in self._guards:
             if tensor._rg is not requires_grad or tensor._node.aval is not aval:
                 return False
-        for tensor, was_none in self._grads:
+        for tensor, was_none in self._grads:  # noqa: SIM110 - at every call, and a generator takes longer
             if (tensor._grad is None) is not was_none:
                 return False
         return True
