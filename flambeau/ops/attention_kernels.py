@@ -21,8 +21,10 @@ from flambeau.ops.multiply import matmul, summed_in
 
 KEPT_WEIGHTS = 1 << 22
 """Up to so many attention weights are kept for the way back."""
-BLOCK_WEIGHTS = 1 << 20
+BLOCK_WEIGHTS = 1 << 21
 """About so many are worked on at once where they are not kept; a cache holds them."""
+ROWS = 16
+"""A block's queries are a multiple of this: products of other sizes leave lanes of vector registers empty."""
 ACCELERATED_WEIGHTS = 1 << 27
 """On accelerators it is memory that limits them: half a gigabyte in float32."""
 
@@ -50,7 +52,8 @@ def _forbidden(xp: Any, queries: int, keys: int, first: int) -> Any:
 def _blocks(batch: int, queries: int, keys: int, is_causal: bool) -> list[tuple[int, int, int]]:
     """(first query, one past the last, keys met) of each block of queries."""
     on_cpu = target.kind() == "cpu"
-    size = max(16, min(queries, (BLOCK_WEIGHTS if on_cpu else ACCELERATED_WEIGHTS) // max(1, batch * keys)))
+    size = (BLOCK_WEIGHTS if on_cpu else ACCELERATED_WEIGHTS) // max(1, batch * keys)
+    size = min(queries, max(ROWS, size // ROWS * ROWS))
     if is_causal:
         # The more blocks, the fewer keys that come later are met; the larger, the better accelerators are at work.
         size = min(size, max(64, -(-queries // 8)) if on_cpu else max(256, -(-queries // 4)))
