@@ -230,7 +230,7 @@ class Taken:
         pending.clear()
         nodes = living(taken)
         del taken
-        _refuse_several_devices(nodes)
+        _refuse_several_accelerators(nodes)
         self.stretch: Stretch = stretch_of(nodes)
         self.origins: list[Any] = []
         for leaf in self.stretch.leaves:
@@ -256,11 +256,11 @@ class Taken:
         return self._boxes.get(id(node), ("constant", node.value))
 
 
-def _refuse_several_devices(nodes: list[Node]) -> None:
-    if devices.accelerated and len(found := places(nodes)) > 1:
+def _refuse_several_accelerators(nodes: list[Node]) -> None:
+    if devices.accelerated and len(found := places(nodes) - {devices.cpu}) > 1:
         raise CaptureError(
             f"the captured function computes on {' and '.join(sorted(map(str, found)))}, and one program runs on one "
-            "device: move its tensors to one of them, or compute the rest outside of the function"
+            "accelerator: move its tensors to one of them, or compute the rest outside of the function"
         )
 
 

@@ -51,11 +51,20 @@ class Call:
         return f"{self.op.name}({given})"
 
 
+_UNACCELERATED = (devices.cpu, devices.meta)
+
+
 def _place(op: Op, inputs: tuple[Aval | None, ...], out: Any) -> devices.device:
-    """The device that does a call: its result's, but what an accelerator hands to the CPU leaves with its program."""
+    """The device that does a call: its result's, but what an accelerator hands to the CPU leaves with its program.
+
+    A whole program as one call belongs to the accelerator that it has to do with.
+    """
     if not out:
         return devices.cpu
-    device = (out[0] if type(out) is tuple else out).device
+    if type(out) is tuple:
+        there = (aval.device for aval in (*out, *inputs) if aval is not None and aval.device not in _UNACCELERATED)
+        return next(there, devices.cpu)
+    device = out.device
     if op.hands_over and device is devices.cpu:
         return inputs[0].device  # type: ignore[union-attr]  (it has one input)
     # Nothing is there to compute; where it is not done does not matter.

@@ -16,16 +16,20 @@ def by_place(nodes: list[Node]) -> list[list[Node]]:
 
     Empties the list, so that the groups alone hold the nodes.
     """
-    stages: dict[int, int] = {}
+    known: dict[int, tuple[int, devices.device]] = {}
     groups: dict[tuple[int, devices.device], list[Node]] = {}
     for node in nodes:
         assert node.call is not None, "a node to compute has a call"
         place = node.call.place
+        if node.inputs and type(node.inputs[0].aval) is tuple:
+            # One of several results is taken where these are.
+            place = known[id(node.inputs[0])][1]
         stage = 0
         for read in node.inputs:
             if read.call is not None:
-                stage = max(stage, stages[id(read)] + (read.call.place is not place))
-        stages[id(node)] = stage
+                before, there = known[id(read)]
+                stage = max(stage, before + (there is not place))
+        known[id(node)] = stage, place
         groups.setdefault((stage, place), []).append(node)
     nodes.clear()
     return [groups[key] for key in sorted(groups, key=lambda key: key[0])]

@@ -37,7 +37,7 @@ class Program:
     Attributes:
         key: equal for two stretches of work that do the same.
         steps: the operations.
-        device: what does them.
+        device: what does them: the CPU's share of a captured function is done by the accelerator that does the rest.
         leaves: slots of the leaves, and ``leaf_avals`` what is known of each.
         outputs: slots of the results that somebody owns.
         slots: how many slots there are.
@@ -56,7 +56,7 @@ class Program:
     ) -> None:
         self.key = key
         self.steps = steps
-        self.device = steps[0].call.place if steps else devices.cpu
+        self.device = next((s.call.place for s in steps if s.call.place is not devices.cpu), devices.cpu)
         self.leaves = leaves
         self.leaf_avals = leaf_avals
         self.outputs = outputs

@@ -173,7 +173,7 @@ def _accepted_uniform(tensor: Tensor, mean: float, std: float, a: float, b: floa
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """The same number everywhere."""
-    return _filled(tensor, np.asarray(val))
+    return _filled(tensor, np.asarray(val.item() if isinstance(val, Tensor) else val))
 
 
 def ones_(tensor: Tensor) -> Tensor:

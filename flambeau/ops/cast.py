@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import devices, dtypes
-from flambeau.engine.flush import hand_over, value_of
+from flambeau.engine.flush import from_numbers, hand_over, value_of
 from flambeau.graph.node import Aval
 from flambeau.graph.observer import current as looking
 from flambeau.layouts import (
@@ -18,7 +18,7 @@ from flambeau.layouts import (
 )
 from flambeau.ops.operator import operator, public
 from flambeau.ops.samples import T, case
-from flambeau.tensor.tensor import Tensor, current
+from flambeau.tensor.tensor import Tensor, current, from_array
 from flambeau.tensor.views import layout
 
 
@@ -129,7 +129,13 @@ def moved(input: Tensor, device: devices.device) -> Tensor:
         raise NotImplementedError("Cannot copy out of meta tensor; no data!")
     at_once = device is not devices.cpu and looking.observer is None
     if at_once:
-        value_of(input._node if input._base is None else current(input))
+        node = input._node if input._base is None else current(input)
+        made = None if node.value is not None or input._rg else from_numbers(node)
+        if made is None:
+            value_of(node)
+        else:
+            # What is recorded besides is not disturbed by a mask or a state that a program makes on the CPU first.
+            input = from_array(made, input.dtype)
     result = MOVE(input, device)
     if at_once:
         # Models are moved tensor by tensor, and none of that should be part of the program that comes next.

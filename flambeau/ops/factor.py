@@ -445,8 +445,8 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpa
 
 
 def _out_of_range(pivots: Tensor, rows: int) -> bool:
-    # Pivots not computed yet come from a factorization.
-    if not hasattr(pivots._node.value, "shape") or pivots.device.type == "meta":
+    # Pivots not computed yet come from a factorization; those of an accelerator would have to be waited for.
+    if not hasattr(pivots._node.value, "shape") or pivots.device.type != "cpu":
         return False
     known = pivots._array()
     return bool(((known < 1) | (known > rows)).any())

@@ -127,6 +127,11 @@ def _stack_rule(*tensors: Aval, dim: int) -> Aval:
                 f"stack expects each tensor to be equal size, but got {list(first)} at entry 0 and {list(aval.shape)} "
                 f"at entry {i}"
             )
+        if aval.device is not tensors[0].device:
+            raise RuntimeError(
+                "Expected all tensors to be on the same device, but found at least two devices, "
+                f"{tensors[0].device} and {aval.device}! (stack; move one of them with .to('{tensors[0].device}'))"
+            )
     return tensors[0].of((*first[:dim], len(tensors), *first[dim:]))
 
 

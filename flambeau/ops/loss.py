@@ -544,7 +544,7 @@ def gaussian_nll_loss(
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{reduction} is not valid")
     value = var._node.value
-    if hasattr(value, "shape") and var._base is None:
+    if hasattr(value, "shape") and var._base is None and var.device.type == "cpu":
         _check_variance(np.asarray(value))
     var = BOUNDED_VARIANCE(var, float(eps))
     loss = 0.5 * (var.log() + (input - target) ** 2 / var)

@@ -159,15 +159,49 @@ def test_a_captured_function_may_move_its_arguments():
         assert result.tolist() == [2.0 * k] * 3
 
 
-def test_a_captured_function_computes_on_one_device():
-    weight = torch.ones(3, device="cuda")
+def test_a_captured_function_computes_on_one_accelerator():
+    weight = torch.ones(3, device="cuda:1")
 
     @torch.compile
     def both(x):
-        return (x + 1).to("cuda") * weight
+        return (x + 1).to("cuda:1") * weight
 
-    with pytest.raises(CaptureError, match="computes on cpu and cuda:0, and one program runs on one device"):
-        both(torch.ones(3))
+    with pytest.raises(CaptureError, match="computes on cuda:0 and cuda:1, and one program runs on one accelerator"):
+        both(torch.ones(3, device="cuda:0"))
+
+
+def test_a_captured_function_may_compute_on_the_cpu_first():
+    weight = torch.ones(3, device="cuda", requires_grad=True)
+    scale = torch.tensor(0.0, requires_grad=True)
+    count = torch.zeros(2)
+
+    @torch.compile
+    def loss_of(x):
+        count.add_(1)
+        places = torch.arange(3).to(weight.device)
+        mask = torch.ones(3, 3).tril().to(weight.device)
+        return (scale.exp() * ((x / 2).to("cuda") * weight * places) @ mask).sum(), x + 1
+
+    for k in range(1, 4):
+        loss, more = loss_of(torch.full((3,), 2.0 * k))
+        loss.backward()
+        assert (loss.device.type, loss.item()) == ("cuda", 8.0 * k)
+        assert (more.device.type, more.tolist()) == ("cpu", [2.0 * k + 1] * 3)
+        assert (count.device.type, count.tolist()) == ("cpu", [float(k)] * 2)
+    assert weight.grad is not None
+    assert scale.grad is not None
+    assert (weight.grad.device.type, weight.grad.tolist()) == ("cuda", [0.0, 12.0, 36.0])
+    assert (scale.grad.device.type, scale.grad.item()) == ("cpu", 48.0)
+
+
+def test_what_is_made_of_numbers_moves_without_disturbing_what_is_recorded():
+    x = torch.arange(3.0, device="cuda")
+    y = x * 2
+    flushes = engine.statistics()["flushes"]
+    state = torch.zeros(2, 3).to("cuda")
+    mask = torch.ones(3, 3).tril().view(1, 3, 3).bool().to(x.device)
+    assert engine.statistics()["flushes"] == flushes
+    assert torch.where(mask, y + state[0], 0.0).sum().item() == 8.0
 
 
 def test_random_numbers_are_the_devices_own_and_repeat():

@@ -206,3 +206,15 @@ def test_dlpack_names_the_device():
     assert torch.arange(2).__dlpack_device__() == (1, 0)
     with pytest.raises(BufferError, match="export tensors that require gradient"):
         x.requires_grad_().__dlpack__()
+
+
+def test_tensors_of_two_devices_are_not_stacked():
+    number = torch.tensor(1.0)
+    with pytest.raises(RuntimeError, match=r"found at least two devices, cuda:0 and cpu! \(stack"):
+        torch.stack([number.to(THERE), number])
+
+
+def test_a_constant_may_be_given_as_a_tensor_of_any_device():
+    x = torch.empty(2)
+    torch.nn.init.constant_(x, torch.tensor(3.0, device=THERE))  # pyright: ignore[reportArgumentType]
+    assert x.tolist() == [3.0, 3.0]
