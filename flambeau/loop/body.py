@@ -115,11 +115,12 @@ class Total:
 
     Attributes:
         how: ``"sum"`` of the slot's values; ``"grown"`` inside of the loop; ``"times"``: the same value at each step;
-            ``"product"`` of the matrices of two slots, over rows and steps at once; ``"add"`` of other totals;
+            ``"product"`` of the matrices of two slots, over rows and steps at once (the first turned, if ``step`` is an
+            ``outer_sum``); ``"add"`` of other totals;
             ``"call"``: an operation that only moves elements, on another total.
         slots: the slots that are read.
         parts: the other totals.
-        step: of a ``"call"``.
+        step: of a ``"call"`` or a ``"product"``.
     """
 
     __slots__ = ("how", "parts", "slots", "step")
@@ -201,8 +202,8 @@ class Schedule:
             shapes = [getattr(aval, "shape", None) for aval in step.call.inputs]
             name = step.call.op.name
             varying = [self.depends[given] > _ONCE for given in step.inputs]
-            if name == "matmul" and all(varying) and all(shape and len(shape) == 2 for shape in shapes):
-                return Total("product", step.inputs)
+            if name in _PRODUCTS and all(varying) and all(shape and len(shape) == 2 for shape in shapes):
+                return Total("product", step.inputs, (), step)
             if name == "add" and step.call.casts is None and all(shape == step.call.out.shape for shape in shapes):
                 return Total("add", (), tuple(self._total(given) for given in step.inputs))
             if name in _MOVING:
@@ -265,5 +266,6 @@ def _times(totals: Iterable[Total]) -> Iterable[int]:
 
 _MOVING = {"permute", "transpose", "view", "detach", "alias"}
 """Operations on one array that commute with adding, and have no other input."""
-_REDUCING = {"sum", "mean", "linear", "matmul", "slice", "select", "squeeze", "unsqueeze", "expand", "cat", "project"}
+_PRODUCTS = {"matmul", "outer_sum"}
+_REDUCING = {"sum", "mean", "linear", "slice", "select", "squeeze", "unsqueeze", "expand", "cat", "project", *_PRODUCTS}
 """Operations that both tiers do for all steps at once."""

@@ -141,6 +141,8 @@ def _summed(xp: Any, body: Body, env: list[Any], total: Total, grown: dict[int, 
         return value * value.dtype.type(body.length)
     if total.how == "product":
         x, y = [env[slot] for slot in total.slots]
+        if total.step.call.op.name == "outer_sum":
+            x = x.swapaxes(1, 2)
         stored = body.schedule.stored(total.slots[0])
         as_it_is = x.dtype in HALVES and xp is not np and target.kind() != "cpu"
         if x.dtype.itemsize < 4 and not as_it_is:

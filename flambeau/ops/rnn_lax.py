@@ -87,7 +87,9 @@ class Layout:
 def _scan(step: Any, carry: Any, xs: Any, reverse: bool) -> Any:
     from jax import lax
 
-    # Not unrolled: measured on CPUs, that multiplied the time to compile and gained nothing.
+    # Not unrolled: measured on CPUs, that multiplied the time to compile and gained nothing.  What a step keeps lies in
+    # few arrays: with more than a handful of kernels, XLA hands those of each step to its threads, which takes longer
+    # than small ones themselves.
     return lax.scan(step, carry, xs, reverse=reverse)
 
 
@@ -132,7 +134,9 @@ def forward(
     if kind == "lstm":
         c = jnp.zeros((layout.batch, width), given.dtype) if c0 is None else c0
         step = _lstm_step(jnp, weight, w_hr, width)
-        _, (y, saved) = _scan(step, (h, c), given, layout.plan.reverse)
+        _, (y, (gates, cells, squashed)) = _scan(step, (h, c), given, layout.plan.reverse)
+        i, f, g, o = jnp.split(gates, 4, -1)
+        saved = (i, f, o, g, cells, squashed)
     elif kind == "gru":
         step = _gru_step(jnp, weight, None if b_hh is None else b_hh[2 * width :], width)
         _, (y, saved) = _scan(step, h, given, layout.plan.reverse)
@@ -141,7 +145,7 @@ def forward(
         _, y = _scan(step, h, given, layout.plan.reverse)
     results = [layout.packed(y).reshape((*x.shape[:-1], shape[1])), layout.final(y)]
     if kind == "lstm":
-        results.append(layout.final(saved[4]))
+        results.append(layout.final(cells))
     if kind in ("lstm", "gru"):
         results.append(jnp.stack([layout.kept(part) for part in saved]))
     return tuple(results)
@@ -157,16 +161,15 @@ def _lstm_step(jnp: Any, weight: Any, w_hr: Any, width: int) -> Any:
     def step(carry: Any, given: Any) -> Any:
         h, c = carry
         z = given + _times(jnp, h, weight)
-        i = _logistic(z[:, :width])
-        f = _logistic(z[:, width : 2 * width])
-        g = jnp.tanh(z[:, 2 * width : 3 * width])
-        o = _logistic(z[:, 3 * width :])
+        into, new, out = z[:, : 2 * width], z[:, 2 * width : 3 * width], z[:, 3 * width :]
+        gates = jnp.concatenate((_logistic(into), jnp.tanh(new), _logistic(out)), 1)
+        i, f, g, o = jnp.split(gates, 4, 1)
         c = f * c + i * g
         squashed = jnp.tanh(c)
         h = o * squashed
         if w_hr is not None:
             h = _times(jnp, h, w_hr.T)
-        return (h, c), (h, (i, f, o, g, c, squashed))
+        return (h, c), (h, (gates, c, squashed))
 
     return step
 
