@@ -542,6 +542,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
             raise RuntimeError(
                 f"Only supports 0-dimensional value tensor, but got tensor with {value.ndim} dimension(s)."
             )
+        value = value.to(input.device)
     elif isinstance(value, complex) and not input.dtype.is_complex:
         raise RuntimeError("index_fill_(): Converting complex Scalar to non-complex type is not supported")
     else:

@@ -173,6 +173,7 @@ def test_fill_and_type_as_follow():
     x = torch.zeros(2)
     x.fill_(torch.tensor(3.0, device=THERE))
     assert x.tolist() == [3.0, 3.0]
+    assert x.index_fill(0, torch.tensor([1]), torch.tensor(5.0, device=THERE)).tolist() == [3.0, 5.0]
     there = x.type_as(torch.ones(1, dtype=torch.float64, device=THERE))
     assert (there.device, there.dtype) == (THERE, torch.float64)
 
