@@ -247,7 +247,7 @@ class Session:
         self.line.memory[contender.name] = contender.ask("memory")
 
 
-SESSIONS_AT_ONCE = 3
+SESSIONS_AT_ONCE = 4
 """So many workloads are prepared together where an accelerator does the work."""
 
 

@@ -14,8 +14,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-SETTLED_SECONDS = 4.0
-"""So long must pass without anything new being compiled."""
+SETTLED_SECONDS = {"cpu": 4.0, "cuda": 1.0}
+"""So long must pass without anything new being compiled; for a GPU nothing is compiled in the background."""
 SETTLED_UNITS = 8
 """Nor in so many units of work: a choice between two tiers takes a few runs of each, however long they are."""
 PATIENCE_SECONDS = 240.0
@@ -71,7 +71,10 @@ class Worker:
             now = time.perf_counter()
             fastest = min(fastest, now - started)
             quiet = now - quiet_since
-            if quiet > max(SETTLED_SECONDS, SETTLED_UNITS * fastest) or now - began > PATIENCE_SECONDS:
+            if (
+                quiet > max(SETTLED_SECONDS[self.library.setting.device], SETTLED_UNITS * fastest)
+                or now - began > PATIENCE_SECONDS
+            ):
                 before, compiled = compiled, self.library.wait()
                 if compiled == before or now - began > PATIENCE_SECONDS:
                     return {"seconds": fastest}
