@@ -394,8 +394,8 @@ class Replay:
         for where in self._renewed:
             # Before the new gradients are made: they can take the places of the old ones.
             (args[where.place] if type(where) is Arg else where)._grad = None
-        if self.entry.chosen is None:
-            results = self._compared(nodes, donated)
+        if tiers.shows(self.entry):
+            results = self._shown(nodes, donated)
         else:
             results = tiers.execute(self.entry, values, donated)
             for i, node in zip(self._places, nodes, strict=True):
@@ -417,8 +417,8 @@ class Replay:
                 where._grad = wrap(node)
         return self.plan.returned(made, moved, args)
 
-    def _compared(self, nodes: list[Node], donated: tuple[bool, ...]) -> list[Any]:
-        """Runs the program while its tiers are compared, and values go from one's form into another's."""
+    def _shown(self, nodes: list[Node], donated: tuple[bool, ...]) -> list[Any]:
+        """Runs the program where a tier puts values into another form, or lets them go."""
         shown = tiers.Shown(self._values, dict(zip(self._places, nodes, strict=True)))
         for i in self._places:
             self._values[i] = None

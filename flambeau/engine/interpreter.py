@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.engine.kernels import prepared
-from flambeau.graph.program import Program
+from flambeau.engine.kernels import is_reduced, prepared
+from flambeau.engine.memory import LARGE
+from flambeau.graph.program import Program, Step
 
 
 class Interpreted:
@@ -15,17 +16,25 @@ class Interpreted:
 
     Building it costs a microsecond or two per step; it does not care whether shapes were seen
     before.
+
+    The last steps let go of leaves that nobody reads again, each as soon as it is done with, if those steps cannot
+    fail: after a failure all leaves are there.
     """
 
-    __slots__ = ("_leaves", "_outputs", "_slots", "_steps")
+    __slots__ = ("_last_steps", "_leaves", "_outputs", "_slots", "_steps", "lets_go")
 
     def __init__(self, program: Program) -> None:
+        end = _start_of_pieces(program)
         self._steps = [
-            (prepared(step.call, step.call.op.numpy, np), step.inputs, step.slot, step.last) for step in program.steps
+            (prepared(step.call, step.call.op.numpy, np), step.inputs, step.slot, step.last)
+            for step in program.steps[:end]
         ]
+        self._last_steps = _last_steps(program, end)
         self._leaves = program.leaves
         self._outputs = program.outputs
         self._slots = program.slots
+        given_up = [program.leaf_avals[i] for *_, leaves in self._last_steps for i in leaves]
+        self.lets_go = sum(aval.nbytes for aval in given_up) >= LARGE
 
     def run(self, values: list[Any], donated: tuple[bool, ...] = ()) -> list[Any]:
         """Results for the values of the leaves, both in the program's order.
@@ -36,11 +45,20 @@ class Interpreted:
         self.prepare(values)
         for slot, value in zip(self._leaves, values, strict=True):
             env[slot] = value
+        value = None
         with np.errstate(all="ignore"):
             for kernel, inputs, slot, last in self._steps:
                 env[slot] = kernel(*[env[i] for i in inputs])
                 for done in last:
                     env[done] = None
+            for kernel, inputs, slot, last, leaves in self._last_steps:
+                env[slot] = kernel(*[env[i] for i in inputs])
+                for done in last:
+                    env[done] = None
+                if donated and self.lets_go:
+                    for i in leaves:
+                        if donated[i]:
+                            values[i] = None
         return [as_array(env[slot]) for slot in self._outputs]
 
     def prepare(self, values: list[Any]) -> None:
@@ -54,6 +72,56 @@ class Interpreted:
 
 
 _HOST = (np.ndarray, np.generic, int, float, complex)
+
+
+def _start_of_pieces(program: Program) -> int:
+    """From which step on everything can be done piece by piece, or only takes one of several results."""
+    start = end = len(program.steps)
+    while end and (program.steps[end - 1].call.op.name == "project" or _has_pieces(program.steps[end - 1])):
+        end -= 1
+        if _has_pieces(program.steps[end]):
+            start = end
+    return start
+
+
+def _has_pieces(step: Step) -> bool:
+    return step.call.op.pieces is not None and not is_reduced(step.call)
+
+
+def _last_steps(program: Program, start: int) -> list[tuple[Any, tuple[int, ...], int, tuple[int, ...], list[int]]]:
+    """The last steps, with the places of the leaves that nothing reads after each."""
+    places = {slot: i for i, slot in enumerate(program.leaves)}
+    found = []
+    for step in program.steps[start:]:
+        for kernel, inputs, last in _pieces(step):
+            found.append((kernel, inputs, step.slot, last, [places[slot] for slot in last if slot in places]))
+    return found
+
+
+def _pieces(step: Step) -> list[tuple[Any, tuple[int, ...], tuple[int, ...]]]:
+    """A step as several: kernels, the slots that they read, and the slots that nothing reads after them."""
+    if not _has_pieces(step):
+        return [(prepared(step.call, step.call.op.numpy, np), step.inputs, step.last)]
+    assert step.call.op.pieces is not None
+    outs = len(step.call.out)
+    left = set(step.last)
+    found: list[tuple[Any, tuple[int, ...], tuple[int, ...]]] = []
+    for kernel, read in reversed(step.call.op.pieces(step.call)):
+        slots = [step.inputs[place] for place in read]
+        last = tuple(left.intersection(slots))
+        left.difference_update(last)
+        found.append((_filling(kernel), (step.slot, *slots), last))
+    found.append((lambda: [None] * outs, (), ()))
+    found.reverse()
+    return found
+
+
+def _filling(kernel: Any) -> Any:
+    def run(results: list[Any], *arrays: Any) -> list[Any]:
+        kernel(results, *arrays)
+        return results
+
+    return run
 
 
 def as_array(value: Any) -> np.ndarray:

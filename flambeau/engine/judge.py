@@ -375,15 +375,14 @@ class Entry:
     def _take_turns(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
         # The newest begins: it may never be worth another turn of the old ones.  Each has its turns in a row,
         # since the threads of one that has just worked go on spinning for a while and disturb the next.
-        form = next(form for form in reversed(self.forms.values()) if not form.is_known())
+        form = next((form for form in reversed(self.forms.values()) if not form.is_known()), None)
+        if form is None or self._is_clear():
+            form = self._decide()
+            _make_way(form, values)
+            return form.run(values, donated)
         if not form.turns:
-            # What the values looked like on another tier is free then.
-            form.executable.prepare(values)
-            return_free_memory()
-        results = form.timed(values, donated)
-        if all(form.is_known() for form in self.forms.values()) or (form.turns >= FEW and self._is_clear()):
-            self._decide()
-        return results
+            _make_way(form, values)
+        return form.timed(values, donated)
 
     def _is_clear(self) -> bool:
         """Whether the newest tier is far ahead, runs before the trial included.
@@ -391,10 +390,10 @@ class Entry:
         Whether it is far behind is not known so soon: in its first runs the system gives it memory, page by page,
         which may take longer than the work.
         """
-        *others, newest = [form.typical() for form in self.forms.values()]
-        return min(others) >= HOPELESS * newest
+        *others, newest = self.forms.values()
+        return newest.turns >= FEW and min(form.typical() for form in others) >= HOPELESS * newest.typical()
 
-    def _decide(self) -> None:
+    def _decide(self) -> Form:
         forms = list(self.forms.values())
         best = forms[-1]
         for form in reversed(forms[:-1]):
@@ -410,8 +409,8 @@ class Entry:
             best = further if expected >= CLEARLY else forms[0]
         self.chosen = best
         counters.verdicts += 1
-        return_free_memory()
         self._rest()
+        return best
 
     def _rest(self) -> None:
         """Lets the verdict stand for a while."""
@@ -440,6 +439,12 @@ class Entry:
             return self.chosen.run(values, donated)
         self._begin_trial()
         return self._take_turns(values, donated)
+
+
+def _make_way(form: Form, values: list[Any]) -> None:
+    """Puts values into the form of the tier that has the next runs, and returns what another tier has kept."""
+    form.executable.prepare(values)
+    return_free_memory()
 
 
 _holders: list[ref[Entry]] = []

@@ -26,7 +26,7 @@ def prepared(call: Call, kernel: Callable[..., Any], xp: Any) -> Callable[..., A
     """
     function = partial(kernel, xp, **call.params)
     casts = list(call.casts or (None,) * len(call.inputs))
-    if not call.op.moves and _reduced(call):
+    if not call.op.moves and is_reduced(call):
         kept = HALVES if call.op.product and xp is not np and device_kind() != "cpu" else ()
         casts = [_widened(aval, cast, kept) for aval, cast in zip(call.inputs, casts, strict=True)]
         function = _rounded(function, call.out, xp)
@@ -38,7 +38,8 @@ def prepared(call: Call, kernel: Callable[..., Any], xp: Any) -> Callable[..., A
     return _cast_all(function, targets, xp)
 
 
-def _reduced(call: Call) -> bool:
+def is_reduced(call: Call) -> bool:
+    """Whether float16 or bfloat16 goes into a call or comes out of it."""
     outs = call.out if isinstance(call.out, tuple) else (call.out,)
     known = [cast for cast in call.casts or () if cast is not None]
     known += [aval.dtype for aval in (*call.inputs, *outs) if isinstance(aval, Aval)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,13 @@ MAPPINGS_USED = 0.5
 
 LARGE = 16 << 20
 """Bytes: for smaller blocks no gap is kept."""
+NOTABLE = 1 << 16
+"""Bytes: smaller blocks find a place that is too small for a large one."""
 SPARE = 1 << 20
 """Bytes of a gap beyond its block: nothing small is put there as long as there are smaller pieces of free memory."""
-FREE_MOVES = 4
+ALIGNING = 64 + 32
+"""Bytes that the GNU library looks for beyond a block that begins at a multiple of 64 bytes."""
+FREE_MOVES = 8
 """So often a gap may be moved as it comes: the values of another tier lie about at first.  Then ever more rarely."""
 
 _MOST_MAPPED = -4
@@ -66,12 +71,14 @@ class Gap:
 
     Args:
         size: bytes of the block.
+        first: bytes of the blocks that are taken before it, and may be put anywhere.
     """
 
-    __slots__ = ("_due", "_free", "_malloc", "_moves", "_place", "_realloc", "_runs", "_size")
+    __slots__ = ("_due", "_first", "_free", "_malloc", "_moves", "_place", "_realloc", "_runs", "_size")
 
-    def __init__(self, size: int) -> None:
-        self._size = size + SPARE
+    def __init__(self, size: int, first: Sequence[int] = ()) -> None:
+        self._size = size
+        self._first = [other for other in first if other >= NOTABLE]
         self._place = 0
         self._runs = self._moves = self._due = 0
         self._malloc = _of_allocator("malloc", ctypes.c_size_t, result=ctypes.c_void_p)
@@ -79,38 +86,43 @@ class Gap:
         self._free = _of_allocator("free", ctypes.c_void_p)
 
     @classmethod
-    def of(cls, size: int) -> Gap | None:
+    def of(cls, size: int, first: Sequence[int] = ()) -> Gap | None:
         """A gap for a block of that size, where one is worth its while."""
-        return cls(size) if size >= LARGE and _of_allocator("mallopt") is not None else None
+        return cls(size, first) if size >= LARGE and _of_allocator("mallopt") is not None else None
 
     def restore(self) -> None:
-        """Makes sure that the gap is there; if something lies in it by now, another is made.
+        """Makes sure that the block will lie where the last one lay; if it would not, makes room anew.
 
-        A new gap is filled with zeros by the system, page by page, so it may not be moved again and again.
+        A new place is filled with zeros by the system, page by page, so it may not move again and again.
         """
         self._runs += 1
         if self._runs < self._due:
             return
-        found = self._malloc(self._size)
-        self._free(found)
-        if found is None or abs(found - self._place) < SPARE:
-            return
-        return_free_memory()
-        self._place = self._made()
-        self._moves += 1
-        if self._moves >= FREE_MOVES:
-            self._due = 2 * self._runs
+        first = [self._malloc(size + ALIGNING) for size in self._first]
+        if abs(self._next_place() - self._place) >= SPARE:
+            return_free_memory()
+            self._make_room()
+            self._place = self._next_place()
+            self._moves += 1
+            if self._moves >= FREE_MOVES:
+                self._due = 2 * self._runs
+        for block in first:
+            self._free(block)
 
-    def _made(self) -> int:
-        place = self._malloc(self._size)
+    def _next_place(self) -> int:
+        found = self._malloc(self._size + ALIGNING)
+        self._free(found)
+        return found or 0
+
+    def _make_room(self) -> None:
+        place = self._malloc(self._size + SPARE)
         # At the end of the heap nothing would bound the gap but what is put right behind the block.
-        behind = self._malloc(self._size)
-        if place and behind and 0 < behind - place < self._size + SPARE:
+        behind = self._malloc(self._size + SPARE)
+        if place and behind and 0 < behind - place < self._size + 2 * SPARE:
             self._realloc(behind, 1)
         else:
             self._free(behind)
         self._free(place)
-        return place or 0
 
 
 def _of_allocator(name: str, *arguments: Any, result: Any = ctypes.c_int) -> Any:

@@ -21,7 +21,14 @@ from flambeau.graph.program import Program
 
 
 class Executable(Protocol):
-    """A program made ready by a tier."""
+    """A program made ready by a tier.
+
+    Attributes:
+        lets_go: whether ``run`` takes donated values out of the list as soon as it is done with them, which is worth
+            having them shown by the list alone (:class:`flambeau.engine.tiers.Shown`).
+    """
+
+    lets_go: bool
 
     def run(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
         """Results for the values of the leaves; ``donated`` says which of them nobody reads again."""

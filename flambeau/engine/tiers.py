@@ -77,7 +77,7 @@ def run(stretch: Stretch) -> list[Any]:
     """Runs a stretch of recorded work."""
     leaves = stretch.leaves
     entry = entry_of(stretch)
-    if entry.chosen is None:
+    if shows(entry):
         return execute(entry, Shown([node.value for node in leaves], dict(enumerate(leaves))), stretch.donated)
     values = [node.value for node in leaves]
     results = execute(entry, values, stretch.donated)
@@ -88,10 +88,15 @@ def run(stretch: Stretch) -> list[Any]:
     return results
 
 
-class Shown(list):
-    """Values that nodes show: another form that a tier puts in a value's place is shown at once, so the old one can go.
+def shows(entry: Entry) -> bool:
+    """Whether a program's values are :class:`Shown`."""
+    return entry.chosen is None or entry.chosen.executable.lets_go
 
-    Else all weights would be there twice while tiers are compared.
+
+class Shown(list):
+    """Values that nodes show: what a tier puts in a value's place is shown at once, so the old one can go.
+
+    Else all weights would be there twice while tiers are compared, or while an optimizer makes new ones.
 
     Args:
         nodes: what shows a value, by the value's place.

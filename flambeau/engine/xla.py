@@ -127,6 +127,7 @@ class Compiled:
     keeps its own settings.
     """
 
+    lets_go = False
     __slots__ = (
         "_constants",
         "_execute",
@@ -162,7 +163,9 @@ class Compiled:
         self.memory = compiled.memory_analysis
         # On the CPU all that lies between arguments and results is one block, taken anew for each run.
         needed = self.memory() if place.kind == "cpu" else None
-        self._gap = Gap.of(needed.temp_size_in_bytes) if needed is not None else None
+        outs = _out_avals(program)
+        fresh = [outs[slot].nbytes for slot in self._outputs[len(heirs) :]]
+        self._gap = Gap.of(needed.temp_size_in_bytes, fresh) if needed is not None else None
 
     def _trace(self, *arrays: Any) -> list[Any]:
         program = self._program

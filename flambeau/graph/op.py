@@ -95,6 +95,9 @@ class Op:
             each input alone; the factories of elementwise families set it.
         urgent: whether a program with this operator is compiled without waiting for a second run.
         hands_over: whether its result is on another device than its input.
+        pieces: ``pieces(call)``: how NumPy may do it piece by piece, so that an input can go when its piece is
+            done: functions with the places of the inputs that each reads.  They get the list of results, which
+            they fill in, and those inputs; none of them can fail.
     """
 
     def __init__(
@@ -129,6 +132,7 @@ class Op:
         self.elementwise = False
         self.urgent = False
         self.hands_over = False
+        self.pieces: Callable[[Call], list[tuple[Callable[..., None], tuple[int, ...]]]] | None = None
         self.calls: dict[tuple[Any, ...], Call] = {}
         OPS.append(self)
 

@@ -15,6 +15,7 @@ import numpy as np
 from flambeau import devices, dtypes
 from flambeau.graph.node import Aval, leaf, number
 from flambeau.graph.observer import current as looking
+from flambeau.graph.op import Call
 from flambeau.ops.operator import NotDifferentiable, Operator, operator
 from flambeau.tensor.tensor import Tensor, wrap
 from flambeau.tensor.views import write
@@ -35,6 +36,7 @@ class Update:
 
     def __init__(self, name: str, rule: Callable[..., Any], samples: Callable[[], list[Any]]) -> None:
         self._operator: Operator = operator(name, _shapes, _kernel_of(rule), _NO_DERIVATIVE, samples=samples)
+        self._operator.pieces = _pieces_of(rule)
 
     def __call__(
         self,
@@ -133,20 +135,41 @@ def _shapes(*inputs: Aval, numbers: int, count: int, flags: tuple[Any, ...]) -> 
 
 def _kernel_of(rule: Callable[..., Any]) -> Callable[..., Any]:
     def kernel(xp: Any, *arrays: Any, numbers: int, count: int, flags: tuple[Any, ...]) -> Any:
-        given = arrays[:numbers]
-        tensors = arrays[numbers:]
-        kinds = len(tensors) // count - 2 if count else 0
-        params = []
-        states: list[list[Any]] = [[] for _ in range(kinds)]
+        results = [None] * (len(arrays) - numbers - count)
         for i in range(count):
-            state = tuple(tensors[(2 + k) * count + i] for k in range(kinds))
-            param, state = _applied(rule, xp, tensors[i], tensors[count + i], state, given, flags)
-            params.append(param)
-            for kind, new in zip(states, state, strict=True):
-                kind.append(new)
-        return (*params, *(new for kind in states for new in kind))
+            places = _places(i, len(arrays), numbers, count)
+            _update(results, i, rule, xp, [arrays[place] for place in places], numbers, count, flags)
+        return tuple(results)
 
     return kernel
+
+
+def _pieces_of(rule: Callable[..., Any]) -> Callable[[Call], list[tuple[Callable[..., None], tuple[int, ...]]]]:
+    """One parameter's update at a time: its old value and states can go before the next one's are made."""
+
+    def pieces(call: Call) -> list[tuple[Callable[..., None], tuple[int, ...]]]:
+        numbers, count, flags = call.attrs
+
+        def piece(i: int) -> Callable[..., None]:
+            return lambda results, *arrays: _update(results, i, rule, np, arrays, numbers, count, flags)
+
+        return [(piece(i), _places(i, len(call.inputs), numbers, count)) for i in range(count)]
+
+    return pieces
+
+
+def _places(i: int, inputs: int, numbers: int, count: int) -> tuple[int, ...]:
+    """Where among the inputs the numbers are, and a parameter, its gradient and its states."""
+    return (*range(numbers), *range(numbers + i, inputs, count))
+
+
+def _update(
+    results: list[Any], i: int, rule: Any, xp: Any, arrays: Sequence[Any], numbers: int, count: int, flags: Any
+) -> None:
+    """Puts a parameter's new value and states where they belong among the results."""
+    param, grad, *state = arrays[numbers:]
+    param, states = _applied(rule, xp, param, grad, tuple(state), arrays[:numbers], flags)
+    results[i::count] = [param, *states]
 
 
 def _applied(rule: Any, xp: Any, param: Any, grad: Any, state: Any, numbers: Any, flags: Any) -> Any:

@@ -26,6 +26,8 @@ class Clock:
 class Paced:
     """An executable whose runs take given seconds, one after the other; the last for ever."""
 
+    lets_go = False
+
     def __init__(self, clock: Clock, seconds: Iterable[float]) -> None:
         self._clock = clock
         self._seconds: Iterator[float] = iter(seconds)
@@ -73,7 +75,8 @@ def test_a_tier_that_is_slow_in_its_first_runs_is_judged_by_the_later_ones(
         entry.run([], ())
         runs += 1
     assert entry.chosen.tier.name == verdict
-    assert runs <= 2 * judge.TURNS
+    # The verdict falls when there is a run for it, which puts the values into the form that stays.
+    assert runs <= 2 * judge.TURNS + 1
 
 
 class Waited:
