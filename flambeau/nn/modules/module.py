@@ -565,11 +565,11 @@ class Module(CallMixin, StateMixin):
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Takes the parameters' gradients away, or makes them zero."""
         for parameter in self.parameters():
-            grad = parameter.grad
+            grad = parameter._grad
             if grad is None:
                 continue
             if set_to_none:
-                parameter.grad = None
+                parameter._grad = None
                 continue
             with no_grad():
                 write(grad, grad.new_zeros(grad.shape))
