@@ -159,7 +159,7 @@ def test_a_captured_function_may_move_its_arguments():
         assert result.tolist() == [2.0 * k] * 3
 
 
-def test_a_captured_function_computes_on_one_accelerator():
+def test_a_captured_function_computes_on_one_accelerator(two):
     weight = torch.ones(3, device="cuda:1")
 
     @torch.compile
