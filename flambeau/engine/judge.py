@@ -57,7 +57,7 @@ RUNS_BETWEEN_TRIALS = 8, 128
 """A verdict is looked at again after as many runs as take some seconds, but within these bounds ..."""
 SECONDS_BETWEEN_TRIALS = 3.0
 """... and after twice as many each time, but not before ..."""
-PRICE = 0.02
+PRICE = 0.01
 """... what running the slower tiers again costs is at most this part of the time since the last verdict."""
 HOPELESS = 2.0
 """Tiers slower than the fastest by this factor get no second trial."""
