@@ -55,8 +55,9 @@ def _keeping(how: str) -> tuple[int, int]:
 def test_what_a_compiled_program_takes_is_not_kept_twice():
     needed, more = _keeping("with")
     assert needed >= 4096 * 4096 * 4
-    # Products and what is held take some too; a second block would be all of it again.
-    assert more < 0.9 * needed
+    # Half a block is products and what is held; a gap that had to be moved once may leave another. Without gaps it is
+    # two blocks and a half, or four and more.
+    assert more < 1.5 * needed
 
 
 @pytest.fixture
