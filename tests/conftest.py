@@ -26,6 +26,17 @@ def tier(request: pytest.FixtureRequest):
 
 
 @pytest.fixture
+def interpreter():
+    """Runs a test in the interpreter."""
+    from flambeau import engine
+
+    before = engine.get_tier()
+    engine.set_tier("interpreter")
+    yield
+    engine.set_tier(before)
+
+
+@pytest.fixture
 def accelerators(monkeypatch: pytest.MonkeyPatch):
     """Two devices that pass for ``cuda:0`` and ``cuda:1``, each apart from the CPU and from the other.
 
@@ -44,6 +55,14 @@ def accelerators(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(devices, "accelerated", False)
     yield others
     engine.synchronize()
+
+
+@pytest.fixture
+def two(accelerators):
+    """The accelerators, where there are two."""
+    if len(accelerators) < 2:
+        pytest.skip("needs two accelerators")
+    return accelerators
 
 
 @pytest.fixture

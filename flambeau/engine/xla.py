@@ -64,7 +64,8 @@ class Place:
         self.device = accelerators.of_jax(device)
         self._devices = [self.device]
         self._sharding = SingleDeviceSharding(self.device)
-        self._beat = jax.device_put(np.zeros((), np.uint32), self.device)
+        if self.kind != "cpu":
+            self._beat = jax.device_put(np.zeros((), np.uint32), self.device)
 
     @classmethod
     def of(cls, device: devices.device) -> Place:
@@ -88,7 +89,7 @@ class Place:
         return jax.ShapeDtypeStruct(aval.shape, aval.dtype, sharding=self._sharding)
 
     def wait(self) -> None:
-        """Returns when the device has done what it was given: it keeps the order, and this comes last."""
+        """Returns when an accelerator has done what it was given: it keeps the order, and this comes last."""
         self._beat = _next_beat(self._beat)
         jax.block_until_ready(self._beat)
 

@@ -13,14 +13,6 @@ from flambeau.nn import functional as F
 pytestmark = pytest.mark.usefixtures("accelerators")
 
 
-@pytest.fixture
-def two(accelerators):
-    """The accelerators, where there are two."""
-    if len(accelerators) < 2:
-        pytest.skip("needs two accelerators")
-    return accelerators
-
-
 def _counts() -> tuple[int, int]:
     found = engine.statistics()
     return found["programs_compiled"], found["runs_interpreted"]

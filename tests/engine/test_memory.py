@@ -60,14 +60,6 @@ def test_what_a_compiled_program_takes_is_not_kept_twice():
     assert more < 1.5 * needed
 
 
-@pytest.fixture
-def interpreter():
-    before = engine.get_tier()
-    engine.set_tier("interpreter")
-    yield
-    engine.set_tier(before)
-
-
 @pytest.mark.parametrize("captured", [False, True], ids=["plain", "captured"])
 def test_an_interpreted_step_holds_old_and_new_weights_of_one_parameter_at_a_time(interpreter, captured):
     count, size = 6, 1 << 20

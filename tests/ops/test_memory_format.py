@@ -86,14 +86,6 @@ def assert_alike(call: str, inputs: Any) -> None:
             assert repr(found) == repr(expected), f"{call}, {given}, {wanted}"
 
 
-@pytest.fixture
-def interpreter():
-    before = engine.get_tier()
-    engine.set_tier("interpreter")
-    yield
-    engine.set_tier(before)
-
-
 @pytest.mark.parametrize("call", CALLS)
 def test_memory_formats(call: str, interpreter: None) -> None:
     assert_alike(call, INPUTS)
