@@ -60,11 +60,6 @@ RUN = Op("run", _run_rule, numpy=_run_numpy, lax=_run_lax, moves=True)
 RUN.urgent = True
 
 
-def run_body(body: _Body, nodes: list[Node]) -> list[Node]:
-    """Records a program as one node; the nodes of its results."""
-    return record_body(RUN, body, nodes)
-
-
 class Joint:
     """A captured function with the program of its derivative.
 
@@ -152,7 +147,7 @@ class Joint:
                 nodes.append(Node(None, (), aval, fresh[origin[1]][origin[2]]))
             else:
                 nodes.append(Node(None, (), aval, origin[1]))
-        parts = run_body(self.body, nodes)
+        parts = record_body(RUN, self.body, nodes)
         grad_fn = None
         if mode.grad:
             targets = [args[t.place] if isinstance(t, Arg) else t for t in self.inputs]
@@ -251,7 +246,7 @@ class CapturedBackward(GradNode):
                 return which
             return parts[which] if kind == "grad" else given[kind][which]
 
-        parts = run_body(self._joint.back, [node_at(place, []) for place in self._joint.leaves])
+        parts = record_body(RUN, self._joint.back, [node_at(place, []) for place in self._joint.leaves])
         return tuple(None if place is None else wrap(node_at(place, parts)) for place in self._joint.found)
 
 
