@@ -50,7 +50,7 @@ ORDER = operator(
     INTEGER_RESULT,
     numpy=_order_numpy,
     lax=_order_lax,
-    samples=lambda: [case("argsort", T(3, 4)), case("argsort", T(3, 4), 0, True)],
+    samples=lambda: [case("argsort", T(3, 4)), case("argsort", T(3, 4), 0, True), case("argsort", T())],
 )
 
 
@@ -63,7 +63,13 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool
         >>> torch.argsort(torch.tensor([3, 1, 2]))
         tensor([1, 2, 0])
     """
-    return sort(input, dim, descending)[1]
+    return ORDER(input, _sorted_dim(input, dim), bool(descending))
+
+
+def _sorted_dim(input: Tensor, dim: int) -> int:
+    if input.dtype.is_complex:
+        raise RuntimeError(f"Sort does not support complex dtypes on CPU (got {input.dtype})")
+    return wrapped_dim(dim, input.ndim)
 
 
 # ---------------------------------------------------------------- sort
@@ -106,9 +112,7 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = 
         >>> torch.sort(torch.tensor([3, 1, 2])).values
         tensor([1, 2, 3])
     """
-    if input.dtype.is_complex:
-        raise RuntimeError(f"Sort does not support complex dtypes on CPU (got {input.dtype})")
-    return written(named("sort", *SORT(input, wrapped_dim(dim, input.ndim), bool(descending))), out)
+    return written(named("sort", *SORT(input, _sorted_dim(input, dim), bool(descending))), out)
 
 
 @public(method=True, out="exact")
