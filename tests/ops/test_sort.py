@@ -19,7 +19,8 @@ def test_complex_numbers_have_no_order(name: str) -> None:
 def test_argsort_gives_the_indices_of_a_stable_sort(tier: str, descending: bool) -> None:
     values = [[2.0, float("nan"), 1.0, 2.0, float("nan"), 1.0], [0.0, -0.0, 3.0, -1.0, 3.0, 0.0]]
     found, expected = (
-        library.argsort(library.tensor(values), dim=1, descending=descending, stable=True) for library in (flambeau, oracle)
+        library.argsort(library.tensor(values), dim=1, descending=descending, stable=True)
+        for library in (flambeau, oracle)
     )
     assert found.tolist() == expected.tolist()
     assert found.dtype is flambeau.int64
