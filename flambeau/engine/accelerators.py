@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from functools import cache
 from importlib.util import find_spec
 from pkgutil import iter_modules
 from typing import Any
 
 from flambeau import devices
+from flambeau.graph.program import Program
 
 _BACKENDS = {"cuda": "gpu"}
 """JAX's names for kinds of devices, where they are not PyTorch's."""
+_TOLD = 12
+"""How many operations of a program a message names."""
+
+
+started: deque[Program] = deque(maxlen=3)
+"""The programs that accelerators were given last, to be named if one of them fails."""
 
 
 class AcceleratorError(RuntimeError):
-    """An accelerator that is not there was asked for, while others of its kind are."""
+    """An accelerator failed at its work, or one that is not there was asked for while others of its kind are."""
 
 
 class MissingAcceleratorError(AssertionError, RuntimeError):
@@ -99,8 +107,33 @@ def of_jax(device: devices.device) -> Any:
     return jax.local_devices(backend="cpu")[0]
 
 
+def failed(error: Exception, device: devices.device, call: Any = None) -> Exception:
+    """An error of an accelerator's work, as PyTorch's programs expect it, with the operations it may come from.
+
+    Args:
+        call: the operation, if it is known.  Else all of ``started`` is named, since the work may have been given long
+            before the error shows.
+    """
+    found = explained(error, device)
+    if found is not error:
+        return found
+    if call is not None:
+        return AcceleratorError(f"{device.type.upper()} error: {error} (on {device}, in {call!r})")
+    programs = "; before that: ".join(_operations(program) for program in reversed(started) if program.device is device)
+    return AcceleratorError(
+        f"{device.type.upper()} error: {error} (on {device}, which may tell of it only now; given to it last: "
+        f"{programs or 'nothing'}; with FLAMBEAU_TIER=both each operation is waited for, and the first to fail named)"
+    )
+
+
+def _operations(program: Program) -> str:
+    names = [step.call.op.name for step in program.steps if step.call.op.name != "project"]
+    told = ", ".join(names[:_TOLD])
+    return f"{told} and {len(names) - _TOLD} more operations" if len(names) > _TOLD else told
+
+
 def explained(error: Exception, device: devices.device) -> Exception:
-    """An error of XLA's while a program ran, as PyTorch's programs expect it."""
+    """An error of XLA's: that memory is short, as PyTorch's programs expect it; any other as it is."""
     text = str(error)
     if "RESOURCE_EXHAUSTED" not in text:
         return error

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from flambeau import dtypes
+from flambeau.engine import accelerators
 from flambeau.engine.interpreter import as_array, run_step
 from flambeau.graph.program import Program, Step
 
@@ -45,11 +46,14 @@ def _confirm(step: Step, inputs: list[Any], found: Any) -> None:
     from flambeau.engine import xla
 
     results = found if isinstance(found, tuple | list) else (found,)
-    others = xla.run_step(step.call, inputs, step.call.place)
+    try:
+        others = [np.asarray(other) for other in xla.run_step(step.call, inputs, step.call.place)]
+    except RuntimeError as error:
+        raise accelerators.failed(error, step.call.place, step.call) from error
     outs = step.call.out if isinstance(step.call.out, tuple) else (step.call.out,)
     for i, (one, other, aval) in enumerate(zip(results, others, outs, strict=True)):
         rtol, atol = TOLERANCES.get(aval.dtype, _SINGLE) if aval.dtype.category >= dtypes.FLOATING else (0, 0)
-        first, second = as_array(one), np.asarray(other)
+        first, second = as_array(one), other
         if aval.dtype in dtypes.REDUCED:
             first, second = first.astype(np.float32), second.astype(np.float32)
         if first.shape != second.shape or not np.allclose(first, second, rtol, atol, equal_nan=True):

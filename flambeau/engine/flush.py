@@ -7,7 +7,7 @@ from typing import Any
 
 from flambeau import devices
 from flambeau.engine import tiers
-from flambeau.engine.accelerators import NoTierError, OutOfMemoryError
+from flambeau.engine.accelerators import AcceleratorError, NoTierError, OutOfMemoryError
 from flambeau.engine.compare import TiersDisagree
 from flambeau.engine.statistics import counters
 from flambeau.graph.node import NONE, Node
@@ -61,8 +61,8 @@ def _run(nodes: list[Node]) -> None:
     except Exception as error:
         if isinstance(error, TiersDisagree):
             raise
-        if isinstance(error, OutOfMemoryError | NoTierError):
-            # Nothing is wrong with any one operation.
+        if isinstance(error, OutOfMemoryError | NoTierError | AcceleratorError):
+            # To run each operation by itself would tell no more.
             for node in nodes:
                 node.value = Failed(error)
             _forget_work(nodes)

@@ -90,8 +90,11 @@ class Place:
 
     def wait(self) -> None:
         """Returns when an accelerator has done what it was given: it keeps the order, and this comes last."""
-        self._beat = _next_beat(self._beat)
-        jax.block_until_ready(self._beat)
+        try:
+            self._beat = _next_beat(self._beat)
+            jax.block_until_ready(self._beat)
+        except jax.errors.JaxRuntimeError as error:
+            raise accelerators.failed(error, self.name) from error
 
     @contextmanager
     def tracing(self) -> Iterator[None]:
@@ -269,13 +272,14 @@ class Offloaded(Compiled):
         buffers.extend(self._numbers(values))
         if peaks.resets:
             peaks.note(accelerators.of_jax(self._program.device), self._account)
+        accelerators.started.append(self._program)
         try:
             results = self._execute(*buffers)
+            found = [results[place] for place in self._order]
+            for k in self._fetched:
+                found[k] = np.asarray(found[k])
         except jax.errors.JaxRuntimeError as error:
-            raise accelerators.explained(error, self._program.device) from error
-        found = [results[place] for place in self._order]
-        for k in self._fetched:
-            found[k] = np.asarray(found[k])
+            raise accelerators.failed(error, self._program.device) from error
         return found
 
     def _numbers(self, values: list[Any]) -> list[Any]:

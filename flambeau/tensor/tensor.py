@@ -269,7 +269,7 @@ class Tensor:
             return np.asarray(value)
         except RuntimeError as error:
             # An accelerator's work fails when it is waited for.
-            raise accelerators.explained(error, self._node.aval.device) from error
+            raise accelerators.failed(error, self._node.aval.device) from error
 
 
 def wrap(node: Node) -> Tensor:

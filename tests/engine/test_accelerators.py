@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import jax
 import numpy as np
 import pytest
 
 import flambeau as torch
 from flambeau import engine, nn
 from flambeau.capture.watch import CaptureError
+from flambeau.engine import xla
 from flambeau.nn import functional as F
 
 pytestmark = pytest.mark.usefixtures("accelerators")
@@ -245,5 +249,82 @@ def test_a_full_accelerator_says_what_to_do():
     assert isinstance(error, engine.accelerators.OutOfMemoryError)
     with pytest.raises(RuntimeError, match=r"CUDA out of memory on cuda:0: RESOURCE_EXHAUSTED: 8 GB \(try a smaller"):
         raise error
-    other = ValueError("INTERNAL")
-    assert engine.accelerators.explained(other, torch.device("cuda:0")) is other
+
+
+class _Failing:
+    """What XLA compiled; its work ``fails`` when it is "given", or when its results are "waited for"."""
+
+    def __init__(self, compiled: Any, fails: str = "") -> None:
+        self._compiled = compiled
+        self.fails = fails
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._compiled, name)
+
+    def __call__(self, *buffers: Any) -> Any:
+        if self.fails == "given":
+            _fail()
+        results = self._compiled(*buffers)
+        return [_Unready() for _ in results] if self.fails else results
+
+
+class _Unready:
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        _fail()
+
+
+def _fail(*args: Any, **kwargs: Any) -> Any:
+    raise jax.errors.JaxRuntimeError("INTERNAL: illegal address")
+
+
+@pytest.fixture
+def failures():
+    """For tests that leave failing executables: has them forgotten."""
+    yield
+    engine.set_tier(engine.get_tier())
+
+
+@pytest.mark.usefixtures("failures")
+@pytest.mark.parametrize("fails", ["given", "waited for"])
+def test_an_accelerator_that_fails_names_what_it_was_given(accelerators, monkeypatch, fails):
+    x = torch.ones(3, 5, device="cuda")
+    x.sum().item()
+    compile = jax.stages.Lowered.compile
+    monkeypatch.setattr(jax.stages.Lowered, "compile", lambda self: _Failing(compile(self), fails))
+    y = x.cumsum(1) * 1.375
+    message = r"CUDA error: INTERNAL: illegal address \(on cuda:0, which may tell of it only now; given to it last: "
+    with pytest.raises(torch.AcceleratorError, match=message + r"cumsum, mul; before that: .*sum") as caught:
+        y.tolist()
+    assert isinstance(caught.value.__cause__, jax.errors.JaxRuntimeError)
+    with pytest.raises(RuntimeError, match="CUDA error: INTERNAL: illegal address"):
+        y.tolist()
+
+
+@pytest.mark.usefixtures("failures")
+def test_a_captured_function_that_fails_on_an_accelerator(accelerators, monkeypatch):
+    made: list[_Failing] = []
+    compile = jax.stages.Lowered.compile
+    monkeypatch.setattr(jax.stages.Lowered, "compile", lambda self: made.append(_Failing(compile(self))) or made[-1])
+    captured = torch.compile(lambda x: (x.cumsum(0) / 1.0625).exp2())
+    x = torch.ones(4, device="cuda")
+    for _ in range(3):
+        captured(x).tolist()
+    assert captured.program is not None
+    for executable in made:
+        executable.fails = "given"
+    with pytest.raises(torch.AcceleratorError, match=r"given to it last: cumsum, div, exp2;") as caught:
+        captured(x)
+    assert isinstance(caught.value.__cause__, jax.errors.JaxRuntimeError)
+
+
+def test_the_debug_mode_names_the_operation_that_fails(accelerators, monkeypatch):
+    x = torch.ones(4, device="cuda")
+    x.tolist()
+    y = x.cumsum(0).exp2()
+    engine.set_tier("both")
+    try:
+        monkeypatch.setattr(xla, "run_step", _fail)
+        with pytest.raises(torch.AcceleratorError, match=r"illegal address \(on cuda:0, in .*cumsum"):
+            y.tolist()
+    finally:
+        engine.set_tier("auto")
