@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
-from flambeau.engine.kernels import is_reduced, prepared
+from flambeau.engine.kernels import fitted, is_reduced
 from flambeau.engine.memory import LARGE
 from flambeau.graph.program import Program, Step
 
@@ -25,10 +26,7 @@ class Interpreted:
 
     def __init__(self, program: Program) -> None:
         end = _start_of_pieces(program)
-        self._steps = [
-            (prepared(step.call, step.call.op.numpy, np), step.inputs, step.slot, step.last)
-            for step in program.steps[:end]
-        ]
+        self._steps = [(fitted(step.call), _taking(step.inputs), step.slot, step.last) for step in program.steps[:end]]
         self._last_steps = _last_steps(program, end)
         self._leaves = program.leaves
         self._outputs = program.outputs
@@ -47,12 +45,12 @@ class Interpreted:
             env[slot] = value
         value = None
         with np.errstate(all="ignore"):
-            for kernel, inputs, slot, last in self._steps:
-                env[slot] = kernel(*[env[i] for i in inputs])
+            for kernel, take, slot, last in self._steps:
+                env[slot] = kernel(*take(env))
                 for done in last:
                     env[done] = None
-            for kernel, inputs, slot, last, leaves in self._last_steps:
-                env[slot] = kernel(*[env[i] for i in inputs])
+            for kernel, take, slot, last, leaves in self._last_steps:
+                env[slot] = kernel(*take(env))
                 for done in last:
                     env[done] = None
                 if donated and self.lets_go:
@@ -88,20 +86,29 @@ def _has_pieces(step: Step) -> bool:
     return step.call.op.pieces is not None and not is_reduced(step.call)
 
 
-def _last_steps(program: Program, start: int) -> list[tuple[Any, tuple[int, ...], int, tuple[int, ...], list[int]]]:
+def _taking(slots: tuple[int, ...]) -> Any:
+    """What takes the values of some slots out of the list of all, in half the time of a list comprehension."""
+    if len(slots) > 1:
+        return itemgetter(*slots)
+    # One item would come by itself, but a part of the list is a list.
+    return itemgetter(slice(slots[0], slots[0] + 1) if slots else slice(0))
+
+
+def _last_steps(program: Program, start: int) -> list[tuple[Any, Any, int, tuple[int, ...], list[int]]]:
     """The last steps, with the places of the leaves that nothing reads after each."""
     places = {slot: i for i, slot in enumerate(program.leaves)}
     found = []
     for step in program.steps[start:]:
         for kernel, inputs, last in _pieces(step):
-            found.append((kernel, inputs, step.slot, last, [places[slot] for slot in last if slot in places]))
+            leaves = [places[slot] for slot in last if slot in places]
+            found.append((kernel, _taking(inputs), step.slot, last, leaves))
     return found
 
 
 def _pieces(step: Step) -> list[tuple[Any, tuple[int, ...], tuple[int, ...]]]:
     """A step as several: kernels, the slots that they read, and the slots that nothing reads after them."""
     if not _has_pieces(step):
-        return [(prepared(step.call, step.call.op.numpy, np), step.inputs, step.last)]
+        return [(fitted(step.call), step.inputs, step.last)]
     assert step.call.op.pieces is not None
     outs = len(step.call.out)
     left = set(step.last)
@@ -131,7 +138,7 @@ def as_array(value: Any) -> np.ndarray:
 
 def run_step(step_call: Any, values: list[Any]) -> Any:
     """One operation by itself, for the debug mode and for finding which of many failed."""
-    kernel = prepared(step_call, step_call.op.numpy, np)
+    kernel = fitted(step_call)
     arrays = [v if v is None or isinstance(v, (*_HOST, tuple)) else np.asarray(v) for v in values]
     with np.errstate(all="ignore"):
         return kernel(*arrays)

@@ -38,6 +38,12 @@ def prepared(call: Call, kernel: Callable[..., Any], xp: Any) -> Callable[..., A
     return _cast_all(function, targets, xp)
 
 
+def fitted(call: Call) -> Callable[..., Any]:
+    """What NumPy does in a call, as a function of arrays alone: made for this one call if its operator can."""
+    found = call.op.fitted(call) if call.op.fitted is not None and call.casts is None else None
+    return prepared(call, call.op.numpy, np) if found is None else found
+
+
 def is_reduced(call: Call) -> bool:
     """Whether float16 or bfloat16 goes into a call or comes out of it."""
     outs = call.out if isinstance(call.out, tuple) else (call.out,)

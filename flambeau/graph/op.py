@@ -98,6 +98,9 @@ class Op:
         pieces: ``pieces(call)``: how NumPy may do it piece by piece, so that an input can go when its piece is
             done: functions with the places of the inputs that each reads.  They get the list of results, which
             they fill in, and those inputs; none of them can fail.
+        fitted: ``fitted(call)``: for an operator that moves, what NumPy does in one call of it, as a function of the
+            arrays alone; None where the kernel must do.  To show an array otherwise takes less time than to call a
+            kernel for it.
     """
 
     def __init__(
@@ -133,6 +136,7 @@ class Op:
         self.urgent = False
         self.hands_over = False
         self.pieces: Callable[[Call], list[tuple[Callable[..., None], tuple[int, ...]]]] | None = None
+        self.fitted: Callable[[Call], Callable[..., Any] | None] | None = None
         self.calls: dict[tuple[Any, ...], Call] = {}
         OPS.append(self)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 BLOCK = 1 << 14
 """Elements worked on at a time, few enough that all intermediate results stay in the cache."""
 
@@ -36,10 +38,16 @@ def erf(xp: Any, x: Any) -> Any:
     return _erf_double(xp, x) if x.dtype == xp.float64 else _erf_single(xp, x)
 
 
+def _constants(*values: float) -> list[Any]:
+    """Numbers in single precision, as arrays: with few elements, NumPy takes longer for a scalar than for the work."""
+    return [np.asarray(value, np.float32) for value in values]
+
+
 # A rational function x P(x²) / Q(x²), with P and Q highest power first; the result is 1 beyond the bound.
-_BOUND = 3.7439211627767994
-_P = (0.00022905065861350646, 0.0034082910107109506, 0.050955695062380861, 0.18520832239976145, 1.128379143519084)
-_Q = (
+_P = _constants(
+    0.00022905065861350646, 0.0034082910107109506, 0.050955695062380861, 0.18520832239976145, 1.128379143519084
+)
+_Q = _constants(
     -1.1791602954361697e-7,
     0.000023547966471313185,
     0.0010179625278914885,
@@ -48,24 +56,27 @@ _Q = (
     0.49746925110067538,
     1.0,
 )
+_LEAST, _MOST, _ONE = _constants(-3.7439211627767994, 3.7439211627767994, 1.0)
 
 
 def _erf_single(np: Any, x: Any) -> Any:
-    bounded = np.clip(x, np.float32(-_BOUND), np.float32(_BOUND))
+    bounded = x.clip(_LEAST, _MOST)
     square = bounded * bounded
-    p = square * np.float32(_P[0])
-    for c in _P[1:-1]:
-        p += np.float32(c)
-        p *= square
-    p += np.float32(_P[-1])
-    q = square * np.float32(_Q[0])
-    for c in _Q[1:-1]:
-        q += np.float32(c)
-        q *= square
-    q += np.float32(_Q[-1])
-    p *= bounded
-    p /= q
-    return np.where(np.abs(x) > np.float32(_BOUND), np.copysign(np.float32(1), x), p)
+    result = _polynomial(square, _P)
+    result *= bounded
+    result /= _polynomial(square, _Q)
+    beyond = np.abs(x) > _MOST
+    return np.where(beyond, np.copysign(_ONE, x), result) if np.count_nonzero(beyond) else result
+
+
+def _polynomial(x: Any, coefficients: list[Any]) -> Any:
+    first, *others, last = coefficients
+    result = x * first
+    for c in others:
+        result += c
+        result *= x
+    result += last
+    return result
 
 
 def _erf_double(np: Any, x: Any) -> Any:

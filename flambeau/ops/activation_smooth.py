@@ -15,7 +15,11 @@ from flambeau.tensor.tensor import Tensor
 
 
 def _gelu_kernel(xp: Any, x: Any) -> Any:
-    return 0.5 * x * (1.0 + erf(xp, x * math.sqrt(0.5)))
+    # In place where the tier allows it.
+    result = erf(xp, x * math.sqrt(0.5))
+    result += 1.0
+    result *= 0.5 * x
+    return result
 
 
 def _density(xp: Any, x: Any) -> Any:

@@ -130,21 +130,32 @@ def _scores(xp: Any, q: Any, k: Any, mask: Any, forbidden: Any, scale: float) ->
     return scores
 
 
-def _softmax(xp: Any, scores: Any) -> tuple[Any, Any]:
-    """Weights, and the logarithm of each row's sum; a row that may attend to nothing gets zeros."""
+def _softmax(xp: Any, scores: Any) -> tuple[Any, Any, Any]:
+    """Weights, and each row's largest score and sum; a row that may attend to nothing gets zeros."""
     if not scores.shape[-1]:
-        return scores, xp.zeros(scores.shape[:-1], scores.dtype)
+        nothing = xp.zeros((*scores.shape[:-1], 1), scores.dtype)
+        return scores, nothing, nothing + 1
+    if xp is np:
+        return _softmax_numpy(scores)
     top = scores.max(-1, keepdims=True)
     top = xp.where(xp.isneginf(top), scores.dtype.type(0), top)
-    if xp is np:
-        np.subtract(scores, top, out=scores)
-        np.exp(scores, out=scores)
-        total = scores.sum(-1, keepdims=True, dtype=scores.dtype)
-        scores /= np.where(total == 0, scores.dtype.type(1), total)
-        return scores, (top + np.log(total))[..., 0]
     weights = xp.exp(scores - top)
     total = weights.sum(-1, keepdims=True)
-    return weights / xp.where(total == 0, scores.dtype.type(1), total), (top + xp.log(total))[..., 0]
+    return weights / xp.where(total == 0, scores.dtype.type(1), total), top, total
+
+
+def _softmax_numpy(scores: Any) -> tuple[Any, Any, Any]:
+    """As :func:`_softmax`, in the memory of the scores."""
+    top = np.maximum.reduce(scores, axis=-1, keepdims=True)
+    is_lost = np.isneginf(top)
+    some_lost = is_lost.any()
+    if some_lost:
+        top[is_lost] = 0
+    scores -= top
+    np.exp(scores, out=scores)
+    total = np.add.reduce(scores, axis=-1, keepdims=True)
+    scores /= np.where(is_lost, scores.dtype.type(1), total) if some_lost else total
+    return scores, top, total
 
 
 def forward(
@@ -171,13 +182,13 @@ def forward(
     for start, end, met in [(0, queries, keys)] if whole else _blocks(batch, queries, keys, is_causal):
         forbidden = _forbidden(xp, end - start, met, start) if is_causal else None
         scores = _scores(xp, q[..., start:end, :], k[..., :met, :], _part_of(mask, start, end, met), forbidden, scale)
-        weights, total = _softmax(xp, scores)
+        weights, top, total = _softmax(xp, scores)
         used = weights
         if key is not None:
             kept = _kept(xp, key, weights.shape, start, queries, keys, p)
             used = weights * kept * weights.dtype.type(1 / (1 - p))
         parts.append(matmul(xp, used.astype(v.dtype, copy=False), v[..., :met, :]))
-        saved.append(weights if whole else total)
+        saved.append(weights if whole else (top + xp.log(total))[..., 0])
     out = parts[0] if len(parts) == 1 else xp.concatenate(parts, -2)
     if whole:
         return out.reshape(out_shape), saved[0].reshape(weights_shape)

@@ -150,6 +150,20 @@ def _layer_norm_kernel(xp: Any, x: Any, weight: Any, bias: Any, *, dims: int, ep
     return y.reshape(x.shape).astype(x.dtype, copy=False), mean.reshape(lead), variance.reshape(lead)
 
 
+def _layer_norm_numpy(xp: Any, x: Any, weight: Any, bias: Any, *, dims: int, eps: float) -> Any:
+    if dims > 1 or not x.size:
+        return _layer_norm_kernel(xp, x, weight, bias, dims=dims, eps=eps)
+    # Where a text is written word by word, the rows are few, and what is not arithmetic would take most of the time.
+    size = x.shape[-1]
+    mean = np.add.reduce(x, axis=-1, keepdims=True)
+    mean /= size
+    y = x - mean
+    variance = np.vecdot(y, y) / size
+    y *= inverse_root(np, variance, eps)[..., None]
+    y = scaled(np, y, weight, bias)
+    return y.astype(x.dtype, copy=False), mean[..., 0], variance
+
+
 def _flat(parameter: Any) -> Any:
     return None if parameter is None else parameter.reshape(-1)
 
@@ -195,6 +209,7 @@ LAYER_NORM = operator(
     _layer_norm_rule,
     _layer_norm_kernel,
     _layer_norm_derivative,
+    numpy=_layer_norm_numpy,
     grad_name="NativeLayerNormBackward0",
     samples=_layer_norm_samples,
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 from flambeau.autograd.grad_mode import mode, search
@@ -279,6 +280,7 @@ def _project_kernel(xp: Any, several: Any, *, index: int) -> Any:
 
 
 _PROJECT = Op("project", _project_rule, _project_kernel, moves=True)
+_PROJECT.fitted = lambda call: itemgetter(call.params["index"])
 
 
 def record_several(several: Node) -> list[Node]:

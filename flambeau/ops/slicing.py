@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from operator import index as as_int
 from typing import Any
 
 from flambeau.autograd.grad_mode import mode
 from flambeau.graph.node import Aval
+from flambeau.graph.op import Call
 from flambeau.ops.operator import operator, public
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import DETACH, Shape, view_operator, wrapped_dim
@@ -435,12 +436,22 @@ def _split_rule(x: Aval, *, sizes: Shape, dim: int) -> tuple[Aval, ...]:
 
 
 def _split_kernel(xp: Any, x: Any, *, sizes: Shape, dim: int) -> tuple[Any, ...]:
-    parts = []
-    start = 0
-    for n in sizes:
-        parts.append(x[_at(dim, slice(start, start + n))])
-        start += n
-    return tuple(parts)
+    return tuple([x[part] for part in _parts(sizes, dim)])
+
+
+def _parts(sizes: Shape, dim: int) -> list[tuple[Any, ...]]:
+    """The index of each piece."""
+    ends = list(accumulate(sizes))
+    return [_at(dim, slice(end - n, end)) for n, end in zip(sizes, ends, strict=True)]
+
+
+def _split_fitted(call: Call) -> Any:
+    parts = _parts(**call.params)
+
+    def run(x: Any) -> tuple[Any, ...]:
+        return tuple([x[part] for part in parts])
+
+    return run
 
 
 def _split_derivative(grads: list[Tensor], dim: int) -> Tensor:
@@ -457,6 +468,7 @@ SPLIT = operator(
     moves=True,
     samples=lambda: [case("split", T(5, 2), 2), case("split", T(2, 5), [1, 4], -1)],
 )
+SPLIT.fitted = _split_fitted
 
 
 def pieces_of(input: Tensor, sizes: tuple[int, ...], dim: int) -> tuple[Tensor, ...]:

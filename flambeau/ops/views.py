@@ -10,11 +10,12 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from operator import index
+from operator import index, methodcaller
 from typing import Any
 
 from flambeau import dtypes
 from flambeau.graph.node import Aval
+from flambeau.graph.op import Call
 from flambeau.layouts import contiguous_format
 from flambeau.ops.operator import NotDifferentiable, Operator, operator, public
 from flambeau.ops.samples import T, case
@@ -169,6 +170,11 @@ def _view_kernel(xp: Any, x: Any, *, shape: Shape) -> Any:
     return xp.reshape(x, shape)
 
 
+def _view_fitted(call: Call) -> Any:
+    # A value without dimensions may be a scalar, of a type that has no such method.
+    return methodcaller("reshape", call.params["shape"]) if call.inputs[0].shape else None  # type: ignore[union-attr]
+
+
 def _view_derivative(grad: Tensor, x_shape: Shape) -> Tensor:
     return RESHAPE(grad, x_shape)
 
@@ -222,6 +228,7 @@ RESHAPE = view_operator(
         case("Tensor.view", T(0, 3), 3, 0),
     ],
 )
+RESHAPE.fitted = _view_fitted
 
 
 @lru_cache(SHAPES_KEPT)
@@ -318,6 +325,10 @@ def _permute_kernel(xp: Any, x: Any, *, dims: Shape) -> Any:
     return xp.transpose(x, dims)
 
 
+def _permute_fitted(call: Call) -> Any:
+    return methodcaller("transpose", call.params["dims"]) if call.inputs[0].shape else None  # type: ignore[union-attr]
+
+
 def _inverse(dims: Shape) -> Shape:
     back = [0] * len(dims)
     for i, d in enumerate(dims):
@@ -391,6 +402,7 @@ TRANSPOSE = view_operator(
     restride=PERMUTE.restride,  # type: ignore[attr-defined]
     samples=lambda: [case("transpose", T(2, 3, 4), 0, -1), case("t", T(2, 3))],
 )
+PERMUTE.fitted = TRANSPOSE.fitted = _permute_fitted
 
 
 @public(method=True)
