@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau import devices, dtypes
-from flambeau.serialization.archive import replacing
+from flambeau.serialization.replacing import replacing
 from flambeau.tensor.tensor import Tensor, from_array
 
 if TYPE_CHECKING:

@@ -6,12 +6,8 @@ Layout, as PyTorch's since 1.6: ``<folder>/data.pkl`` (the pickled structure), `
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
-import stat
 import struct
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,60 +50,6 @@ class Writer:
     def close(self) -> None:
         """Writes the directory: without it, the file is none."""
         self._zip.close()
-
-
-@contextlib.contextmanager
-def replacing(path: str) -> Iterator[Any]:
-    """A file to write that takes the place of another once it is whole.
-
-    Written beside it, flushed to the disk and renamed, so that whoever reads, or dies in the middle, finds the old
-    file or the new one.  A pipe or a device is written to directly.
-    """
-    import tempfile
-
-    path = os.path.realpath(path)
-    try:
-        mode = os.stat(path).st_mode
-    except FileNotFoundError:
-        mode = None
-    if mode is not None and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        with open(path, "wb") as file:
-            yield file
-        return
-    folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
-        raise RuntimeError(f"Parent directory {folder} does not exist.")
-    if mode is not None and stat.S_ISDIR(mode):
-        raise IsADirectoryError(f"cannot save to {path!r}: it is a folder")
-    handle, beside = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", suffix=".tmp", dir=folder)
-    try:
-        with os.fdopen(handle, "w+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(beside, stat.S_IMODE(mode) if mode is not None else 0o666 & ~_umask())
-        os.replace(beside, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(beside)
-        raise
-    _sync_folder(folder)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
-
-
-def _sync_folder(folder: str) -> None:
-    # Not every system lets a folder be opened; there the renaming is as lasting as the system makes it.
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 class Reader:

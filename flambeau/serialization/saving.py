@@ -15,8 +15,9 @@ import numpy as np
 from flambeau import dtypes, layouts
 from flambeau.ops.complex import CONJ, IMAG, REAL
 from flambeau.serialization import names
-from flambeau.serialization.archive import VERSION, Writer, replacing
+from flambeau.serialization.archive import VERSION, Writer
 from flambeau.serialization.names import Name
+from flambeau.serialization.replacing import replacing
 from flambeau.tensor.tensor import Tensor, current
 from flambeau.tensor.views import contiguous_strides, layout
 

@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 import flambeau
 from flambeau import serialization
+from flambeau.serialization.replacing import replacing
 
 
 class Runs:
@@ -372,3 +374,47 @@ def test_killed_savers_leave_whole_files(tmp_path):
         savers.wait()
         savers.stdout.close()
     assert saved
+    # Each removes what the one before it left.
+    assert len(os.listdir(tmp_path)) <= 2
+
+
+# Dies in the middle of writing.
+_KILLED = """
+import os
+import signal
+import sys
+from flambeau.serialization.replacing import replacing
+
+with replacing(sys.argv[1]) as file:
+    file.write(b"half")
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs file locks")
+def test_a_save_removes_what_a_killed_one_left(tmp_path):
+    path = tmp_path / "model.pt"
+    environment = {**os.environ, "PYTHONPATH": str(Path(flambeau.__file__).parents[1])}
+    killed = subprocess.run([sys.executable, "-c", _KILLED, str(path)], env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = os.listdir(tmp_path)
+    assert re.fullmatch(r"\.model\.pt\..{8}\.flambeau\.tmp", left)
+    flambeau.save(1, path)
+    assert os.listdir(tmp_path) == ["model.pt"]
+
+
+def test_a_save_removes_neither_what_is_being_written_nor_what_is_none_of_its_own(tmp_path):
+    path = tmp_path / "model.pt"
+    others = {".model.pt.swp", ".model.pt.12345678.tmp", ".model_pt.12345678.flambeau.tmp"}
+    for other in others:
+        (tmp_path / other).touch()
+    (tmp_path / ".model.pt.12345678.flambeau.tmp").touch()
+    with replacing(str(path)) as file:
+        file.write(b"half")
+        flambeau.save(2, path)
+        assert flambeau.load(path) == 2
+        assert len(os.listdir(tmp_path)) == len({"model.pt", *others}) + 1
+        file.write(b" and half")
+    assert path.read_bytes() == b"half and half"
+    assert set(os.listdir(tmp_path)) == {"model.pt", *others}
