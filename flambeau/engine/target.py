@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,11 @@ _state = _State()
 def kind() -> str:
     """``"cpu"``, ``"cuda"`` or ``"tpu"``: lax kernels choose the formulation that suits it."""
     return _state.kind
+
+
+def threads() -> int:
+    """How many threads run a program on the CPU: XLA takes one per core that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

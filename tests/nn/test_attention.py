@@ -31,6 +31,21 @@ def attended(library, arrays, mask=None, **options):
     return [out, *[x.grad for x in leaves]]
 
 
+def forget():
+    """Lets kernels see constants that a test changed: calls are recorded anew."""
+    attention.ATTENTION.calls.clear()
+    attention.ATTENTION_BACKWARD.calls.clear()
+
+
+@pytest.fixture(autouse=True)
+def forgotten():
+    """No test sees the calls, or the tier, that another has left."""
+    before = flambeau.engine.get_tier()
+    yield
+    flambeau.engine.set_tier(before)
+    forget()
+
+
 @st.composite
 def problems(draw):
     random = np.random.default_rng(draw(st.integers(0, 99)))
@@ -68,15 +83,45 @@ def test_blocks_of_queries_give_the_same(tier, monkeypatch, is_causal, with_mask
     whole = attended(flambeau, arrays, mask, is_causal=is_causal)
     monkeypatch.setattr(attention_kernels, "KEPT_WEIGHTS", 0)
     monkeypatch.setattr(attention_kernels, "BLOCK_WEIGHTS", 1)
-    attention.ATTENTION.calls.clear()
-    attention.ATTENTION_BACKWARD.calls.clear()
-    flambeau.engine.set_tier(tier)
-    try:
-        blocked = attended(flambeau, arrays, mask, is_causal=is_causal)
-    finally:
-        attention.ATTENTION.calls.clear()
-        attention.ATTENTION_BACKWARD.calls.clear()
+    forget()
+    blocked = attended(flambeau, arrays, mask, is_causal=is_causal)
     for a, b in zip(blocked, whole, strict=True):
+        assert_close(a, b)
+
+
+SHARED = {
+    "uneven": ((4, 2), (4, 2), 20, 20, {}),
+    "heads alone": ((1, 3), (1, 3), 20, 20, {"is_causal": True}),
+    "one batch of keys": ((4, 2), (1, 2), 20, 30, {"mask": (4, 1, 20, 30)}),
+    "groups of heads": ((3, 4), (3, 2), 40, 20, {"enable_gqa": True, "is_causal": True}),
+    "more keys": ((3, 2), (3, 2), 20, 50, {"is_causal": True}),
+    "no stack": ((), (), 20, 20, {"mask": (20, 20)}),
+    "dropout": ((5, 2), (5, 2), 20, 20, {"dropout_p": 0.5, "mask": (1, 2, 20, 20)}),
+}
+"""Leading sizes of queries and of keys, numbers of both, and options, the mask's shape among them."""
+
+
+@pytest.mark.parametrize("blocked", [False, True])
+@pytest.mark.parametrize("name", SHARED)
+def test_shares_that_are_worked_on_at_once_give_the_same(monkeypatch, name, blocked):
+    lead, key_lead, queries, keys, options = SHARED[name]
+    random = np.random.default_rng(0)
+    shapes = [(*lead, queries, 4), (*key_lead, keys, 4), (*key_lead, keys, 4)]
+    arrays = [random.standard_normal(shape).astype("f") for shape in shapes]
+    mask = random.standard_normal(options["mask"]).astype("f") if "mask" in options else None
+    options = {key: value for key, value in options.items() if key != "mask"}
+    if blocked:
+        monkeypatch.setattr(attention_kernels, "KEPT_WEIGHTS", 0)
+        monkeypatch.setattr(attention_kernels, "BLOCK_WEIGHTS", 1)
+    monkeypatch.setattr(attention_kernels, "SHARED_PRODUCT", 1)
+    monkeypatch.setattr(attention_kernels.target, "threads", lambda: 3)
+    found = {}
+    for tier in ("interpreter", "compiled"):
+        forget()
+        flambeau.engine.set_tier(tier)
+        flambeau.manual_seed(0)
+        found[tier] = attended(flambeau, arrays, mask, **options)
+    for a, b in zip(found["compiled"], found["interpreter"], strict=True):
         assert_close(a, b)
 
 
@@ -91,8 +136,7 @@ def test_dropout_leaves_out_the_same_weights_both_ways(tier, monkeypatch, blocke
     if blocked:
         monkeypatch.setattr(attention_kernels, "KEPT_WEIGHTS", 0)
         monkeypatch.setattr(attention_kernels, "BLOCK_WEIGHTS", 1)
-        attention.ATTENTION.calls.clear()
-        attention.ATTENTION_BACKWARD.calls.clear()
+        forget()
     flambeau.manual_seed(0)
     q, k, v = [flambeau.randn(2, 40, 4, requires_grad=True) for _ in range(3)]
     key = flambeau.ops.dropout.drawn_key(flambeau.device("cpu"))
@@ -105,8 +149,6 @@ def test_dropout_leaves_out_the_same_weights_both_ways(tier, monkeypatch, blocke
     wanted = flambeau.autograd.grad((expected * expected).sum(), (q, k, v))
     for a, b in zip(found, wanted, strict=True):
         assert_close(a, b, 1e-4)
-    attention.ATTENTION.calls.clear()
-    attention.ATTENTION_BACKWARD.calls.clear()
 
 
 @pytest.mark.parametrize("options", [{"is_causal": True}, {"enable_gqa": True}, {}])
