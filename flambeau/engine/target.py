@@ -11,6 +11,7 @@ from contextlib import contextmanager
 class _State(threading.local):
     # Programs are traced in the background too, so each thread has its own.
     kind = "cpu"
+    single = False
 
 
 _state = _State()
@@ -35,3 +36,18 @@ def traced_for(kind: str) -> Iterator[None]:
         yield
     finally:
         _state.kind = before
+
+
+def is_single_kernel() -> bool:
+    """Whether the program is so small that it should become one kernel, with loops instead of scatters."""
+    return _state.single
+
+
+@contextmanager
+def traced_as_single_kernel() -> Iterator[None]:
+    """The program traced within is to become one kernel."""
+    _state.single = True
+    try:
+        yield
+    finally:
+        _state.single = False

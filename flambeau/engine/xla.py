@@ -18,7 +18,7 @@ from jax.core import ShapedArray
 from jax.sharding import SingleDeviceSharding
 
 from flambeau import devices, dtypes
-from flambeau.engine import accelerators, peaks, precision, target
+from flambeau.engine import accelerators, peaks, precision, single_kernel, target
 from flambeau.engine.kernels import prepared
 from flambeau.engine.memory import Gap
 from flambeau.graph.node import Aval
@@ -160,8 +160,11 @@ class Compiled:
         place = Place.of(program.device)
         self._put = place.put
         with place.tracing():
-            jitted = jax.jit(self._trace, donate_argnums=positions, keep_unused=True)
-            compiled = jitted.lower(*[place.struct(aval) for aval in avals]).compile()
+            structs = [place.struct(aval) for aval in avals]
+            if place.kind == "cpu":
+                compiled = single_kernel.compiled(self._trace, structs, positions)
+            else:
+                compiled = jax.jit(self._trace, donate_argnums=positions, keep_unused=True).lower(*structs).compile()
         self._execute = compiled
         self.text = compiled.as_text
         self.memory = compiled.memory_analysis

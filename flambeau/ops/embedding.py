@@ -8,6 +8,7 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.autograd.grad_mode import mode as grad_mode
+from flambeau.engine import target
 from flambeau.graph.node import Aval
 from flambeau.ops.operator import NotDifferentiable, operator, public
 from flambeau.ops.samples import T, case
@@ -137,16 +138,31 @@ def add_rows(np: Any, result: Any, index: Any, rows: Any) -> None:
     result[ordered[starts]] = sums
 
 
+def _added_one_by_one(result: Any, index: Any, rows: Any) -> Any:
+    from jax import lax
+
+    def add(i: Any, result: Any) -> Any:
+        place = (index[i], np.zeros((), index.dtype))
+        row = lax.dynamic_slice(result, place, (1, result.shape[1])) + rows[i]
+        return lax.dynamic_update_slice(result, row, place)
+
+    return lax.fori_loop(0, len(index), add, result)
+
+
 def _embedding_backward_lax(
     jnp: Any, g: Any, indices: Any, *, rows: int, padding_idx: int, scale_grad_by_freq: bool
 ) -> Any:
+    from jax.lax import dynamic_update_slice
+
     flat = indices.reshape(-1)
-    result = jnp.zeros((rows, g.shape[-1]), g.dtype).at[flat].add(g.reshape(-1, g.shape[-1]))
+    g = g.reshape(-1, g.shape[-1])
+    result = jnp.zeros((rows, g.shape[-1]), g.dtype)
+    result = _added_one_by_one(result, flat, g) if target.is_single_kernel() else result.at[flat].add(g)
     if scale_grad_by_freq:
         counts = jnp.zeros(rows, g.dtype).at[flat].add(1)
         result = result / jnp.maximum(counts, 1)[:, None]
     if padding_idx >= 0:
-        result = result.at[padding_idx].set(0)
+        result = dynamic_update_slice(result, jnp.zeros((1, g.shape[-1]), g.dtype), (padding_idx, 0))
     return result
 
 
