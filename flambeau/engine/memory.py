@@ -78,7 +78,8 @@ class Gap:
 
     def __init__(self, size: int, first: Sequence[int] = ()) -> None:
         self._size = size
-        self._first = [other for other in first if other >= NOTABLE]
+        # XLA takes the largest first: in another order they would fall into other places.
+        self._first = sorted([other for other in first if other >= NOTABLE], reverse=True)
         self._place = 0
         self._runs = self._moves = self._due = 0
         self._malloc = _of_allocator("malloc", ctypes.c_size_t, result=ctypes.c_void_p)

@@ -206,8 +206,7 @@ class Compiled:
                 if give_up and not donated[i]:
                     value = value.copy()
             elif give_up:
-                # A host array may share its memory with another value: it is never given up itself.
-                value = put(np.array(value, dtype=aval.dtype, order="C"), aval)
+                value = self._owned(value, aval)
             else:
                 values[i] = value = put(np.asarray(value, dtype=aval.dtype, order="C"), aval)
             buffers.append(value)
@@ -220,9 +219,24 @@ class Compiled:
 
     def prepare(self, values: list[Any]) -> None:
         """Puts host arrays onto the device, as the first of many runs would."""
-        for i, aval, _ in self._places:
-            if type(values[i]) is not _ARRAY:
-                values[i] = self._put(np.array(values[i], dtype=aval.dtype, order="C"), aval)
+        for i, aval, give_up in self._places:
+            value = values[i]
+            if type(value) is not _ARRAY:
+                values[i] = (
+                    self._owned(value, aval)
+                    if give_up
+                    else self._put(np.asarray(value, dtype=aval.dtype, order="C"), aval)
+                )
+
+    def _owned(self, value: Any, aval: Any) -> Any:
+        """A host array as a device array with memory of its own, which a result may take over.
+
+        What is aligned as XLA wants it is shared with the host; that is never given up, and another value may read it.
+        """
+        array = np.asarray(value, dtype=aval.dtype, order="C")
+        there = self._put(array, aval)
+        is_shared = there.unsafe_buffer_pointer() == array.__array_interface__["data"][0]
+        return there.copy() if is_shared else there
 
     def wait(self, results: list[Any]) -> None:
         jax.block_until_ready(results)
