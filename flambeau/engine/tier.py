@@ -131,11 +131,14 @@ class XlaTier:
         keep_freed_memory()
         return_free_memory()
         # Imported here: JAX takes a second or more, and many programs never need it.
-        from flambeau.engine import xla
+        from flambeau.engine import pieces, xla
 
         # What importing takes is not what compiling takes, from which the next are judged.
         started = perf_counter()
-        kind = xla.Compiled if program.device is devices.cpu else xla.Offloaded
+        if program.device is not devices.cpu:
+            kind = xla.Offloaded
+        else:
+            kind = pieces.Pieced if pieces.is_large(program) else xla.Compiled
         executable = kind(program, donated, constants)
         self.guessed += _guess(program)
         self.measured += perf_counter() - started

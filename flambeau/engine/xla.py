@@ -218,15 +218,15 @@ class Compiled:
         return [results[place] for place in self._order]
 
     def prepare(self, values: list[Any]) -> None:
-        """Puts host arrays onto the device, as the first of many runs would."""
+        """Puts host arrays onto the device, as the first of many runs would; None is for what is not known yet."""
         for i, aval, give_up in self._places:
             value = values[i]
-            if type(value) is not _ARRAY:
-                values[i] = (
-                    self._owned(value, aval)
-                    if give_up
-                    else self._put(np.asarray(value, dtype=aval.dtype, order="C"), aval)
-                )
+            if type(value) is _ARRAY or value is None:
+                continue
+            if give_up:
+                values[i] = self._owned(value, aval)
+            else:
+                values[i] = self._put(np.asarray(value, dtype=aval.dtype, order="C"), aval)
 
     def _owned(self, value: Any, aval: Any) -> Any:
         """A host array as a device array with memory of its own, which a result may take over.
