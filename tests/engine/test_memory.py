@@ -6,10 +6,13 @@ import subprocess
 import sys
 import tracemalloc
 
+import numpy as np
 import pytest
 
 import flambeau as torch
 from flambeau import engine
+from flambeau.engine import judge
+from flambeau.graph.program import stretch_of
 
 KEEPING = """
 import sys
@@ -58,6 +61,25 @@ def test_what_a_compiled_program_takes_is_not_kept_twice():
     # Half a block is products and what is held; a gap that had to be moved once may leave another. Without gaps it is
     # two blocks and a half, or four and more.
     assert more < 1.5 * needed
+
+
+def test_a_host_array_that_a_result_may_take_over_gets_memory_of_its_own():
+    xla = pytest.importorskip("flambeau.engine.xla")
+    room = np.zeros(5000, np.float32)
+    # XLA shares what begins at such an address.
+    first = -room.ctypes.data % 64 // 4
+    given = room[first : first + 4096]
+    x = torch.zeros(4096)
+    engine.flush()
+    entry = judge.Entry(stretch_of([(x + 1)._node]))
+    compiled = xla.Compiled(entry.program, (True, False), dict(entry.constants))
+    values = [given, 1]
+    compiled.prepare(values)
+    place = values[0].unsafe_buffer_pointer()
+    assert place != given.ctypes.data
+    (result,) = compiled.run(values, (True, False))
+    assert result.unsafe_buffer_pointer() == place
+    assert given.tolist() == [0.0] * 4096
 
 
 @pytest.mark.parametrize("captured", [False, True], ids=["plain", "captured"])
