@@ -19,7 +19,7 @@ from flambeau.engine.judge import Kin
 from flambeau.graph.observer import current as looking
 from flambeau.graph.program import Program
 from flambeau.graph.recorder import pending
-from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.tensor import Tensor, current
 from flambeau.tensor.views import layout
 
 SIGNATURES = 256
@@ -77,7 +77,7 @@ class Compiled:
             precision.level,
             precision.convolutions,
             _signature(args, tensors),
-            _signature(kwargs, tensors),
+            _signature(kwargs, tensors) if kwargs else None,
             _sharing(tensors),
         )
         kind = self._kinds.get(signature)
@@ -242,12 +242,15 @@ def _finish(taken: Taken) -> None:
 def _signature(part: Any, tensors: list[Tensor]) -> Any:
     """What of the arguments decides the program: tensors by their kind, the rest by value."""
     if isinstance(part, Tensor):
+        if part._base is not None:
+            current(part)
         for place, seen in enumerate(tensors):
             if seen is part:
                 return ("again", place)
         tensors.append(part)
-        requires_grad = part.requires_grad
-        return (part._node.aval, requires_grad, requires_grad and part._grad is None)
+        if part._rg:
+            return (part._node.aval, part._grad is None)
+        return part._node.aval
     if isinstance(part, list | tuple):
         return (type(part), *[_signature(x, tensors) for x in part])
     if isinstance(part, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import is_
 from sys import getrefcount
 from typing import Any
 
@@ -307,6 +308,7 @@ def _held() -> int:
 
 
 _HELD_BY_BOX = _held()
+_UNKNOWN = object()
 
 
 class Replay:
@@ -319,6 +321,7 @@ class Replay:
         self._reads: list[tuple[int, Tensor]] = []
         self._args: list[tuple[int, int]] = []
         self._sourced: list[list[tuple[int, int]]] = [[] for _ in plan.again]
+        self._numbers: list[Any] = [None] * len(plan.again)
         self._values: list[Any] = [None] * len(plan.origins)
         for i, origin in enumerate(plan.origins):
             if isinstance(origin, Tensor):
@@ -329,19 +332,26 @@ class Replay:
                 self._sourced[origin[1]].append((i, origin[2]))
             else:
                 self._values[i] = origin[1]
+        for k, places in enumerate(self._sourced):
+            if places and all(plan.leaf_avals[i].weak for i, _ in places):
+                # Python numbers are mostly those of the last call, which need not be looked at again.
+                self._numbers[k] = [_UNKNOWN]
         self._places = [i for i, _ in (*self._reads, *self._args)]
         self._guards: list[Any] = []
         self._grads: list[tuple[Tensor, bool]] = []
-        self._puts = [
+        self._computes_all = not plan.moved and all(fresh.origin is None for fresh in plan.fresh)
+        puts = [
             (i, node.aval, what, where)
             for i, (node, homes) in enumerate(zip(outputs, plan.homes, strict=True))
             for what, where in homes
         ]
-        self._renewed = [where for _, _, what, where in self._puts if what == "grad"]
+        self._returned = [(i, aval, where) for i, aval, what, where in puts if what == "result"]
+        self._written = [(i, aval, where) for i, aval, what, where in puts if what == "box"]
+        self._renewed = [(i, aval, where) for i, aval, what, where in puts if what == "grad"]
 
     def holds(self, args: list[Tensor]) -> bool:
         """Whether everything the captured call depended on is as it was then."""
-        if not self.plan.pinned_in(args):
+        if self.plan.pinned and not self.plan.pinned_in(args):
             return False
         for module, training in self.plan.modules.items():
             if module.training is not training:
@@ -366,13 +376,20 @@ class Replay:
     def __call__(self, args: list[Tensor]) -> Any:
         if pending:
             flush()
-        values = self._values
+        template = self._values
         drawn = []
-        for places, again in zip(self._sourced, self.plan.again, strict=True):
+        changed = False
+        for k, again in enumerate(self.plan.again):
             fresh = again()
             drawn.append(fresh)
-            for i, place in places:
-                values[i] = fresh[place]
+            if self._numbers[k]:
+                if all(map(is_, fresh, self._numbers[k])):
+                    continue
+                self._numbers[k] = fresh
+            changed = True
+            for i, place in self._sourced[k]:
+                template[i] = fresh[place]
+        values = template[:]
         donated = self._donated
         nodes = []
         for i, tensor in self._reads:
@@ -390,38 +407,37 @@ class Replay:
             node = tensor._node if tensor._base is None else current(tensor)
             values[i] = value_of(node)
             nodes.append(node)
-        made, moved = self.plan.unmade(args, drawn)
-        for where in self._renewed:
+        if self._computes_all:
+            made: list[Any] = [None] * len(self.plan.fresh)
+            moved: list[Node] = []
+        else:
+            made, moved = self.plan.unmade(args, drawn)
+        for _, _, where in self._renewed:
             # Before the new gradients are made: they can take the places of the old ones.
             (args[where.place] if type(where) is Arg else where)._grad = None
         if tiers.shows(self.entry):
-            results = self._shown(nodes, donated)
+            results = self._shown(values, nodes, donated)
         else:
-            results = tiers.execute(self.entry, values, donated)
-            for i, node in zip(self._places, nodes, strict=True):
-                # A tier may have put a value into a form of its own: next time it need not.
-                if node.value is not values[i]:
+            given = values[:]
+            results = tiers.execute(self.entry, values, donated, changed)
+            if not all(map(is_, values, given)):
+                # A tier has put a value into a form of its own: next time it need not.
+                for i, node in zip(self._places, nodes, strict=True):
                     node.value = values[i]
-                values[i] = None
-        for i, aval, what, where in self._puts:
-            node = Node(None, (), aval, results[i])
-            if what == "result":
-                made[where] = wrap(node)
-                continue
-            if type(where) is Arg:
-                where = args[where.place]
-            if what == "box":
-                where._node = node
-                where._writes += 1
-            else:
-                where._grad = wrap(node)
+        for i, aval, where in self._written:
+            box = args[where.place] if type(where) is Arg else where
+            box._node = Node(None, (), aval, results[i])
+            box._writes += 1
+        for i, aval, where in self._renewed:
+            (args[where.place] if type(where) is Arg else where)._grad = wrap(Node(None, (), aval, results[i]))
+        for i, aval, slot in self._returned:
+            made[slot] = wrap(Node(None, (), aval, results[i]))
         return self.plan.returned(made, moved, args)
 
-    def _shown(self, nodes: list[Node], donated: tuple[bool, ...]) -> list[Any]:
+    def _shown(self, values: list[Any], nodes: list[Node], donated: tuple[bool, ...]) -> list[Any]:
         """Runs the program where a tier puts values into another form, or lets them go."""
-        shown = tiers.Shown(self._values, dict(zip(self._places, nodes, strict=True)))
-        for i in self._places:
-            self._values[i] = None
+        shown = tiers.Shown(values, dict(zip(self._places, nodes, strict=True)))
+        values.clear()
         return tiers.execute(self.entry, shown, donated)
 
 

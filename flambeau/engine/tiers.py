@@ -112,11 +112,15 @@ class Shown(list):
             self._nodes[i].value = value
 
 
-def execute(entry: Entry, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
-    """Runs a known program on values for its leaves."""
+def execute(entry: Entry, values: list[Any], donated: tuple[bool, ...], may_differ: bool = True) -> list[Any]:
+    """Runs a known program on values for its leaves.
+
+    Args:
+        may_differ: whether Python numbers among them may be others than they were at the caller's last run.
+    """
     if entry.program.device is not devices.cpu:
         return _offloaded(entry, values, donated)
-    if entry.constants:
+    if may_differ and entry.constants:
         entry.note_changes(values)
     if _mode == "auto":
         if _deterministic:

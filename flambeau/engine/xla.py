@@ -136,6 +136,9 @@ class Compiled:
         "_constants",
         "_execute",
         "_gap",
+        "_given",
+        "_given_up",
+        "_is_reordered",
         "_order",
         "_outputs",
         "_packs",
@@ -151,11 +154,14 @@ class Compiled:
         self._constants = constants
         heirs = _heirs(program, donated)
         self._outputs, self._order = _inherited_order(program, heirs)
+        self._is_reordered = self._order != sorted(self._order)
         self._packs = _packs(program, constants)
         packed = {i for leaves, _, _ in self._packs for i, _, _ in leaves} | constants.keys()
         arrays = [i for i in range(len(program.leaves)) if i not in packed]
         self._places = [(i, _shape_of(program.leaf_avals[i]), i in heirs) for i in arrays]
-        positions = tuple(p for p, (_, _, given) in enumerate(self._places) if given)
+        self._given = [i for i, _, _ in self._places]
+        self._given_up = [(k, i) for k, (i, _, given_up) in enumerate(self._places) if given_up]
+        positions = tuple(k for k, _ in self._given_up)
         avals = [aval for _, aval, _ in self._places] + [aval for _, aval, _ in self._packs]
         place = Place.of(program.device)
         self._put = place.put
@@ -198,24 +204,33 @@ class Compiled:
 
         Host arrays among the values are replaced, in the list, by the device arrays made of them.
         """
-        put = self._put
-        buffers = []
-        for i, aval, give_up in self._places:
-            value = values[i]
-            if type(value) is _ARRAY:
-                if give_up and not donated[i]:
-                    value = value.copy()
-            elif give_up:
-                value = self._owned(value, aval)
-            else:
-                values[i] = value = put(np.asarray(value, dtype=aval.dtype, order="C"), aval)
-            buffers.append(value)
+        buffers = [values[i] for i in self._given]
+        for kind in map(type, buffers):
+            if kind is not _ARRAY:
+                buffers = self._taken_over(values)
+                break
+        for k, i in self._given_up:
+            if not donated[i]:
+                buffers[k] = buffers[k].copy()
         for leaves, aval, _ in self._packs:
-            buffers.append(put(np.array([values[i] for i, _, _ in leaves], dtype=aval.dtype), aval))
+            buffers.append(self._put(np.array([values[i] for i, _, _ in leaves], dtype=aval.dtype), aval))
         if self._gap is not None:
             self._gap.restore()
         results = self._execute(*buffers)
-        return [results[place] for place in self._order]
+        return [results[place] for place in self._order] if self._is_reordered else results
+
+    def _taken_over(self, values: list[Any]) -> list[Any]:
+        """The values of all places as device arrays; those made of host arrays stay among the values."""
+        buffers = []
+        for i, aval, give_up in self._places:
+            value = values[i]
+            if type(value) is not _ARRAY:
+                if give_up:
+                    value = self._owned(value, aval)
+                else:
+                    values[i] = value = self._put(np.asarray(value, dtype=aval.dtype, order="C"), aval)
+            buffers.append(value)
+        return buffers
 
     def prepare(self, values: list[Any]) -> None:
         """Puts host arrays onto the device, as the first of many runs would; None is for what is not known yet."""
