@@ -22,6 +22,8 @@ ALIGNING = 64 + 32
 """Bytes that the GNU library looks for beyond a block that begins at a multiple of 64 bytes."""
 FREE_MOVES = 8
 """So often a gap may be moved as it comes: the values of another tier lie about at first.  Then ever more rarely."""
+EARLY = 8
+"""In so many runs the results still come to lie here and there, and what they leave would be kept."""
 
 _MOST_MAPPED = -4
 _TRIM_ABOVE = -1
@@ -100,7 +102,8 @@ class Gap:
         if self._runs < self._due:
             return
         first = [self._malloc(size + ALIGNING) for size in self._first]
-        if abs(self._next_place() - self._place) >= SPARE:
+        is_in_place = abs(self._next_place() - self._place) < SPARE
+        if not is_in_place:
             return_free_memory()
             self._make_room()
             self._place = self._next_place()
@@ -109,6 +112,13 @@ class Gap:
                 self._due = 2 * self._runs
         for block in first:
             self._free(block)
+        if is_in_place and self._runs <= EARLY:
+            self._return_all_else()
+
+    def _return_all_else(self) -> None:
+        held = self._malloc(self._size + ALIGNING)
+        return_free_memory()
+        self._free(held)
 
     def _next_place(self) -> int:
         found = self._malloc(self._size + ALIGNING)
