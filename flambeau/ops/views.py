@@ -385,12 +385,19 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
         >>> torch.zeros(2, 3).transpose(0, 1).shape
         torch.Size([3, 2])
     """
-    ndim = input.ndim
+    if type(dim0) is not int or type(dim1) is not int:
+        dim0, dim1 = wrapped_dim(dim0, input.ndim), wrapped_dim(dim1, input.ndim)
+    return view_of(TRANSPOSE, input, _exchanged(len(input._node.aval.shape), dim0, dim1))
+
+
+@lru_cache(SHAPES_KEPT)
+def _exchanged(ndim: int, dim0: int, dim1: int) -> Shape:
+    """The order of dimensions in which two have changed places."""
     order = list(range(ndim))
     first, second = wrapped_dim(dim0, ndim), wrapped_dim(dim1, ndim)
     if ndim:
         order[first], order[second] = order[second], order[first]
-    return view_of(TRANSPOSE, input, tuple(order))
+    return tuple(order)
 
 
 TRANSPOSE = view_operator(

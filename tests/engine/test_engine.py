@@ -261,3 +261,12 @@ def test_determinism_fixes_when_a_program_is_compiled():
         assert counted("runs_compiled") == 3
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64])
+def test_a_value_without_dimensions_is_viewed(dtype):
+    # NumPy may hold it as a scalar, whose type need not have an array's methods.
+    engine.set_tier("interpreter")
+    x = torch.ones(2, dtype=dtype)
+    assert x[0].view(1, 1).permute(1, 0).tolist() == [[1]]
+    assert x.sum().view(1, 1).transpose(0, -1).tolist() == [[2]]
