@@ -39,7 +39,7 @@ def _attention_rule(
             f"broadcast to the attention weights {list(weights)}"
         )
     out = q.of((*q.shape[:-1], v.shape[-1]))
-    if attention_kernels.keeps_weights(q.shape, k.shape[-2]):
+    if attention_kernels.keeps_weights(q.shape, k.shape[-2], is_causal):
         return out, q.of(weights)
     # Logarithms of sums, of which exponentials are taken again.
     return out, q.of(weights[:-1], dtypes.float32 if q.dtype in dtypes.REDUCED else None)

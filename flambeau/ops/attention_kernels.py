@@ -24,7 +24,9 @@ from flambeau.ops.dropout import mixed
 from flambeau.ops.multiply import matmul, summed_in
 
 KEPT_WEIGHTS = 1 << 22
-"""Up to so many attention weights are kept for the way back."""
+"""Up to so many attention weights are kept for the way back ..."""
+KEPT_CAUSAL_WEIGHTS = 1 << 20
+"""... or so many under a causal mask: in blocks nearly half of them need not be worked out at all."""
 BLOCK_WEIGHTS = 1 << 21
 """About so many are worked on at once where they are not kept; a cache holds them."""
 ROWS = 16
@@ -38,9 +40,9 @@ SHARED_PRODUCT = 1 << 22
 Shape = tuple[int, ...]
 
 
-def keeps_weights(q: Shape, keys: int) -> bool:
+def keeps_weights(q: Shape, keys: int, is_causal: bool) -> bool:
     """Whether the weights are a result of the forward kernel, for queries of this shape."""
-    return math.prod(q[:-1]) * keys <= KEPT_WEIGHTS
+    return math.prod(q[:-1]) * keys <= (KEPT_CAUSAL_WEIGHTS if is_causal else KEPT_WEIGHTS)
 
 
 @functools.lru_cache(16)
@@ -223,7 +225,7 @@ def forward(
     """The attended values, and the weights (or, where these are many, the logarithms of their rows' sums)."""
     out_shape = (*q.shape[:-1], v.shape[-1])
     weights_shape = (*q.shape[:-1], k.shape[-2])
-    whole = keeps_weights(q.shape, k.shape[-2])
+    whole = keeps_weights(q.shape, k.shape[-2], is_causal)
     q, k, v, original = _grouped(q, k, v)
     mask = _mask_like(mask, q, original)
     work = functools.partial(_forward, xp, Terms(key, scale, is_causal, p, whole))
@@ -275,7 +277,7 @@ def backward(
 ) -> tuple[Any, ...]:
     """Gradients of queries, keys and values, and of an additive mask if wanted."""
     shapes = (q.shape, k.shape, v.shape)
-    whole = keeps_weights(q.shape, k.shape[-2])
+    whole = keeps_weights(q.shape, k.shape[-2], is_causal)
     q, k, v, original = _grouped(q, k, v)
     mask_shape = None if mask is None else mask.shape
     mask = _mask_like(mask, q, original)

@@ -82,6 +82,7 @@ def test_blocks_of_queries_give_the_same(tier, monkeypatch, is_causal, with_mask
     mask = random.standard_normal((50, 50)).astype("f") if with_mask else None
     whole = attended(flambeau, arrays, mask, is_causal=is_causal)
     monkeypatch.setattr(attention_kernels, "KEPT_WEIGHTS", 0)
+    monkeypatch.setattr(attention_kernels, "KEPT_CAUSAL_WEIGHTS", 0)
     monkeypatch.setattr(attention_kernels, "BLOCK_WEIGHTS", 1)
     forget()
     blocked = attended(flambeau, arrays, mask, is_causal=is_causal)
@@ -112,6 +113,7 @@ def test_shares_that_are_worked_on_at_once_give_the_same(monkeypatch, name, bloc
     options = {key: value for key, value in options.items() if key != "mask"}
     if blocked:
         monkeypatch.setattr(attention_kernels, "KEPT_WEIGHTS", 0)
+        monkeypatch.setattr(attention_kernels, "KEPT_CAUSAL_WEIGHTS", 0)
         monkeypatch.setattr(attention_kernels, "BLOCK_WEIGHTS", 1)
     monkeypatch.setattr(attention_kernels, "SHARED_PRODUCT", 1)
     monkeypatch.setattr(attention_kernels.target, "threads", lambda: 3)
@@ -135,6 +137,7 @@ def test_long_sequences_store_no_table_of_weights():
 def test_dropout_leaves_out_the_same_weights_both_ways(tier, monkeypatch, blocked):
     if blocked:
         monkeypatch.setattr(attention_kernels, "KEPT_WEIGHTS", 0)
+        monkeypatch.setattr(attention_kernels, "KEPT_CAUSAL_WEIGHTS", 0)
         monkeypatch.setattr(attention_kernels, "BLOCK_WEIGHTS", 1)
         forget()
     flambeau.manual_seed(0)

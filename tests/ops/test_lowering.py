@@ -222,6 +222,7 @@ def test_forms_for_accelerators_agree_with_the_interpreter(traced: Any) -> None:
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_attention_in_large_blocks_agrees_with_the_interpreter(monkeypatch: Any, is_causal: bool) -> None:
     monkeypatch.setattr(attention_kernels, "KEPT_WEIGHTS", 0)
+    monkeypatch.setattr(attention_kernels, "KEPT_CAUSAL_WEIGHTS", 0)
     monkeypatch.setattr(attention_kernels, "ACCELERATED_WEIGHTS", 1 << 17)
     random = np.random.default_rng(0)
     q, k, v, grad = random.standard_normal((4, 2, 300, 8), dtype=np.float32)
