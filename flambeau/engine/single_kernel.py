@@ -24,54 +24,15 @@ LONGEST = 400
 LOOPS = {"scan", "while"}
 ONE_BY_ONE = {"scatter", "scatter-add"}
 """What has a formulation with a loop, for a program that becomes one kernel (see :mod:`flambeau.engine.target`)."""
-ALLOWED = LOOPS | {
-    *(
-        "abs",
-        "add",
-        "add_any",
-        "and",
-        "broadcast_in_dim",
-        "ceil",
-        "clamp",
-        "concatenate",
-        "convert_element_type",
-        "copy",
-    ),
-    *("cos", "custom_jvp_call", "custom_vjp_call", "div", "dot_general", "dynamic_slice", "dynamic_update_slice", "eq"),
-    *("exp", "expm1", "floor", "gather", "ge", "gt", "integer_pow", "iota", "is_finite", "jit", "le", "log", "log1p"),
-    *(
-        "logistic",
-        "lt",
-        "max",
-        "min",
-        "mul",
-        "ne",
-        "neg",
-        "not",
-        "or",
-        "pad",
-        "pjit",
-        "pow",
-        "reduce_and",
-        "reduce_max",
-    ),
-    *("reduce_min", "reduce_or", "reduce_prod", "reduce_sum", "rem", "reshape", "rev", "round", "rsqrt", "select_n"),
-    *(
-        "sign",
-        "sin",
-        "slice",
-        "split",
-        "sqrt",
-        "square",
-        "squeeze",
-        "stack",
-        "stop_gradient",
-        "sub",
-        "tanh",
-        "transpose",
-        "xor",
-    ),
-}
+ALLOWED = LOOPS | set(
+    """
+    abs add add_any and broadcast_in_dim ceil clamp concatenate convert_element_type copy cos custom_jvp_call
+    custom_vjp_call div dot_general dynamic_slice dynamic_update_slice eq exp expm1 floor gather ge gt integer_pow
+    iota is_finite jit le log log1p logistic lt max min mul ne neg not or pad pjit pow reduce_and reduce_max
+    reduce_min reduce_or reduce_prod reduce_sum rem reshape rev round rsqrt select_n sign sin slice split sqrt
+    square squeeze stack stop_gradient sub tanh transpose xor
+    """.split()
+)
 """JAX's names of what XLA has no need of its runtime for, and is known to compile well in this way."""
 TYPES = {"bool", "float32", "float64", "int32", "int64"}
 
