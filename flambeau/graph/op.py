@@ -181,11 +181,26 @@ def forget_calls() -> None:
         op.calls.clear()
 
 
+IN_ONE_PLACE = frozenset(
+    """
+    addbmm addmm addmv addr baddbmm cat complex cross_entropy ctc_loss embedding gather gcd igamma igammac index_add
+    index_copy index_reduce index_select isin lcm linear logaddexp logaddexp2 masked_scatter masked_select matmul
+    nextafter nll_loss polar put_ repeat_interleave scatter scatter_add scatter_amax scatter_amin scatter_prod
+    searchsorted stack take
+    """.split()
+)
+"""Where even a tensor of the CPU without dimensions does not go with an accelerator's.
+
+PyTorch's own table, ``device_check`` of its ``native_functions.yaml``, exempts what is elementwise, with exceptions.
+"""
+
+
 def check_devices(name: str, inputs: Iterable[Aval | None]) -> None:
-    """Raises if inputs are on several devices; numbers and the CPU's tensors without dimensions go with any."""
+    """Raises if inputs are on several devices; numbers go with any, the CPU's tensors without dimensions with most."""
     first = None
+    apart = name in IN_ONE_PLACE
     for aval in inputs:
-        if aval is None or aval.weak or (not aval.shape and aval.device.type == "cpu"):
+        if aval is None or aval.weak or (not apart and not aval.shape and aval.device is devices.cpu):
             continue
         if first is None:
             first = aval.device

@@ -8,6 +8,7 @@ from typing import Any
 from flambeau import dtypes
 from flambeau.dtypes import FLOATING
 from flambeau.graph.node import Aval
+from flambeau.graph.op import check_devices
 from flambeau.ops.compare import eq, where
 from flambeau.ops.operator import METHODS, operator, public
 from flambeau.ops.pointwise import broadcast_shapes, checked_tensor, common_device, no_slope
@@ -136,6 +137,7 @@ def _checked_parts(name: str, first: Tensor, second: Tensor, names: tuple[str, s
             f"Expected object of scalar type {first.dtype.title} but got scalar type {second.dtype.title} for second "
             "argument"
         )
+    check_devices(name, (first._node.aval, second._node.aval))
 
 
 @public()

@@ -8,6 +8,7 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.graph.node import Aval
+from flambeau.graph.op import check_devices
 from flambeau.ops.index import INDEX, INDEX_PUT, MASKED_FILL, add_at, added, checked_bounds, known_value
 from flambeau.ops.numbers import fitting
 from flambeau.ops.operator import Operator, labelled, operator, public
@@ -455,6 +456,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     if isinstance(index, Tensor) and index.ndim > 1:
         raise IndexError(f"index_select(): Index is supposed to be a vector, but got dim: {index.ndim}")
     _check_vector("index_select", index)
+    check_devices("index_select", (input._node.aval, index._node.aval))
     dim = wrapped_dim(dim, input.ndim)
     if not input.ndim:
         if index._node.aval.size != 1:
@@ -492,6 +494,7 @@ def _check_source(name: str, input: Tensor, dim: int, index: Tensor, source: Ten
         raise RuntimeError(
             f"{name}(): self ({input.dtype.title}) and source ({source.dtype.title}) must have the same scalar type"
         )
+    check_devices(name, (input._node.aval, index._node.aval, source._node.aval))
     dim = wrapped_dim(dim, input.ndim)
     n = input._node.aval.shape[dim] if input.ndim else 1
     count = index._node.aval.size

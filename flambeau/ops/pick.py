@@ -110,6 +110,7 @@ def _flat_indices(name: str, input: Tensor, index: Any) -> None:
         raise TypeError(f"{name}(): argument 'index' must be Tensor, not {type(index).__name__}")
     if index.dtype is not dtypes.int64:
         raise RuntimeError(f"{name}(): Expected a long tensor for index, but got {index.dtype.title}")
+    check_devices(name, (input._node.aval, index._node.aval))
     count = input._node.aval.size
     if not count and index._node.aval.size:
         raise IndexError(f"{name}(): tried to take from an empty tensor")
@@ -135,6 +136,7 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
             f"put_(): self and source expected to have the same dtype, but got self.dtype = {input.dtype.title} and "
             f"source.dtype = {source.dtype.title}"
         )
+    check_devices("put_", (input._node.aval, source._node.aval))
     if source._node.aval.size != index._node.aval.size:
         raise RuntimeError(
             f"put_(): Expected source and index to have the same number of elements, but got source.numel() = "

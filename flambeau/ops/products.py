@@ -13,6 +13,7 @@ from typing import Any
 
 from flambeau.dtypes import BOOL, FLOATING, INTEGER, bool_, result_dtype
 from flambeau.graph.node import Aval
+from flambeau.graph.op import check_devices
 from flambeau.ops.matmul import MATMUL
 from flambeau.ops.operator import inputs_of, operator, public
 from flambeau.ops.pointwise import broadcast_shapes, checked_tensor, conj
@@ -203,6 +204,12 @@ def _blend(input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
     return (input if beta == 1 else input * beta) + product
 
 
+def _check_place(name: str, input: Tensor, factor: Tensor) -> None:
+    """Raises if a single number to be added is on another device: larger ones are refused where they are added."""
+    if not input._node.aval.shape:
+        check_devices(name, (input._node.aval, factor._node.aval))
+
+
 def _expanded(input: Tensor, shape: tuple[int, ...]) -> Tensor:
     have = tuple(input.shape)
     if have == shape:
@@ -229,6 +236,7 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
     for name, mat in (("mat1", mat1), ("mat2", mat2)):
         if mat.ndim != 2:
             raise RuntimeError(f"{name} must be a matrix, got {mat.ndim}-D tensor")
+    _check_place("addmm", input, mat1)
     product = MATMUL(mat1, mat2)
     _expanded(input, tuple(product.shape))
     if input.dtype is not mat2.dtype:
@@ -245,6 +253,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
 
     Shape: mat (N, M), vec (M); input broadcast to (N).
     """
+    _check_place("addmv", input, mat)
     _matrix_and_vector(input.ndim, mat, vec)
     if input.shape and input.shape[0] not in (1, mat.shape[0]):
         raise RuntimeError(
@@ -265,6 +274,7 @@ def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alph
 
     Shape: batch1 (B, N, K), batch2 (B, K, M); input broadcast to (N, M).
     """
+    _check_place("addbmm", input, batch1)
     _stacks(batch1, batch2)
     count, rows, size = batch1.shape
     columns = batch2.shape[2]
@@ -304,6 +314,7 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alp
             f"Input dtypes must be the same, got: input {input.dtype.title}, batch1: {batch1.dtype.title}, batch2: "
             f"{batch2.dtype.title}"
         )
+    _check_place("baddbmm", input, batch1)
     if batch1.ndim == 3 and batch2.ndim == 3:
         _expanded(input, (batch1.shape[0], batch1.shape[1], batch2.shape[2]))
     _stacks(batch1, batch2)
@@ -320,6 +331,7 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
     for name, vector in (("vec1", vec1), ("vec2", vec2)):
         if vector.ndim != 1:
             raise RuntimeError(f"addr: Expected 1-D argument {name}, but got {vector.ndim}-D")
+    _check_place("addr", input, vec1)
     shape = (vec1.shape[0], vec2.shape[0])
     _expanded(input, shape)
     common = result_dtype(tensor._node.aval for tensor in (input, vec1, vec2))

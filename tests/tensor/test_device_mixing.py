@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import flambeau as torch
+from flambeau.graph.op import IN_ONE_PLACE, OPS
 from flambeau.nn import functional as F
 
 pytestmark = pytest.mark.usefixtures("accelerators")
@@ -219,3 +222,86 @@ def test_a_constant_may_be_given_as_a_tensor_of_any_device():
     x = torch.empty(2)
     torch.nn.init.constant_(x, torch.tensor(3.0, device=THERE))  # pyright: ignore[reportArgumentType]
     assert x.tolist() == [3.0, 3.0]
+
+
+_NUMBER = torch.tensor(1.0)
+_FIRST = torch.tensor(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "here", "call"),
+    [
+        ("gcd", _FIRST, lambda x, here: torch.gcd(x.long(), here)),
+        ("lcm", _FIRST, lambda x, here: torch.lcm(x.long(), here)),
+        ("logaddexp", _NUMBER, torch.logaddexp),
+        ("logaddexp2", _NUMBER, torch.logaddexp2),
+        ("nextafter", _NUMBER, torch.nextafter),
+        ("igamma", _NUMBER, torch.igamma),
+        ("igammac", _NUMBER, torch.igammac),
+        ("complex", _NUMBER, torch.complex),
+        ("polar", _NUMBER, torch.polar),
+        ("gather", _FIRST, lambda x, here: x.sum().gather(0, here)),
+        ("take", _FIRST, torch.take),
+        ("put_", _NUMBER, lambda x, here: x.put(_FIRST.to(THERE), here)),
+        ("index_select", _FIRST, lambda x, here: x.index_select(0, here)),
+        ("index_add", _NUMBER, lambda x, here: x.index_add(0, _FIRST.to(THERE), here)),
+        ("index_copy", _NUMBER, lambda x, here: x.index_copy(0, _FIRST.to(THERE), here)),
+        ("index_reduce", _NUMBER, lambda x, here: x.index_reduce(0, _FIRST.to(THERE), here, "prod")),
+        ("scatter_add", _NUMBER, lambda x, here: x.scatter_add(0, _FIRST.to(THERE), here)),
+        ("masked_select", _FIRST, lambda x, here: x.masked_select(here.bool())),
+        ("masked_scatter", _FIRST, lambda x, here: x.masked_scatter(here.bool(), x)),
+        ("embedding", _FIRST, lambda x, here: F.embedding(here, x.unsqueeze(1))),
+        ("nll_loss", _FIRST, lambda x, here: F.nll_loss(x, here)),
+        ("cross_entropy", _FIRST, lambda x, here: F.cross_entropy(x, here)),
+        ("isin", _NUMBER, torch.isin),
+        ("searchsorted", _NUMBER, torch.searchsorted),
+        ("addmm", _NUMBER, lambda x, here: torch.addmm(here, x.unsqueeze(0), x.unsqueeze(1))),
+        ("addmv", _NUMBER, lambda x, here: torch.addmv(here, x.unsqueeze(0), x)),
+        ("addr", _NUMBER, lambda x, here: torch.addr(here, x, x)),
+        ("addbmm", _NUMBER, lambda x, here: torch.addbmm(here, x[None, None], x[None, :, None])),
+        ("baddbmm", _NUMBER, lambda x, here: torch.baddbmm(here, x[None, None], x[None, :, None])),
+        ("cat", _NUMBER, lambda x, here: torch.cat([x, here])),
+    ],
+)
+def test_where_a_number_on_the_cpu_does_not_go_with_a_tensor(name, here, call):
+    assert name in IN_ONE_PLACE
+    x = torch.ones(2, device=THERE)
+    with pytest.raises(RuntimeError, match=r"Expected all tensors to be on the same device, but found at least two"):
+        call(x, here)
+    # The number alone was in the way, but where dimensions are needed besides.
+    if name not in ("cat", "index_reduce"):
+        call(x, here.to(THERE))
+
+
+_CALLED = {
+    "cross_entropy": "nll_loss_forward",
+    "ctc_loss": "_ctc_loss",
+    "embedding": "index_select",
+    "linear": "addmm",
+    "masked_scatter": "masked_scatter_",
+    "matmul": "mm",
+    "nll_loss": "nll_loss_forward",
+    "scatter_amax": "scatter_reduce",
+    "scatter_amin": "scatter_reduce",
+    "scatter_prod": "scatter_reduce",
+    "stack": "cat",
+}
+"""PyTorch's own functions for what has another name, or is no kernel, there."""
+
+
+def test_the_table_of_what_has_to_be_in_one_place_is_pytorchs():
+    package = importlib.util.find_spec("torchgen")
+    assert package is not None
+    assert package.submodule_search_locations is not None
+    source = Path(package.submodule_search_locations[0], "packaged/ATen/native/native_functions.yaml")
+    checked: dict[str, set[bool]] = {}
+    for entry in source.read_text(encoding="utf-8").split("\n- func: ")[1:]:
+        signature = entry.split("->")[0]
+        if signature.count("Tensor") > 1 and ("CUDA" in entry or "structured_delegate" in entry):
+            checked.setdefault(entry.split("(")[0].split(".")[0], set()).add("device_check: NoCheck" not in entry)
+    for name in IN_ONE_PLACE:
+        assert checked[_CALLED.get(name, name)] == {True}, name
+    pairs = [op.name for op in OPS if op.elementwise and op.arity > 1 and not op.name.endswith("_backward")]
+    assert len(pairs) > 40
+    apart = {name for name in pairs if checked.get(name) == {True}}
+    assert apart == IN_ONE_PLACE & set(pairs)
