@@ -305,3 +305,15 @@ def test_what_is_made_in_the_same_program_can_be_indexed(tier: str) -> None:
     assert flambeau.arange(4).gather(0, flambeau.tensor([2]) * 1).tolist() == [2]
     written = flambeau.arange(4.0).index_put((flambeau.tensor([2]) * 1,), flambeau.ones(1))
     assert written.tolist() == [0.0, 1.0, 1.0, 3.0]
+
+
+@pytest.mark.parametrize("shape, source", [((2,), ()), ((2, 3), ()), ((), (1,))])
+def test_index_reduce_takes_sources_of_as_many_dimensions(shape, source) -> None:
+    def call(library):
+        return library.zeros(shape).index_reduce(0, library.tensor([0]), library.ones(source), "amax")
+
+    with pytest.raises(RuntimeError) as expected:
+        call(oracle)
+    with pytest.raises(RuntimeError) as found:
+        call(flambeau)
+    assert str(found.value) == str(expected.value).split("\n")[0]
