@@ -18,9 +18,10 @@ from benchmarks.setting import Setting
 from benchmarks.workloads import by_name
 
 DOUBLINGS = 4
-BASE = {"batch": 4, "length": 128, "width": 192}
+BASE = {"batch": 4, "length": 256, "width": 384}
+"""As in the workload."""
 START = {"batch": 1, "length": 64, "width": 96}
-"""Where the doubling of each begins; the others are as in BASE meanwhile."""
+"""Where the doubling of each begins; the others are as in the workload meanwhile."""
 TURN_SECONDS = 0.1
 
 
@@ -81,14 +82,26 @@ def main(words: list[str] | None = None) -> int:
 
 
 def summary(axis: str, series: list[tuple[int, runner.Line]], options: runner.Options) -> str:
-    """How each contender's time grows along an axis."""
-    text = f"   time grows as {axis} to the power of"
+    """How each contender's time grows along an axis.
+
+    In all, what a step costs whatever its size makes the growth smaller, and the more so the slower a contender is at
+    small sizes; the upper half tells more of what becomes of large ones.
+    """
+    upper = series[len(series) // 2 :]
+    lines = [
+        _growths(f"time grows as {axis} to the power of", series, options),
+        _growths(f"from {axis} {upper[0][0]} on", upper, options),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _growths(title: str, series: list[tuple[int, runner.Line]], options: runner.Options) -> str:
     cells = []
     for name in options.contenders:
         known = [(size, line.median(name)) for size, line in series if line.median(name) is not None]
         whole = len(known) == len(series) and len(known) > 1
         cells.append(f"{growth(*map(list, zip(*known))):.2f}" if whole else "-")
-    return f"{text:{report.TITLE_WIDTH}}" + "".join(f"{cell:>10}" for cell in cells) + "\n"
+    return f"   {title:{report.TITLE_WIDTH - 3}}" + "".join(f"{cell:>10}" for cell in cells)
 
 
 if __name__ == "__main__":
