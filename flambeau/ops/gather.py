@@ -574,12 +574,12 @@ def index_reduce(
     """
     if reduce not in ("prod", "mean", "amax", "amin"):
         raise RuntimeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
+    _check_source("index_reduce", input, dim, index, source)
     if source.ndim != input.ndim:
         raise RuntimeError(
             "source tensor shape must match self tensor shape, excluding the specified dimension. "
             f"Got self.shape = {list(input.shape)} source.shape = {list(source.shape)}"
         )
-    _check_source("index_reduce", input, dim, index, source)
     if input.dtype.category in (dtypes.BOOL, dtypes.COMPLEX) and index._node.aval.size:
         raise NotImplementedError(f"\"index_func_\" not implemented for '{input.dtype.title}'")
     dim = wrapped_dim(dim, input.ndim)

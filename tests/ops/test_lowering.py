@@ -24,7 +24,7 @@ from test_operators import EXAMPLES, TOLERANCES, Maker, called, weighted
 import flambeau
 from flambeau import engine
 from flambeau.engine import interpreter, precision, target
-from flambeau.engine.kernels import prepared
+from flambeau.engine.kernels import fitted, prepared
 from flambeau.graph.op import Call
 from flambeau.ops import attention_kernels, max_pool_lax
 from flambeau.ops.barrier import AFTER
@@ -85,8 +85,8 @@ class Recorded:
         self._seen: set[Any] = set()
         self.example = ""
 
-    def prepared(self, call: Call, kernel: Callable[..., Any], xp: Any) -> Callable[..., Any]:
-        run = prepared(call, kernel, xp)
+    def fitted(self, call: Call) -> Callable[..., Any]:
+        run = fitted(call)
         if call.op.name == "project":
             return run
         # Common operators are called in all examples: one call of each combination of types will do.
@@ -127,7 +127,7 @@ def recorded(examples: list[Any], maker: type[Maker], more: Callable[[], list[An
     before = engine.get_tier()
     engine.set_tier("interpreter")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(interpreter, "prepared", found.prepared)
+        patch.setattr(interpreter, "fitted", found.fitted)
         # NumPy would do an optimizer's update parameter by parameter, and no call of it be seen.
         patch.setattr(interpreter, "_has_pieces", lambda step: False)
         for name, i, example in examples:
