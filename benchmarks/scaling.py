@@ -16,10 +16,10 @@ from benchmarks import report, runner
 from benchmarks.__main__ import OUTPUT, add_common, options_of
 from benchmarks.setting import Setting
 from benchmarks.workloads import by_name
+from benchmarks.workloads.gpt import Sizes
 
 DOUBLINGS = 4
-BASE = {"batch": 4, "length": 256, "width": 384}
-"""As in the workload."""
+BASE = {axis: getattr(Sizes, axis) for axis in ("batch", "length", "width")}
 START = {"batch": 1, "length": 64, "width": 96}
 """Where the doubling of each begins; the others are as in the workload meanwhile."""
 TURN_SECONDS = 0.1

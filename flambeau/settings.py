@@ -9,7 +9,7 @@ from typing import Any
 
 from flambeau import devices
 from flambeau.engine import precision as products
-from flambeau.engine import tiers
+from flambeau.engine import target, tiers
 from flambeau.ops.operator import public
 
 _threads: int | None = None
@@ -53,7 +53,7 @@ def set_num_threads(num: int) -> None:
 @public()
 def get_num_threads() -> int:
     """How many threads matrix products use."""
-    return _threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return _threads or target.threads()
 
 
 @public()

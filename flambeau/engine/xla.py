@@ -225,10 +225,9 @@ class Compiled:
         for i, aval, give_up in self._places:
             value = values[i]
             if type(value) is not _ARRAY:
-                if give_up:
-                    value = self._owned(value, aval)
-                else:
-                    values[i] = value = self._put(np.asarray(value, dtype=aval.dtype, order="C"), aval)
+                value = self._placed(value, aval, give_up)
+                if not give_up:
+                    values[i] = value
             buffers.append(value)
         return buffers
 
@@ -236,22 +235,19 @@ class Compiled:
         """Puts host arrays onto the device, as the first of many runs would; None is for what is not known yet."""
         for i, aval, give_up in self._places:
             value = values[i]
-            if type(value) is _ARRAY or value is None:
-                continue
-            if give_up:
-                values[i] = self._owned(value, aval)
-            else:
-                values[i] = self._put(np.asarray(value, dtype=aval.dtype, order="C"), aval)
+            if type(value) is not _ARRAY and value is not None:
+                values[i] = self._placed(value, aval, give_up)
 
-    def _owned(self, value: Any, aval: Any) -> Any:
-        """A host array as a device array with memory of its own, which a result may take over.
+    def _placed(self, value: Any, aval: Any, give_up: bool) -> Any:
+        """A host array as a device array; with memory of its own where a result may take that over.
 
         What is aligned as XLA wants it is shared with the host; that is never given up, and another value may read it.
         """
         array = np.asarray(value, dtype=aval.dtype, order="C")
         there = self._put(array, aval)
-        is_shared = there.unsafe_buffer_pointer() == array.__array_interface__["data"][0]
-        return there.copy() if is_shared else there
+        if give_up and there.unsafe_buffer_pointer() == array.__array_interface__["data"][0]:
+            return there.copy()
+        return there
 
     def wait(self, results: list[Any]) -> None:
         jax.block_until_ready(results)

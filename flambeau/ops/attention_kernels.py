@@ -234,6 +234,7 @@ def forward(
 
 
 def _forward(xp: Any, terms: Terms, operands: Sequence[Any], row: int) -> tuple[Any, Any]:
+    """The attended values of a share, and its weights or the logarithms of their rows' sums."""
     q, k, v, mask = operands
     key, scale, is_causal, p, whole = terms
     queries, keys = q.shape[-2], k.shape[-2]
@@ -276,23 +277,22 @@ def backward(
     wants_mask: bool,
 ) -> tuple[Any, ...]:
     """Gradients of queries, keys and values, and of an additive mask if wanted."""
-    shapes = (q.shape, k.shape, v.shape)
+    wanted = 4 if wants_mask else 3
+    shapes = [x.shape for x in (q, k, v, mask)[:wanted]]
     whole = keeps_weights(q.shape, k.shape[-2], is_causal)
     q, k, v, original = _grouped(q, k, v)
-    mask_shape = None if mask is None else mask.shape
     mask = _mask_like(mask, q, original)
-    grouped_mask_shape = None if mask is None else mask.shape
     grad = grad.reshape((*q.shape[:-1], v.shape[-1]))
     out = out.reshape(grad.shape)
     saved = saved.reshape((*q.shape[:-1], k.shape[-2] if whole else 1))
     work = functools.partial(_backward, xp, Terms(key, scale, is_causal, p, whole), wants_mask)
     grads = _in_shares(xp, work, q, k.shape[-2], (grad, q, k, v, mask, out, saved))
-    results = [
-        _summed(g, (*part.shape,)).reshape(shape) for g, part, shape in zip(grads, (q, k, v), shapes, strict=False)
-    ]
-    if wants_mask:
-        results.append(_summed(grads[3], grouped_mask_shape).reshape(mask_shape))  # type: ignore[arg-type]
-    return tuple(results)
+    return tuple(
+        [
+            _summed(g, x.shape).reshape(shape)
+            for g, x, shape in zip(grads, (q, k, v, mask)[:wanted], shapes, strict=True)
+        ]
+    )
 
 
 def _backward(xp: Any, terms: Terms, wants_mask: bool, operands: Sequence[Any], row: int) -> list[Any]:

@@ -170,9 +170,15 @@ def _view_kernel(xp: Any, x: Any, *, shape: Shape) -> Any:
     return xp.reshape(x, shape)
 
 
-def _view_fitted(call: Call) -> Any:
-    # A value without dimensions may be a scalar, of a type that has no such method.
-    return methodcaller("reshape", call.params["shape"]) if call.inputs[0].shape else None  # type: ignore[union-attr]
+def _by_method(name: str, param: str) -> Callable[[Call], Any]:
+    """What NumPy does in a call that a method of arrays answers."""
+
+    def fitted(call: Call) -> Any:
+        (aval,) = call.inputs
+        # A value without dimensions may be a scalar, of a type that has no such method.
+        return methodcaller(name, call.params[param]) if aval is not None and aval.shape else None
+
+    return fitted
 
 
 def _view_derivative(grad: Tensor, x_shape: Shape) -> Tensor:
@@ -228,7 +234,7 @@ RESHAPE = view_operator(
         case("Tensor.view", T(0, 3), 3, 0),
     ],
 )
-RESHAPE.fitted = _view_fitted
+RESHAPE.fitted = _by_method("reshape", "shape")
 
 
 @lru_cache(SHAPES_KEPT)
@@ -325,10 +331,6 @@ def _permute_kernel(xp: Any, x: Any, *, dims: Shape) -> Any:
     return xp.transpose(x, dims)
 
 
-def _permute_fitted(call: Call) -> Any:
-    return methodcaller("transpose", call.params["dims"]) if call.inputs[0].shape else None  # type: ignore[union-attr]
-
-
 def _inverse(dims: Shape) -> Shape:
     back = [0] * len(dims)
     for i, d in enumerate(dims):
@@ -409,7 +411,7 @@ TRANSPOSE = view_operator(
     restride=PERMUTE.restride,  # type: ignore[attr-defined]
     samples=lambda: [case("transpose", T(2, 3, 4), 0, -1), case("t", T(2, 3))],
 )
-PERMUTE.fitted = TRANSPOSE.fitted = _permute_fitted
+PERMUTE.fitted = TRANSPOSE.fitted = _by_method("transpose", "dims")
 
 
 @public(method=True)
