@@ -685,7 +685,7 @@ def grouped_mm(
     Example:
         >>> import flambeau as torch
         >>> ends = torch.tensor([1, 3], dtype=torch.int32)
-        >>> torch.nn.functional.grouped_mm(torch.ones(3, 2), torch.ones(2, 2, 4), offs=ends).shape
+        >>> torch.nn.functional.grouped_mm(torch.ones(3, 4), torch.ones(2, 4, 4), offs=ends).shape
         torch.Size([3, 4])
     """
     from flambeau.ops.join import cat, stack
