@@ -23,6 +23,9 @@ DIFFERENT = {
     "flambeau.capture.compile.compile",
     # Additions of Flambeau's.
     "flambeau.engine.report.statistics",
+    "flambeau.nn.modules.pooling.MinPool1d",
+    "flambeau.nn.modules.pooling.MinPool2d",
+    "flambeau.nn.modules.pooling.MinPool3d",
     "flambeau.nn.modules.recurrent.LayerNormLSTMCell",
     "flambeau.nn.modules.recurrent.Recurrent",
 }

@@ -98,6 +98,14 @@ class Buffer(Tensor, metaclass=_BufferMeta):
     Args:
         data: the initial values.
         persistent: whether it is part of ``state_dict``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> module = torch.nn.Module()
+        >>> module.mean = torch.nn.Buffer(torch.zeros(2))
+        >>> module.scratch = torch.nn.Buffer(torch.zeros(2), persistent=False)
+        >>> [name for name, _ in module.named_buffers()], list(module.state_dict())
+        (['mean', 'scratch'], ['mean'])
     """
 
     def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Any:
@@ -278,6 +286,13 @@ class UninitializedParameter(UninitializedTensorMixin, Parameter):
     Args:
         requires_grad: whether it is to be trained.
         device, dtype: what it will have.
+
+    Example:
+        >>> import flambeau as torch
+        >>> w = torch.nn.UninitializedParameter()
+        >>> w.materialize((2, 3))
+        >>> type(w).__name__, w.shape
+        ('Parameter', torch.Size([2, 3]))
     """
 
     cls_to_become = Parameter
@@ -293,6 +308,13 @@ class UninitializedBuffer(UninitializedTensorMixin, Tensor):
         requires_grad: as of a tensor.
         device, dtype: what it will have.
         persistent: whether it is part of ``state_dict``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> b = torch.nn.UninitializedBuffer(dtype=torch.int64)
+        >>> b.materialize((2, 3))
+        >>> b.dtype, b.shape
+        (torch.int64, torch.Size([2, 3]))
     """
 
     cls_to_become = Tensor

@@ -80,28 +80,52 @@ class ReLU(_Inplace):
 
 
 class SELU(_Inplace):
-    """``scale (max(x, 0) + min(alpha (exp(x) - 1), 0))``, see :func:`flambeau.nn.functional.selu`."""
+    """``scale (max(x, 0) + min(alpha (exp(x) - 1), 0))``, see :func:`flambeau.nn.functional.selu`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.SELU()(torch.tensor([-1., 0., 1.]))
+        tensor([-1.1113,  0.0000,  1.0507])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.selu(input, self.inplace)
 
 
 class SiLU(_Inplace):
-    """``x sigmoid(x)``."""
+    """``x sigmoid(x)``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.SiLU()(torch.tensor([-1., 0., 1.]))
+        tensor([-0.2689,  0.0000,  0.7311])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.silu(input, inplace=self.inplace)
 
 
 class Mish(_Inplace):
-    """``x tanh(softplus(x))``."""
+    """``x tanh(softplus(x))``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.Mish()(torch.tensor([-1., 0., 1.]))
+        tensor([-0.3034,  0.0000,  0.8651])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.mish(input, inplace=self.inplace)
 
 
 class Hardsigmoid(Module):
-    """``relu6(x + 3) / 6``."""
+    """``relu6(x + 3) / 6``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.Hardsigmoid()(torch.tensor([-3., 0., 1.5, 3.]))
+        tensor([0.0000, 0.5000, 0.7500, 1.0000])
+    """
 
     inplace: bool
 
@@ -114,7 +138,13 @@ class Hardsigmoid(Module):
 
 
 class Hardswish(Module):
-    """``x relu6(x + 3) / 6``."""
+    """``x relu6(x + 3) / 6``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.Hardswish()(torch.tensor([-3., 1., 3., 4.]))
+        tensor([-0.0000, 0.6667, 3.0000, 4.0000])
+    """
 
     inplace: bool
 
@@ -127,7 +157,13 @@ class Hardswish(Module):
 
 
 class Threshold(Module):
-    """``x`` where it exceeds ``threshold``, else ``value``."""
+    """``x`` where it exceeds ``threshold``, else ``value``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.Threshold(1.0, -5.0)(torch.tensor([0., 1., 2.]))
+        tensor([-5., -5.,  2.])
+    """
 
     threshold: float
     value: float
@@ -147,7 +183,14 @@ class Threshold(Module):
 
 
 class RReLU(Module):
-    """``x`` above 0, below it x times a slope drawn from [lower, upper); in evaluation times their mean."""
+    """``x`` above 0, below it x times a slope drawn from [lower, upper); in evaluation times their mean.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.RReLU(lower=0.2, upper=0.3)
+        >>> layer.eval()(torch.tensor([-4., 2.]))
+        tensor([-1.,  2.])
+    """
 
     lower: float
     upper: float
@@ -167,7 +210,13 @@ class RReLU(Module):
 
 
 class Hardtanh(Module):
-    """``x`` kept between ``min_val`` and ``max_val``."""
+    """``x`` kept between ``min_val`` and ``max_val``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.Hardtanh(min_val=-2.0, max_val=3.0)(torch.tensor([-5., 1., 5.]))
+        tensor([-2.,  1.,  3.])
+    """
 
     min_val: float
     max_val: float
@@ -206,7 +255,13 @@ class Hardtanh(Module):
 
 
 class ReLU6(Hardtanh):
-    """``min(max(x, 0), 6)``."""
+    """``min(max(x, 0), 6)``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.ReLU6()(torch.tensor([-1., 3., 8.]))
+        tensor([0., 3., 6.])
+    """
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__(0.0, 6.0, inplace)
@@ -216,14 +271,26 @@ class ReLU6(Hardtanh):
 
 
 class Sigmoid(Module):
-    """``1 / (1 + exp(-x))``."""
+    """``1 / (1 + exp(-x))``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.Sigmoid()(torch.tensor([-1., 0., 1.]))
+        tensor([0.2689, 0.5000, 0.7311])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return input.sigmoid()
 
 
 class Tanh(Module):
-    """The hyperbolic tangent."""
+    """``(exp(x) - exp(-x)) / (exp(x) + exp(-x))``, the hyperbolic tangent.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.Tanh()(torch.tensor([-1., 0., 1.]))
+        tensor([-0.7616,  0.0000,  0.7616])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return input.tanh()
@@ -243,21 +310,41 @@ class _Alpha(Module):
 
 
 class ELU(_Alpha):
-    """``x`` above 0, ``alpha (exp(x) - 1)`` below."""
+    """``x`` above 0, ``alpha (exp(x) - 1)`` below.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.ELU(alpha=2.0)(torch.tensor([-1., 0., 1.]))
+        tensor([-1.2642,  0.0000,  1.0000])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.elu(input, self.alpha, self.inplace)
 
 
 class CELU(_Alpha):
-    """``max(0, x) + min(0, alpha (exp(x / alpha) - 1))``."""
+    """``max(0, x) + min(0, alpha (exp(x / alpha) - 1))``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.CELU(alpha=2.0)(torch.tensor([-1., 0., 1.]))
+        tensor([-0.7869,  0.0000,  1.0000])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.celu(input, self.alpha, self.inplace)
 
 
 class GLU(Module):
-    """``a sigmoid(b)`` for the halves a and b of the input along ``dim``, whose size is halved."""
+    """``a sigmoid(b)`` for the halves a and b of the input along ``dim``, whose size is halved.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.GLU()(torch.tensor([2., 4., 0., 100.]))
+        tensor([1., 4.])
+        >>> torch.nn.GLU(dim=1)(torch.zeros(2, 6, 5)).shape
+        torch.Size([2, 3, 5])
+    """
 
     dim: int
 
@@ -277,6 +364,14 @@ class GELU(Module):
 
     Args:
         approximate: ``"none"``, or ``"tanh"`` for an approximation.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([-1., 0., 1.])
+        >>> torch.nn.GELU()(x)
+        tensor([-0.1587,  0.0000,  0.8413])
+        >>> torch.nn.GELU(approximate="tanh")(x)
+        tensor([-0.1588,  0.0000,  0.8412])
     """
 
     approximate: str
@@ -293,7 +388,13 @@ class GELU(Module):
 
 
 class Hardshrink(Module):
-    """``x``, but 0 between ``-lambd`` and ``lambd``."""
+    """``x``, but 0 between ``-lambd`` and ``lambd``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.Hardshrink()(torch.tensor([-1., -0.5, 0.2, 0.7]))
+        tensor([-1.0000,  0.0000,  0.0000,  0.7000])
+    """
 
     lambd: float
 
@@ -309,7 +410,13 @@ class Hardshrink(Module):
 
 
 class Softshrink(Module):
-    """``x`` moved towards 0 by ``lambd``, and 0 in between."""
+    """``x`` moved towards 0 by ``lambd``, and 0 in between.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.Softshrink()(torch.tensor([-1., -0.5, 0.25, 0.75]))
+        tensor([-0.5000, -0.0000,  0.0000,  0.2500])
+    """
 
     lambd: float
 
@@ -325,7 +432,13 @@ class Softshrink(Module):
 
 
 class LeakyReLU(Module):
-    """``x`` above 0, ``negative_slope · x`` below."""
+    """``x`` above 0, ``negative_slope · x`` below.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.LeakyReLU(0.1)(torch.tensor([-2., 3.]))
+        tensor([-0.2000,  3.0000])
+    """
 
     negative_slope: float
     inplace: bool
@@ -343,14 +456,26 @@ class LeakyReLU(Module):
 
 
 class LogSigmoid(Module):
-    """``log(1 / (1 + exp(-x)))``."""
+    """``log(1 / (1 + exp(-x)))``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.LogSigmoid()(torch.tensor([-100., 0., 1.]))
+        tensor([-100.0000,   -0.6931,   -0.3133])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.logsigmoid(input)
 
 
 class Softplus(Module):
-    """``log(1 + exp(beta x)) / beta``; x itself where ``beta x`` exceeds the threshold."""
+    """``log(1 + exp(beta x)) / beta``; x itself where ``beta x`` exceeds the threshold.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.Softplus()(torch.tensor([-1., 0., 25.]))
+        tensor([ 0.3133,  0.6931, 25.0000])
+    """
 
     beta: float
     threshold: float
@@ -373,6 +498,13 @@ class PReLU(Module):
     Args:
         num_parameters: 1, or the number of channels (dimension 1) for one weight each.
         init: what the weights start from.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.PReLU()(torch.tensor([-2., 3.])).detach()
+        tensor([-0.5000,  3.0000])
+        >>> torch.nn.PReLU(num_parameters=3).weight.shape
+        torch.Size([3])
     """
 
     num_parameters: int
@@ -396,14 +528,26 @@ class PReLU(Module):
 
 
 class Softsign(Module):
-    """``x / (1 + |x|)``."""
+    """``x / (1 + |x|)``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.Softsign()(torch.tensor([-1., 0., 3.]))
+        tensor([-0.5000,  0.0000,  0.7500])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.softsign(input)
 
 
 class Tanhshrink(Module):
-    """``x - tanh(x)``."""
+    """``x - tanh(x)``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.Tanhshrink()(torch.tensor([-1., 0., 1.]))
+        tensor([-0.2384,  0.0000,  0.2384])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.tanhshrink(input)
@@ -426,7 +570,13 @@ class _AlongDim(Module):
 
 
 class Softmin(_AlongDim):
-    """``softmax(-x)`` along ``dim``."""
+    """``softmax(-x)`` along ``dim``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.Softmin(dim=0)(torch.tensor([0., 1., 2.]))
+        tensor([0.6652, 0.2447, 0.0900])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.softmin(input, self.dim, _stacklevel=5)
@@ -446,14 +596,27 @@ class Softmax(_AlongDim):
 
 
 class LogSoftmax(_AlongDim):
-    """The logarithm of the softmax along ``dim``."""
+    """``xᵢ - log Σⱼ exp(xⱼ)`` along ``dim``: the logarithm of the softmax.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.LogSoftmax(dim=1)(torch.zeros(1, 4))
+        tensor([[-1.3863, -1.3863, -1.3863, -1.3863]])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.log_softmax(input, self.dim, _stacklevel=5)
 
 
 class Softmax2d(Module):
-    """The softmax over the channels of each place.  Shape: (N, C, H, W) or (C, H, W)."""
+    """The softmax over the channels of each place.  Shape: (N, C, H, W) or (C, H, W).
+
+    Example:
+        >>> import flambeau as torch
+        >>> y = torch.nn.Softmax2d()(torch.ones(1, 4, 2, 2))
+        >>> y[0, :, 0, 0]
+        tensor([0.2500, 0.2500, 0.2500, 0.2500])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         if input.ndim not in (3, 4):

@@ -38,6 +38,16 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         tail: for each cluster two layers, the projection and the classes.
 
     Grave, Joulin, Cissé, Grangier and Jégou, Efficient Softmax Approximation for GPUs, ICML 2017.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.AdaptiveLogSoftmaxWithLoss(16, n_classes=100, cutoffs=[10, 50])
+        >>> x = torch.zeros(3, 16)
+        >>> out = layer(x, torch.tensor([0, 20, 99]))
+        >>> out.output.shape, out.loss.shape
+        (torch.Size([3]), torch.Size([]))
+        >>> layer.log_prob(x).shape
+        torch.Size([3, 100])
     """
 
     in_features: int

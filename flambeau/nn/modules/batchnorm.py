@@ -186,7 +186,16 @@ class BatchNorm1d(_BatchNorm):
 
 
 class BatchNorm2d(_BatchNorm):
-    """As :class:`BatchNorm1d`, for images.  Shape: (N, C, H, W)."""
+    """As :class:`BatchNorm1d`, for images.  Shape: (N, C, H, W).
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.BatchNorm2d(3)
+        >>> layer(torch.ones(2, 3, 4, 4)).shape
+        torch.Size([2, 3, 4, 4])
+        >>> layer.running_mean
+        tensor([0.1000, 0.1000, 0.1000])
+    """
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim != 4:
@@ -194,7 +203,14 @@ class BatchNorm2d(_BatchNorm):
 
 
 class BatchNorm3d(_BatchNorm):
-    """As :class:`BatchNorm1d`, for volumes.  Shape: (N, C, D, H, W)."""
+    """As :class:`BatchNorm1d`, for volumes.  Shape: (N, C, D, H, W).
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.BatchNorm3d(3).eval()
+        >>> layer(torch.zeros(2, 3, 4, 5, 6)).shape
+        torch.Size([2, 3, 4, 5, 6])
+    """
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim != 5:
@@ -208,6 +224,12 @@ class SyncBatchNorm(_BatchNorm):
 
     Args:
         process_group: whose statistics are shared.
+
+    Example:
+        >>> import flambeau as torch
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8))
+        >>> torch.nn.SyncBatchNorm.convert_sync_batchnorm(net)[1]
+        SyncBatchNorm(8, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)
     """
 
     def __init__(
@@ -314,21 +336,48 @@ class _LazyNormBase(LazyModuleMixin, _NormBase):
 
 
 class LazyBatchNorm1d(_LazyNormBase, _BatchNorm):
-    """A :class:`BatchNorm1d` that takes its number of channels from its first input."""
+    """A :class:`BatchNorm1d` that takes its number of channels from its first input.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.LazyBatchNorm1d()
+        >>> layer(torch.zeros(4, 5)).shape
+        torch.Size([4, 5])
+        >>> layer
+        BatchNorm1d(5, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)
+    """
 
     cls_to_become = BatchNorm1d
     _check_input_dim = BatchNorm1d._check_input_dim
 
 
 class LazyBatchNorm2d(_LazyNormBase, _BatchNorm):
-    """A :class:`BatchNorm2d` that takes its number of channels from its first input."""
+    """A :class:`BatchNorm2d` that takes its number of channels from its first input.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.LazyBatchNorm2d()
+        >>> layer(torch.zeros(2, 3, 4, 4)).shape
+        torch.Size([2, 3, 4, 4])
+        >>> layer.num_features
+        3
+    """
 
     cls_to_become = BatchNorm2d
     _check_input_dim = BatchNorm2d._check_input_dim
 
 
 class LazyBatchNorm3d(_LazyNormBase, _BatchNorm):
-    """A :class:`BatchNorm3d` that takes its number of channels from its first input."""
+    """A :class:`BatchNorm3d` that takes its number of channels from its first input.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.LazyBatchNorm3d()
+        >>> layer(torch.zeros(2, 3, 4, 4, 4)).shape
+        torch.Size([2, 3, 4, 4, 4])
+        >>> layer.num_features
+        3
+    """
 
     cls_to_become = BatchNorm3d
     _check_input_dim = BatchNorm3d._check_input_dim

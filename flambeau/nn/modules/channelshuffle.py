@@ -10,7 +10,14 @@ __all__ = ["ChannelShuffle"]
 
 
 class ChannelShuffle(Module):
-    """Interleaves the channels of ``groups`` groups (Zhang et al., arXiv:1707.01083).  Shape: (N, C, ...) stays."""
+    """Interleaves the channels of ``groups`` groups (Zhang et al., arXiv:1707.01083).  Shape: (N, C, ...) stays.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.arange(4.).reshape(1, 4, 1)
+        >>> torch.nn.ChannelShuffle(2)(x).flatten()
+        tensor([0., 2., 1., 3.])
+    """
 
     __constants__ = ("groups",)
 

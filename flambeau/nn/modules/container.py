@@ -44,7 +44,16 @@ def _pairs_of(name: str, given: Any) -> Iterator[tuple[Any, Any]]:
 
 
 class Container(Module):
-    """Modules by name.  Deprecated: :class:`Module` itself holds them."""
+    """Modules by name.  Deprecated: :class:`Module` itself holds them.
+
+    Example:
+        >>> import flambeau as torch
+        >>> import warnings
+        >>> with warnings.catch_warnings(action="ignore"):
+        ...     net = torch.nn.Container(body=torch.nn.Linear(3, 2))
+        >>> net.body
+        Linear(in_features=3, out_features=2, bias=True)
+    """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Container:
         if cls is Container:
@@ -189,6 +198,17 @@ class ModuleList(Module):
 
     Args:
         modules: what it holds at first.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layers = torch.nn.ModuleList([torch.nn.Linear(3, 3) for _ in range(2)])
+        >>> layers.append(torch.nn.ReLU())
+        ModuleList(
+          (0-1): 2 x Linear(in_features=3, out_features=3, bias=True)
+          (2): ReLU()
+        )
+        >>> len(list(layers.parameters()))
+        4
     """
 
     def __init__(self, modules: Iterable[Module] | None = None) -> None:
@@ -272,6 +292,14 @@ class ModuleDict(Module):
 
     Args:
         modules: a mapping, or pairs of name and module.
+
+    Example:
+        >>> import flambeau as torch
+        >>> heads = torch.nn.ModuleDict({"age": torch.nn.Linear(8, 1), "kind": torch.nn.Linear(8, 5)})
+        >>> heads["kind"](torch.zeros(2, 8)).shape
+        torch.Size([2, 5])
+        >>> list(heads)
+        ['age', 'kind']
     """
 
     def __init__(self, modules: Any = None) -> None:
@@ -341,6 +369,14 @@ class ParameterList(Module):
 
     Args:
         values: what it holds at first; tensors become parameters.
+
+    Example:
+        >>> import flambeau as torch
+        >>> weights = torch.nn.ParameterList([torch.zeros(2), torch.zeros(3)])
+        >>> [name for name, _ in weights.named_parameters()]
+        ['0', '1']
+        >>> weights[1].requires_grad
+        True
     """
 
     def __init__(self, values: Iterable[Any] | None = None) -> None:
@@ -399,6 +435,13 @@ class ParameterDict(Module):
 
     Args:
         parameters: a mapping, or pairs of name and value; tensors become parameters.
+
+    Example:
+        >>> import flambeau as torch
+        >>> scales = torch.nn.ParameterDict({"left": torch.ones(2), "right": torch.zeros(2)})
+        >>> scales["left"]
+        Parameter containing:
+        tensor([1., 1.], requires_grad=True)
     """
 
     def __init__(self, parameters: Any = None) -> None:

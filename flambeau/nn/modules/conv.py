@@ -194,6 +194,13 @@ class Conv1d(_PlainConv):
     """One-dimensional convolution (cross-correlation); arguments as of :class:`Conv2d`.
 
     Shape: (N, C, L) or (C, L) gives (N, O, L') or (O, L').
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.Conv1d(3, 8, kernel_size=5, stride=2)(torch.zeros(2, 3, 20)).shape
+        torch.Size([2, 8, 8])
+        >>> torch.nn.Conv1d(3, 8, kernel_size=5, padding="same")(torch.zeros(2, 3, 20)).shape
+        torch.Size([2, 8, 20])
     """
 
     _axes = 1
@@ -240,6 +247,11 @@ class Conv3d(_PlainConv):
     """Three-dimensional convolution; arguments as of :class:`Conv2d`.
 
     Shape: (N, C, D, H, W) or (C, D, H, W) gives (N, O, D', H', W') or (O, D', H', W').
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.Conv3d(3, 8, kernel_size=(1, 3, 3), padding=(0, 1, 1))(torch.zeros(2, 3, 4, 5, 6)).shape
+        torch.Size([2, 8, 4, 5, 6])
     """
 
     _axes = 3
@@ -329,7 +341,16 @@ class _ConvTransposeNd(_ConvNd):
 
 
 class ConvTranspose1d(_ConvTransposeNd):
-    """Transposed one-dimensional convolution; arguments as of :class:`ConvTranspose2d`."""
+    """Transposed one-dimensional convolution; arguments as of :class:`ConvTranspose2d`.
+
+    Shape: (N, C, L) or (C, L) gives (N, O, L') or (O, L').
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.ConvTranspose1d(8, 3, kernel_size=4, stride=2, padding=1)
+        >>> layer(torch.zeros(2, 8, 10)).shape
+        torch.Size([2, 3, 20])
+    """
 
     _axes = 1
 
@@ -357,6 +378,16 @@ class ConvTranspose2d(_ConvTransposeNd):
 
     Raises:
         ValueError: if channels cannot be split so, or ``padding_mode`` is not ``"zeros"``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.ConvTranspose2d(8, 3, kernel_size=3, stride=2, padding=1)
+        >>> layer(torch.zeros(2, 8, 5, 5)).shape
+        torch.Size([2, 3, 9, 9])
+        >>> layer(torch.zeros(2, 8, 5, 5), output_size=(10, 10)).shape
+        torch.Size([2, 3, 10, 10])
+        >>> layer.weight.shape
+        torch.Size([8, 3, 3, 3])
     """
 
     _axes = 2
@@ -369,7 +400,15 @@ class ConvTranspose2d(_ConvTransposeNd):
 
 
 class ConvTranspose3d(_ConvTransposeNd):
-    """Transposed three-dimensional convolution; arguments as of :class:`ConvTranspose2d`."""
+    """Transposed three-dimensional convolution; arguments as of :class:`ConvTranspose2d`.
+
+    Shape: (N, C, D, H, W) or (C, D, H, W) gives (N, O, D', H', W') or (O, D', H', W').
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.ConvTranspose3d(8, 3, kernel_size=2, stride=2)(torch.zeros(1, 8, 2, 3, 4)).shape
+        torch.Size([1, 3, 4, 6, 8])
+    """
 
     _axes = 3
 
@@ -470,36 +509,90 @@ class _LazyConvTranspose(_LazyConvXdMixin):
 
 
 class LazyConv1d(_LazyPlainConv, Conv1d):  # type: ignore[misc]
-    """A :class:`Conv1d` that takes ``in_channels`` from the first input, and becomes a plain one then."""
+    """A :class:`Conv1d` that takes ``in_channels`` from the first input, and becomes a plain one then.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.LazyConv1d(8, kernel_size=3)
+        >>> layer(torch.zeros(2, 3, 10)).shape
+        torch.Size([2, 8, 8])
+        >>> layer
+        Conv1d(3, 8, kernel_size=(3,), stride=(1,))
+    """
 
     cls_to_become = Conv1d
 
 
 class LazyConv2d(_LazyPlainConv, Conv2d):  # type: ignore[misc]
-    """A :class:`Conv2d` that takes ``in_channels`` from the first input, and becomes a plain one then."""
+    """A :class:`Conv2d` that takes ``in_channels`` from the first input, and becomes a plain one then.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.LazyConv2d(8, kernel_size=3, padding=1)
+        >>> layer(torch.zeros(2, 3, 5, 5)).shape
+        torch.Size([2, 8, 5, 5])
+        >>> layer.weight.shape
+        torch.Size([8, 3, 3, 3])
+    """
 
     cls_to_become = Conv2d
 
 
 class LazyConv3d(_LazyPlainConv, Conv3d):  # type: ignore[misc]
-    """A :class:`Conv3d` that takes ``in_channels`` from the first input, and becomes a plain one then."""
+    """A :class:`Conv3d` that takes ``in_channels`` from the first input, and becomes a plain one then.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.LazyConv3d(8, kernel_size=3)
+        >>> layer(torch.zeros(2, 3, 5, 5, 5)).shape
+        torch.Size([2, 8, 3, 3, 3])
+        >>> layer.in_channels
+        3
+    """
 
     cls_to_become = Conv3d
 
 
 class LazyConvTranspose1d(_LazyConvTranspose, ConvTranspose1d):  # type: ignore[misc]
-    """A :class:`ConvTranspose1d` that takes ``in_channels`` from the first input, and becomes a plain one then."""
+    """A :class:`ConvTranspose1d` that takes ``in_channels`` from the first input, and becomes a plain one then.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.LazyConvTranspose1d(3, kernel_size=2, stride=2)
+        >>> layer(torch.zeros(2, 8, 5)).shape
+        torch.Size([2, 3, 10])
+        >>> layer.in_channels
+        8
+    """
 
     cls_to_become = ConvTranspose1d
 
 
 class LazyConvTranspose2d(_LazyConvTranspose, ConvTranspose2d):  # type: ignore[misc]
-    """A :class:`ConvTranspose2d` that takes ``in_channels`` from the first input, and becomes a plain one then."""
+    """A :class:`ConvTranspose2d` that takes ``in_channels`` from the first input, and becomes a plain one then.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.LazyConvTranspose2d(3, kernel_size=2, stride=2)
+        >>> layer(torch.zeros(2, 8, 5, 5)).shape
+        torch.Size([2, 3, 10, 10])
+        >>> layer.weight.shape
+        torch.Size([8, 3, 2, 2])
+    """
 
     cls_to_become = ConvTranspose2d
 
 
 class LazyConvTranspose3d(_LazyConvTranspose, ConvTranspose3d):  # type: ignore[misc]
-    """A :class:`ConvTranspose3d` that takes ``in_channels`` from the first input, and becomes a plain one then."""
+    """A :class:`ConvTranspose3d` that takes ``in_channels`` from the first input, and becomes a plain one then.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.LazyConvTranspose3d(3, kernel_size=2, stride=2)
+        >>> layer(torch.zeros(1, 8, 2, 3, 4)).shape
+        torch.Size([1, 3, 4, 6, 8])
+        >>> layer.in_channels
+        8
+    """
 
     cls_to_become = ConvTranspose3d

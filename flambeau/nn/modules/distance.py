@@ -16,6 +16,15 @@ class PairwiseDistance(Module):
         p: which norm.
         eps: lest the distance be zero.
         keepdim: leave the last dimension as one.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x, y = torch.tensor([[3., 4.], [1., 1.]]), torch.zeros(2, 2)
+        >>> torch.nn.PairwiseDistance()(x, y)
+        tensor([5.0000, 1.4142])
+        >>> torch.nn.PairwiseDistance(p=1, keepdim=True)(x, y)
+        tensor([[7.0000],
+                [2.0000]])
     """
 
     norm: float
@@ -33,7 +42,14 @@ class PairwiseDistance(Module):
 
 
 class CosineSimilarity(Module):
-    """``x1 · x2 / (max(‖x1‖, eps) max(‖x2‖, eps))`` along ``dim``."""
+    """``x1 · x2 / (max(‖x1‖, eps) max(‖x2‖, eps))`` along ``dim``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x, y = torch.tensor([[3., 4.], [1., 0.]]), torch.tensor([[6., 8.], [0., 2.]])
+        >>> torch.nn.CosineSimilarity(dim=1)(x, y)
+        tensor([1., 0.])
+    """
 
     dim: int
     eps: float

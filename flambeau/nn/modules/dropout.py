@@ -32,6 +32,15 @@ class Dropout(_DropoutNd):
         inplace: write the result into the input.
 
     Srivastava et al., Dropout, JMLR 2014.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.Dropout(p=0.75)
+        >>> y = layer(torch.ones(1000))
+        >>> y.unique()
+        tensor([0., 4.])
+        >>> layer.eval()(torch.ones(3))
+        tensor([1., 1., 1.])
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -39,35 +48,73 @@ class Dropout(_DropoutNd):
 
 
 class Dropout1d(_DropoutNd):
-    """Sets whole channels to 0 with probability p.  Shape: (N, C, L) or (C, L)."""
+    """Sets whole channels to 0 with probability p.  Shape: (N, C, L) or (C, L).
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.Dropout1d()
+        >>> y = layer(torch.ones(100, 3, 8))
+        >>> bool((y == y[:, :, :1]).all())
+        True
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout1d(input, self.p, self.training, self.inplace)
 
 
 class Dropout2d(_DropoutNd):
-    """Sets whole channels to 0 with probability p.  Shape: (N, C, H, W)."""
+    """Sets whole channels to 0 with probability p.  Shape: (N, C, H, W).
+
+    Example:
+        >>> import flambeau as torch
+        >>> y = torch.nn.Dropout2d()(torch.ones(100, 3, 4, 4))
+        >>> y.amax(dim=(2, 3)).unique(), y.amin(dim=(2, 3)).unique()
+        (tensor([0., 2.]), tensor([0., 2.]))
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout2d(input, self.p, self.training, self.inplace)
 
 
 class Dropout3d(_DropoutNd):
-    """Sets whole channels to 0 with probability p.  Shape: (N, C, D, H, W) or (C, D, H, W)."""
+    """Sets whole channels to 0 with probability p.  Shape: (N, C, D, H, W) or (C, D, H, W).
+
+    Example:
+        >>> import flambeau as torch
+        >>> y = torch.nn.Dropout3d()(torch.ones(100, 3, 2, 2, 2))
+        >>> bool((y == y[:, :, :1, :1, :1]).all())
+        True
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout3d(input, self.p, self.training, self.inplace)
 
 
 class AlphaDropout(_DropoutNd):
-    """Dropout that keeps mean and variance, for networks of SELUs.  ``inplace`` has no effect, as in PyTorch."""
+    """Dropout that keeps mean and variance, for networks of SELUs.  ``inplace`` has no effect, as in PyTorch.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.AlphaDropout(p=0.5)
+        >>> layer(torch.ones(1000)).unique()
+        tensor([-0.7792,  1.6656])
+        >>> layer.eval()(torch.ones(3))
+        tensor([1., 1., 1.])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.alpha_dropout(input, self.p, self.training)
 
 
 class FeatureAlphaDropout(_DropoutNd):
-    """Alpha dropout of whole channels.  ``inplace`` has no effect, as in PyTorch.  Shape: (N, C, ...)."""
+    """Alpha dropout of whole channels.  ``inplace`` has no effect, as in PyTorch.  Shape: (N, C, ...).
+
+    Example:
+        >>> import flambeau as torch
+        >>> y = torch.nn.FeatureAlphaDropout()(torch.zeros(100, 3, 8))
+        >>> bool((y == y[:, :, :1]).all())
+        True
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.feature_alpha_dropout(input, self.p, self.training)

@@ -38,6 +38,11 @@ class Unflatten(Module):
 
     Raises:
         TypeError: if ``unflattened_size`` is no tuple or list of ints.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.Unflatten(1, (3, 4))(torch.zeros(2, 12)).shape
+        torch.Size([2, 3, 4])
     """
 
     __constants__ = ("dim", "unflattened_size")

@@ -19,6 +19,14 @@ class Fold(Module):
     Args:
         output_size: (H, W).
         kernel_size, dilation, padding, stride: of the blocks.
+
+    Example:
+        >>> import flambeau as torch
+        >>> columns = torch.nn.Unfold(kernel_size=2)(torch.ones(1, 1, 3, 3))
+        >>> torch.nn.Fold((3, 3), kernel_size=2)(columns)
+        tensor([[[[1., 2., 1.],
+                  [2., 4., 2.],
+                  [1., 2., 1.]]]])
     """
 
     __constants__ = ("output_size", "kernel_size", "dilation", "padding", "stride")
@@ -50,6 +58,16 @@ class Unfold(Module):
 
     Args:
         kernel_size, dilation, padding, stride: of the blocks.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.Unfold(kernel_size=2)(torch.arange(9.).reshape(1, 1, 3, 3))
+        tensor([[[0., 1., 3., 4.],
+                 [1., 2., 4., 5.],
+                 [3., 4., 6., 7.],
+                 [4., 5., 7., 8.]]])
+        >>> torch.nn.Unfold(kernel_size=2, stride=2)(torch.zeros(2, 3, 4, 6)).shape
+        torch.Size([2, 12, 6])
     """
 
     __constants__ = ("kernel_size", "dilation", "padding", "stride")

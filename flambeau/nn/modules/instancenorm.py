@@ -117,39 +117,86 @@ class InstanceNorm1d(_InstanceNorm):
         bias: whether there is a bias, given that there is a weight.
 
     Ulyanov, Vedaldi and Lempitsky, Instance Normalization, 2016.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.InstanceNorm1d(2)(torch.tensor([[[1., 3.], [10., 30.]]]))
+        tensor([[[-1.0000,  1.0000],
+                 [-1.0000,  1.0000]]])
     """
 
     _unbatched = 2
 
 
 class InstanceNorm2d(_InstanceNorm):
-    """As :class:`InstanceNorm1d`, for images.  Shape: (N, C, H, W) or (C, H, W)."""
+    """As :class:`InstanceNorm1d`, for images.  Shape: (N, C, H, W) or (C, H, W).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.InstanceNorm2d(3)(torch.zeros(2, 3, 4, 4)).shape
+        torch.Size([2, 3, 4, 4])
+        >>> torch.nn.InstanceNorm2d(3, affine=True).weight.shape
+        torch.Size([3])
+    """
 
     _unbatched = 3
 
 
 class InstanceNorm3d(_InstanceNorm):
-    """As :class:`InstanceNorm1d`, for volumes.  Shape: (N, C, D, H, W) or (C, D, H, W)."""
+    """As :class:`InstanceNorm1d`, for volumes.  Shape: (N, C, D, H, W) or (C, D, H, W).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.InstanceNorm3d(3)(torch.zeros(2, 3, 4, 5, 6)).shape
+        torch.Size([2, 3, 4, 5, 6])
+    """
 
     _unbatched = 4
 
 
 class LazyInstanceNorm1d(_LazyNormBase, _InstanceNorm):
-    """An :class:`InstanceNorm1d` that takes its number of channels from its first input."""
+    """An :class:`InstanceNorm1d` that takes its number of channels from its first input.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.LazyInstanceNorm1d(affine=True)
+        >>> layer(torch.zeros(2, 5, 7)).shape
+        torch.Size([2, 5, 7])
+        >>> layer.weight.shape
+        torch.Size([5])
+    """
 
     cls_to_become = InstanceNorm1d
     _unbatched = 2
 
 
 class LazyInstanceNorm2d(_LazyNormBase, _InstanceNorm):
-    """An :class:`InstanceNorm2d` that takes its number of channels from its first input."""
+    """An :class:`InstanceNorm2d` that takes its number of channels from its first input.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.LazyInstanceNorm2d(affine=True)
+        >>> layer(torch.zeros(2, 3, 4, 4)).shape
+        torch.Size([2, 3, 4, 4])
+        >>> layer.num_features
+        3
+    """
 
     cls_to_become = InstanceNorm2d
     _unbatched = 3
 
 
 class LazyInstanceNorm3d(_LazyNormBase, _InstanceNorm):
-    """An :class:`InstanceNorm3d` that takes its number of channels from its first input."""
+    """An :class:`InstanceNorm3d` that takes its number of channels from its first input.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.LazyInstanceNorm3d(affine=True)
+        >>> layer(torch.zeros(2, 3, 4, 4, 4)).shape
+        torch.Size([2, 3, 4, 4, 4])
+        >>> layer.num_features
+        3
+    """
 
     cls_to_become = InstanceNorm3d
     _unbatched = 4

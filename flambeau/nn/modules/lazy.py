@@ -19,6 +19,23 @@ class LazyModuleMixin:
 
     Attributes:
         cls_to_become: the class that the module has from then on.
+
+    Example:
+        >>> import flambeau as torch
+        >>> class Scale(torch.nn.modules.lazy.LazyModuleMixin, torch.nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.weight = torch.nn.UninitializedParameter()
+        ...     def initialize_parameters(self, x):
+        ...         self.weight.materialize(x.shape[-1:])
+        ...         torch.nn.init.ones_(self.weight)
+        ...     def forward(self, x):
+        ...         return x * self.weight
+        >>> layer = Scale()
+        >>> layer.has_uninitialized_params()
+        True
+        >>> layer(torch.tensor([2., 3.])).detach()
+        tensor([2., 3.])
     """
 
     cls_to_become: type[Any] | None = None

@@ -18,7 +18,13 @@ __all__ = ["Bilinear", "Identity", "LazyLinear", "Linear"]
 
 
 class Identity(Module):
-    """Gives back what it is given, and takes any arguments."""
+    """Gives back what it is given, and takes any arguments.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.Identity("any", argument=1)(torch.tensor([1., 2.]))
+        tensor([1., 2.])
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
@@ -98,6 +104,14 @@ class Bilinear(Module):
 
     Raises:
         ValueError: if ``in1_features`` is not positive.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.Bilinear(3, 4, 5)
+        >>> layer(torch.zeros(2, 3), torch.zeros(2, 4)).shape
+        torch.Size([2, 5])
+        >>> layer.weight.shape
+        torch.Size([5, 3, 4])
     """
 
     in1_features: int
@@ -151,6 +165,14 @@ class LazyLinear(LazyModuleMixin, Linear):
     Args:
         out_features: size of the result's last dimension.
         bias: whether there is a b.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.LazyLinear(2)
+        >>> layer(torch.zeros(4, 3)).shape
+        torch.Size([4, 2])
+        >>> layer
+        Linear(in_features=3, out_features=2, bias=True)
     """
 
     cls_to_become = Linear

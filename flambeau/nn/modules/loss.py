@@ -67,7 +67,14 @@ class _WeightedLoss(_Loss):
 
 
 class L1Loss(_Loss):
-    """``|x - t|``.  Shape: x and t alike."""
+    """``|x - t|``.  Shape: x and t alike.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x, t = torch.tensor([1., 2.]), torch.tensor([1., 6.])
+        >>> torch.nn.L1Loss()(x, t), torch.nn.L1Loss(reduction="sum")(x, t)
+        (tensor(2.), tensor(4.))
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.l1_loss(input, target, reduction=self.reduction)
@@ -94,6 +101,14 @@ class NLLLoss(_WeightedLoss):
     Args:
         weight: a factor for each class, (C).
         ignore_index: a target of this value does not count.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([[0.5, 0.25, 0.25], [0.125, 0.125, 0.75]]).log()
+        >>> torch.nn.NLLLoss(reduction="none")(x, torch.tensor([0, 1]))
+        tensor([0.6931, 2.0794])
+        >>> torch.nn.NLLLoss()(x, torch.tensor([0, -100]))
+        tensor(0.6931)
     """
 
     ignore_index: int
@@ -114,7 +129,16 @@ class NLLLoss(_WeightedLoss):
 
 
 class NLLLoss2d(NLLLoss):
-    """The name that :class:`NLLLoss` had for images.  Deprecated."""
+    """The name that :class:`NLLLoss` had for images.  Deprecated.
+
+    Example:
+        >>> import flambeau as torch
+        >>> import warnings
+        >>> with warnings.catch_warnings(action="ignore"):
+        ...     loss = torch.nn.NLLLoss2d()
+        >>> loss(torch.full((1, 3, 2, 2), -2.0), torch.zeros(1, 2, 2, dtype=torch.int64))
+        tensor(2.)
+    """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> NLLLoss2d:
         # Here and not when it is initialized, so that copies warn as PyTorch's do.
@@ -133,6 +157,13 @@ class PoissonNLLLoss(_Loss):
 
     Args:
         full: add Stirling's approximation of log t!.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.PoissonNLLLoss()(torch.tensor([0., 0.]), torch.tensor([1., 3.]))
+        tensor(1.)
+        >>> torch.nn.PoissonNLLLoss(log_input=False)(torch.tensor([1., 2.]), torch.tensor([1., 0.]))
+        tensor(1.5000)
     """
 
     log_input: bool
@@ -164,6 +195,12 @@ class GaussianNLLLoss(_Loss):
 
     Args:
         full: add log(2π) / 2.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x, t, var = torch.tensor([0., 0.]), torch.tensor([2., 0.]), torch.tensor([1., 1.])
+        >>> torch.nn.GaussianNLLLoss(reduction="none")(x, t, var)
+        tensor([2., 0.])
     """
 
     full: bool
@@ -184,6 +221,13 @@ class KLDivLoss(_Loss):
     Args:
         reduction: also ``"batchmean"``, the sum over the batch size: the divergence itself.
         log_target: whether t holds logarithms, too.
+
+    Example:
+        >>> import flambeau as torch
+        >>> t = torch.tensor([[1.0, 0.0], [0.5, 0.5]])
+        >>> x = torch.tensor([[0.5, 0.5], [0.5, 0.5]]).log()
+        >>> torch.nn.KLDivLoss(reduction="batchmean")(x, t)
+        tensor(0.3466)
     """
 
     def __init__(
@@ -197,7 +241,13 @@ class KLDivLoss(_Loss):
 
 
 class BCELoss(_WeightedLoss):
-    """``-t log x - (1 - t) log(1 - x)`` for probabilities x; logarithms are cut off at -100."""
+    """``-t log x - (1 - t) log(1 - x)`` for probabilities x; logarithms are cut off at -100.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.BCELoss(reduction="none")(torch.tensor([0.5, 0.9, 0.0]), torch.tensor([1., 1., 1.]))
+        tensor([  0.6931,   0.1054, 100.0000])
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.binary_cross_entropy(input, target, weight=self.weight, reduction=self.reduction)
@@ -209,6 +259,14 @@ class BCEWithLogitsLoss(_Loss):
     Args:
         weight: a factor for each element.
         pos_weight: a factor for the first term, broadcast.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x, t = torch.tensor([0., 0.]), torch.tensor([1., 0.])
+        >>> torch.nn.BCEWithLogitsLoss(reduction="none")(x, t)
+        tensor([0.6931, 0.6931])
+        >>> torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor(3.), reduction="none")(x, t)
+        tensor([2.0794, 0.6931])
     """
 
     def __init__(
@@ -232,7 +290,14 @@ class BCEWithLogitsLoss(_Loss):
 
 
 class HingeEmbeddingLoss(_Loss):
-    """x where the target is 1, ``max(0, margin - x)`` where it is -1."""
+    """x where the target is 1, ``max(0, margin - x)`` where it is -1.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x, t = torch.tensor([0.25, 0.25, 2.]), torch.tensor([1., -1., -1.])
+        >>> torch.nn.HingeEmbeddingLoss(reduction="none")(x, t)
+        tensor([0.2500, 0.7500, 0.0000])
+    """
 
     margin: float
 
@@ -250,6 +315,12 @@ class MultiLabelMarginLoss(_Loss):
     """``Σ max(0, 1 - (x_j - x_i)) / C`` over targets j and other classes i.
 
     Shape: input (N, C) or (C); target likewise, its class indices ending with -1.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([[0.5, 0.25, 1.0, 0.0]])
+        >>> torch.nn.MultiLabelMarginLoss()(x, torch.tensor([[2, 0, -1, 0]]))
+        tensor(0.3750)
     """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -257,7 +328,13 @@ class MultiLabelMarginLoss(_Loss):
 
 
 class SmoothL1Loss(_Loss):
-    """``d² / (2 beta)`` where ``|d| < beta``, else ``|d| - beta / 2``, for ``d = x - t``."""
+    """``d² / (2 beta)`` where ``|d| < beta``, else ``|d| - beta / 2``, for ``d = x - t``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.SmoothL1Loss(reduction="none", beta=2.0)(torch.tensor([1., 4.]), torch.zeros(2))
+        tensor([0.2500, 3.0000])
+    """
 
     def __init__(
         self, size_average: Any = None, reduce: Any = None, reduction: str = "mean", beta: float = 1.0
@@ -270,7 +347,13 @@ class SmoothL1Loss(_Loss):
 
 
 class HuberLoss(_Loss):
-    """``d² / 2`` where ``|d| < delta``, else ``delta (|d| - delta / 2)``, for ``d = x - t``."""
+    """``d² / 2`` where ``|d| < delta``, else ``delta (|d| - delta / 2)``, for ``d = x - t``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.HuberLoss(reduction="none", delta=2.0)(torch.tensor([1., 4.]), torch.zeros(2))
+        tensor([0.5000, 6.0000])
+    """
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction=reduction)
@@ -283,7 +366,13 @@ class HuberLoss(_Loss):
 
 
 class SoftMarginLoss(_Loss):
-    """``log(1 + exp(-t x))`` for targets 1 and -1."""
+    """``log(1 + exp(-t x))`` for targets 1 and -1.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.SoftMarginLoss(reduction="none")(torch.tensor([0., 2., 2.]), torch.tensor([1., 1., -1.]))
+        tensor([0.6931, 0.1269, 2.1269])
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.soft_margin_loss(input, target, reduction=self.reduction)
@@ -343,6 +432,11 @@ class LinearCrossEntropyOptions:
 
     Raises:
         ValueError: for a value that PyTorch does not know.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.LinearCrossEntropyOptions(batch_chunk_size=128).batch_chunk_size
+        128
     """
 
     allow_retain_graph: bool = False
@@ -377,6 +471,14 @@ class LinearCrossEntropyLoss(_WeightedLoss):
         bias: whether the layer has a bias.
         weight, ignore_index, label_smoothing: as of :class:`CrossEntropyLoss`.
         options: see :class:`LinearCrossEntropyOptions`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> loss = torch.nn.LinearCrossEntropyLoss(8, 4)
+        >>> loss.linear.weight.shape
+        torch.Size([4, 8])
+        >>> loss(torch.zeros(2, 8), torch.tensor([3, 1])).detach()
+        tensor(1.3863)
     """
 
     num_classes: int
@@ -436,14 +538,28 @@ class LinearCrossEntropyLoss(_WeightedLoss):
 
 
 class MultiLabelSoftMarginLoss(_WeightedLoss):
-    """``-t log σ(x) - (1 - t) log σ(-x)``, averaged over the classes, the last dimension."""
+    """``-t log σ(x) - (1 - t) log σ(-x)``, averaged over the classes, the last dimension.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x, t = torch.tensor([[0., 0., 2.]]), torch.tensor([[1., 0., 1.]])
+        >>> torch.nn.MultiLabelSoftMarginLoss()(x, t)
+        tensor(0.5044)
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.multilabel_soft_margin_loss(input, target, weight=self.weight, reduction=self.reduction)
 
 
 class CosineEmbeddingLoss(_Loss):
-    """``1 - cos(x1, x2)`` where the target is 1, ``max(0, cos(x1, x2) - margin)`` where it is -1."""
+    """``1 - cos(x1, x2)`` where the target is 1, ``max(0, cos(x1, x2) - margin)`` where it is -1.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x1, x2 = torch.tensor([[1., 0.], [1., 0.]]), torch.tensor([[0., 2.], [3., 4.]])
+        >>> torch.nn.CosineEmbeddingLoss(margin=0.5, reduction="none")(x1, x2, torch.tensor([1, -1]))
+        tensor([1.0000, 0.1000])
+    """
 
     margin: float
 
@@ -458,7 +574,14 @@ class CosineEmbeddingLoss(_Loss):
 
 
 class MarginRankingLoss(_Loss):
-    """``max(0, -t (x1 - x2) + margin)``; t is 1 if x1 should rank higher, else -1."""
+    """``max(0, -t (x1 - x2) + margin)``; t is 1 if x1 should rank higher, else -1.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x1, x2 = torch.tensor([1., 1.]), torch.tensor([3., 3.])
+        >>> torch.nn.MarginRankingLoss(margin=0.5, reduction="none")(x1, x2, torch.tensor([1., -1.]))
+        tensor([2.5000, 0.0000])
+    """
 
     margin: float
 
@@ -473,7 +596,13 @@ class MarginRankingLoss(_Loss):
 
 
 class MultiMarginLoss(_WeightedLoss):
-    """``Σ_{i≠t} max(0, margin - x_t + x_i)ᵖ / C``.  Shape: input (N, C) or (C), target (N) or ()."""
+    """``Σ_{i≠t} max(0, margin - x_t + x_i)ᵖ / C``.  Shape: input (N, C) or (C), target (N) or ().
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.MultiMarginLoss()(torch.tensor([[0.5, 1.0, -2.0]]), torch.tensor([1]))
+        tensor(0.1667)
+    """
 
     margin: float
     p: int
@@ -508,6 +637,12 @@ class TripletMarginLoss(_Loss):
         p: which norm.
         eps: added to the differences.
         swap: take ‖p - n‖ in place of ‖a - n‖ where it is less.
+
+    Example:
+        >>> import flambeau as torch
+        >>> a, p, n = torch.tensor([[0., 0.]]), torch.tensor([[3., 4.]]), torch.tensor([[0., 5.5]])
+        >>> torch.nn.TripletMarginLoss()(a, p, n)
+        tensor(0.5000)
     """
 
     margin: float
@@ -547,7 +682,15 @@ class TripletMarginLoss(_Loss):
 
 
 class TripletMarginWithDistanceLoss(_Loss):
-    """``max(0, d(a, p) - d(a, n) + margin)`` with a distance of one's own (Euclidean if None)."""
+    """``max(0, d(a, p) - d(a, n) + margin)`` with a distance of one's own (Euclidean if None).
+
+    Example:
+        >>> import flambeau as torch
+        >>> a, p, n = torch.tensor([[0., 0.]]), torch.tensor([[3., 4.]]), torch.tensor([[0., 5.]])
+        >>> loss = torch.nn.TripletMarginWithDistanceLoss(distance_function=lambda x, y: (x - y).abs().sum(-1))
+        >>> loss(a, p, n)
+        tensor(3.)
+    """
 
     margin: float
     swap: bool
@@ -587,6 +730,13 @@ class CTCLoss(_Loss):
     Args:
         blank: the index of the blank.
         zero_infinity: count losses that are infinite as zero.
+
+    Example:
+        >>> import flambeau as torch
+        >>> log_probs = torch.full((3, 1, 2), 0.5).log()
+        >>> loss = torch.nn.CTCLoss()(log_probs, torch.tensor([[1]]), torch.tensor([3]), torch.tensor([1]))
+        >>> (-loss).exp()  # 6 of the 8 paths of three frames read "1"
+        tensor(0.7500)
     """
 
     blank: int

@@ -15,7 +15,14 @@ __all__ = ["CrossMapLRN2d", "GroupNorm", "LayerNorm", "LocalResponseNorm", "RMSN
 
 
 class LocalResponseNorm(Module):
-    """``x / (k + alpha / size · Σ x'²)^beta``, the sum over ``size`` neighbouring channels.  Shape: (N, C, ...)."""
+    """``x / (k + alpha / size · Σ x'²)^beta``, the sum over ``size`` neighbouring channels.  Shape: (N, C, ...).
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([1., 2., 3.]).reshape(1, 3, 1)
+        >>> torch.nn.LocalResponseNorm(3, alpha=3.0, beta=1.0)(x).flatten()
+        tensor([0.1667, 0.1333, 0.2143])
+    """
 
     size: int
     alpha: float
@@ -37,7 +44,13 @@ class LocalResponseNorm(Module):
 
 
 class CrossMapLRN2d(Module):
-    """As :class:`LocalResponseNorm`, for images.  Shape: (N, C, H, W)."""
+    """As :class:`LocalResponseNorm`, for images.  Shape: (N, C, H, W).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.CrossMapLRN2d(3)(torch.zeros(2, 8, 4, 4)).shape
+        torch.Size([2, 8, 4, 4])
+    """
 
     size: int
     alpha: float
@@ -145,6 +158,14 @@ class GroupNorm(Module):
         bias: whether there is a bias, given that there is a weight.
 
     Wu and He, Group Normalization, ECCV 2018.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([[1., 3., 10., 30.]])
+        >>> torch.nn.GroupNorm(2, 4, affine=False)(x)
+        tensor([[-1.0000,  1.0000, -1.0000,  1.0000]])
+        >>> torch.nn.GroupNorm(3, 6)(torch.zeros(2, 6, 5, 5)).shape
+        torch.Size([2, 6, 5, 5])
     """
 
     num_groups: int
@@ -208,6 +229,11 @@ class RMSNorm(Module):
         elementwise_affine: whether there is a weight.
 
     Zhang and Sennrich, Root Mean Square Layer Normalization, NeurIPS 2019.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.RMSNorm(2)(torch.tensor([[1., 7.]])).detach()
+        tensor([[0.2000, 1.4000]])
     """
 
     normalized_shape: tuple[int, ...]

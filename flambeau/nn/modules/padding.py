@@ -71,19 +71,37 @@ class ConstantPad1d(_ConstantPadNd):
     Args:
         padding: one number, or (before, behind).
         value: the constant.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.ConstantPad1d((2, 1), 9.0)(torch.tensor([[1., 2.]]))
+        tensor([[9., 9., 1., 2., 9.]])
     """
 
     _axes = 1
 
 
 class ConstantPad2d(_ConstantPadNd):
-    """Puts ``value`` around the last two axes; ``padding`` is one number or (left, right, top, bottom)."""
+    """Puts ``value`` around the last two axes; ``padding`` is one number or (left, right, top, bottom).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.ConstantPad2d((1, 0, 0, 1), 9.0)(torch.tensor([[[1., 2.]]]))
+        tensor([[[9., 1., 2.],
+                 [9., 9., 9.]]])
+    """
 
     _axes = 2
 
 
 class ConstantPad3d(_ConstantPadNd):
-    """Puts ``value`` around the last three axes; (left, right, top, bottom, front, back)."""
+    """Puts ``value`` around the last three axes; (left, right, top, bottom, front, back).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.ConstantPad3d((1, 1, 2, 2, 0, 3), 9.0)(torch.zeros(2, 3, 4, 5, 6)).shape
+        torch.Size([2, 3, 7, 9, 8])
+    """
 
     _axes = 3
 
@@ -97,19 +115,44 @@ class _ZeroPadNd(_ConstantPadNd):
 
 
 class ZeroPad1d(_ZeroPadNd):
-    """Puts zeros before and behind the last axis."""
+    """Puts zeros before and behind the last axis.
+
+    Shape: (N, C, L) or (C, L); ``padding`` is one number or (before, behind).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.ZeroPad1d((2, 1))(torch.tensor([[1., 2.]]))
+        tensor([[0., 0., 1., 2., 0.]])
+    """
 
     _axes = 1
 
 
 class ZeroPad2d(_ZeroPadNd):
-    """Puts zeros around the last two axes."""
+    """Puts zeros around the last two axes.
+
+    Shape: (N, C, H, W) or (C, H, W); ``padding`` is one number or (left, right, top, bottom).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.ZeroPad2d((1, 0, 0, 1))(torch.tensor([[[1., 2.]]]))
+        tensor([[[0., 1., 2.],
+                 [0., 0., 0.]]])
+    """
 
     _axes = 2
 
 
 class ZeroPad3d(_ZeroPadNd):
-    """Puts zeros around the last three axes."""
+    """Puts zeros around the last three axes.
+
+    Shape: (N, C, D, H, W) or (C, D, H, W); ``padding`` is one number or (left, right, top, bottom, front, back).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.ZeroPad3d((1, 1, 2, 2, 0, 3))(torch.zeros(2, 3, 4, 5, 6)).shape
+        torch.Size([2, 3, 7, 9, 8])
+    """
 
     _axes = 3
 
@@ -119,19 +162,45 @@ class _ReflectionPadNd(_PadNd):
 
 
 class ReflectionPad1d(_ReflectionPadNd):
-    """Mirrors the last axis at its first and last element."""
+    """Mirrors the last axis at its first and last element.
+
+    Shape: (N, C, L) or (C, L); ``padding`` is one number or (before, behind).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.ReflectionPad1d(2)(torch.tensor([[1., 2., 3.]]))
+        tensor([[3., 2., 1., 2., 3., 2., 1.]])
+    """
 
     _axes = 1
 
 
 class ReflectionPad2d(_ReflectionPadNd):
-    """Mirrors the last two axes at their first and last elements."""
+    """Mirrors the last two axes at their first and last elements.
+
+    Shape: (N, C, H, W) or (C, H, W); ``padding`` is one number or (left, right, top, bottom).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.ReflectionPad2d((1, 0, 1, 0))(torch.tensor([[[1., 2.], [3., 4.]]]))
+        tensor([[[4., 3., 4.],
+                 [2., 1., 2.],
+                 [4., 3., 4.]]])
+    """
 
     _axes = 2
 
 
 class ReflectionPad3d(_ReflectionPadNd):
-    """Mirrors the last three axes at their first and last elements."""
+    """Mirrors the last three axes at their first and last elements.
+
+    Shape: (N, C, D, H, W) or (C, D, H, W); ``padding`` is one number or (left, right, top, bottom, front, back).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.ReflectionPad3d(1)(torch.zeros(2, 3, 4, 5, 6)).shape
+        torch.Size([2, 3, 6, 7, 8])
+    """
 
     _axes = 3
 
@@ -141,19 +210,45 @@ class _ReplicationPadNd(_PadNd):
 
 
 class ReplicationPad1d(_ReplicationPadNd):
-    """Repeats the first and last element of the last axis."""
+    """Repeats the first and last element of the last axis.
+
+    Shape: (N, C, L) or (C, L); ``padding`` is one number or (before, behind).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.ReplicationPad1d(2)(torch.tensor([[1., 2., 3.]]))
+        tensor([[1., 1., 1., 2., 3., 3., 3.]])
+    """
 
     _axes = 1
 
 
 class ReplicationPad2d(_ReplicationPadNd):
-    """Repeats the border of the last two axes."""
+    """Repeats the border of the last two axes.
+
+    Shape: (N, C, H, W) or (C, H, W); ``padding`` is one number or (left, right, top, bottom).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.ReplicationPad2d((1, 0, 1, 0))(torch.tensor([[[1., 2.], [3., 4.]]]))
+        tensor([[[1., 1., 2.],
+                 [1., 1., 2.],
+                 [3., 3., 4.]]])
+    """
 
     _axes = 2
 
 
 class ReplicationPad3d(_ReplicationPadNd):
-    """Repeats the border of the last three axes."""
+    """Repeats the border of the last three axes.
+
+    Shape: (N, C, D, H, W) or (C, D, H, W); ``padding`` is one number or (left, right, top, bottom, front, back).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.ReplicationPad3d(1)(torch.zeros(2, 3, 4, 5, 6)).shape
+        torch.Size([2, 3, 6, 7, 8])
+    """
 
     _axes = 3
 
@@ -168,18 +263,44 @@ class _CircularPadNd(_PadNd):
 
 
 class CircularPad1d(_CircularPadNd):
-    """Continues the last axis at each end with elements from the other."""
+    """Continues the last axis at each end with elements from the other.
+
+    Shape: (N, C, L) or (C, L); ``padding`` is one number or (before, behind).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.CircularPad1d((2, 1))(torch.tensor([[1., 2., 3.]]))
+        tensor([[2., 3., 1., 2., 3., 1.]])
+    """
 
     _axes = 1
 
 
 class CircularPad2d(_CircularPadNd):
-    """Continues the last two axes at each end with elements from the other."""
+    """Continues the last two axes at each end with elements from the other.
+
+    Shape: (N, C, H, W) or (C, H, W); ``padding`` is one number or (left, right, top, bottom).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.CircularPad2d((1, 0, 1, 0))(torch.tensor([[[1., 2.], [3., 4.]]]))
+        tensor([[[4., 3., 4.],
+                 [2., 1., 2.],
+                 [4., 3., 4.]]])
+    """
 
     _axes = 2
 
 
 class CircularPad3d(_CircularPadNd):
-    """Continues the last three axes at each end with elements from the other."""
+    """Continues the last three axes at each end with elements from the other.
+
+    Shape: (N, C, D, H, W) or (C, D, H, W); ``padding`` is one number or (left, right, top, bottom, front, back).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.CircularPad3d(1)(torch.zeros(2, 3, 4, 5, 6)).shape
+        torch.Size([2, 3, 6, 7, 8])
+    """
 
     _axes = 3

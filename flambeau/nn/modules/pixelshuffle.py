@@ -13,6 +13,14 @@ class PixelShuffle(Module):
     """Channels spread over a finer grid (Shi et al., arXiv:1609.05158).
 
     Shape: (..., C r², H, W) gives (..., C, H r, W r) with r the ``upscale_factor``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.PixelShuffle(2)(torch.tensor([1., 2., 3., 4.]).reshape(4, 1, 1))
+        tensor([[[1., 2.],
+                 [3., 4.]]])
+        >>> torch.nn.PixelShuffle(3)(torch.zeros(1, 9, 4, 4)).shape
+        torch.Size([1, 1, 12, 12])
     """
 
     __constants__ = ("upscale_factor",)
@@ -29,7 +37,15 @@ class PixelShuffle(Module):
 
 
 class PixelUnshuffle(Module):
-    """The inverse of :class:`PixelShuffle`: (..., C, H r, W r) gives (..., C r², H, W)."""
+    """The inverse of :class:`PixelShuffle`: (..., C, H r, W r) gives (..., C r², H, W).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.PixelUnshuffle(2)(torch.tensor([[[1., 2.], [3., 4.]]])).flatten()
+        tensor([1., 2., 3., 4.])
+        >>> torch.nn.PixelUnshuffle(3)(torch.zeros(1, 1, 12, 12)).shape
+        torch.Size([1, 9, 4, 4])
+    """
 
     __constants__ = ("downscale_factor",)
 

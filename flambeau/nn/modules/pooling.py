@@ -76,7 +76,15 @@ class _MaxPoolNd(Module):
 
 
 class MaxPool1d(_MaxPoolNd):
-    """The largest element of each window; arguments as of :class:`MaxPool2d`.  Shape: (N, C, L) or (C, L)."""
+    """The largest element of each window; arguments as of :class:`MaxPool2d`.  Shape: (N, C, L) or (C, L).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.MaxPool1d(2)(torch.tensor([[1., 5., 2., 0., 7.]]))
+        tensor([[5., 2.]])
+        >>> torch.nn.MaxPool1d(2, ceil_mode=True)(torch.tensor([[1., 5., 2., 0., 7.]]))
+        tensor([[5., 2., 7.]])
+    """
 
     _function = "max_pool1d"
 
@@ -103,25 +111,50 @@ class MaxPool2d(_MaxPoolNd):
 
 
 class MaxPool3d(_MaxPoolNd):
-    """The largest element of each window; arguments as of :class:`MaxPool2d`.  Shape: (N, C, D, H, W)."""
+    """The largest element of each window; arguments as of :class:`MaxPool2d`.  Shape: (N, C, D, H, W).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.MaxPool3d(2, stride=1)(torch.zeros(2, 3, 4, 5, 6)).shape
+        torch.Size([2, 3, 3, 4, 5])
+    """
 
     _function = "max_pool3d"
 
 
 class MinPool1d(_MaxPoolNd):
-    """The smallest element of each window; arguments as of :class:`MaxPool2d`.  Shape: (N, C, L) or (C, L)."""
+    """The smallest element of each window; arguments as of :class:`MaxPool2d`.  Shape: (N, C, L) or (C, L).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.MinPool1d(2)(torch.tensor([[1., 5., 2., 0.]]))
+        tensor([[1., 0.]])
+    """
 
     _function = "min_pool1d"
 
 
 class MinPool2d(_MaxPoolNd):
-    """The smallest element of each window; arguments as of :class:`MaxPool2d`.  Shape: (N, C, H, W)."""
+    """The smallest element of each window; arguments as of :class:`MaxPool2d`.  Shape: (N, C, H, W).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.MinPool2d(2)(torch.arange(16.).reshape(1, 4, 4))
+        tensor([[[ 0.,  2.],
+                 [ 8., 10.]]])
+    """
 
     _function = "min_pool2d"
 
 
 class MinPool3d(_MaxPoolNd):
-    """The smallest element of each window; arguments as of :class:`MaxPool2d`.  Shape: (N, C, D, H, W)."""
+    """The smallest element of each window; arguments as of :class:`MaxPool2d`.  Shape: (N, C, D, H, W).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.MinPool3d(2, stride=1)(torch.zeros(2, 3, 4, 5, 6)).shape
+        torch.Size([2, 3, 3, 4, 5])
+    """
 
     _function = "min_pool3d"
 
@@ -145,7 +178,16 @@ class _MaxUnpoolNd(Module):
 
 
 class MaxUnpool1d(_MaxUnpoolNd):
-    """Puts what a :class:`MaxPool1d` found back where it was, zeros elsewhere."""
+    """Puts what a :class:`MaxPool1d` found back where it was, zeros elsewhere; arguments as of :class:`MaxUnpool2d`.
+
+    Shape: (N, C, L) or (C, L) gives the same with L' = (L - 1) stride - 2 padding + kernel_size.
+
+    Example:
+        >>> import flambeau as torch
+        >>> y, places = torch.nn.MaxPool1d(2, return_indices=True)(torch.tensor([[1., 5., 2., 0.]]))
+        >>> torch.nn.MaxUnpool1d(2)(y, places)
+        tensor([[0., 5., 2., 0.]])
+    """
 
     _axes = 1
 
@@ -153,17 +195,39 @@ class MaxUnpool1d(_MaxUnpoolNd):
 class MaxUnpool2d(_MaxUnpoolNd):
     """Puts what a :class:`MaxPool2d` found back where it was, zeros elsewhere.
 
+    Shape: (N, C, H, W) or (C, H, W) gives the same with H' = (H - 1) stride - 2 padding + kernel_size.
+
     Args:
         kernel_size, stride, padding: of that pooling.
 
     ``forward`` takes the pooled values, their indices, and if need be the ``output_size``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([[[1., 2., 0.], [4., 3., 0.], [0., 0., 0.]]])
+        >>> y, places = torch.nn.MaxPool2d(2, return_indices=True)(x)
+        >>> torch.nn.MaxUnpool2d(2)(y, places).shape
+        torch.Size([1, 2, 2])
+        >>> torch.nn.MaxUnpool2d(2)(y, places, output_size=(3, 3))
+        tensor([[[0., 0., 0.],
+                 [4., 0., 0.],
+                 [0., 0., 0.]]])
     """
 
     _axes = 2
 
 
 class MaxUnpool3d(_MaxUnpoolNd):
-    """Puts what a :class:`MaxPool3d` found back where it was, zeros elsewhere."""
+    """Puts what a :class:`MaxPool3d` found back where it was, zeros elsewhere; arguments as of :class:`MaxUnpool2d`.
+
+    Shape: (N, C, D, H, W) or (C, D, H, W).
+
+    Example:
+        >>> import flambeau as torch
+        >>> y, places = torch.nn.MaxPool3d(2, return_indices=True)(torch.zeros(1, 3, 4, 4, 4))
+        >>> torch.nn.MaxUnpool3d(2)(y, places).shape
+        torch.Size([1, 3, 4, 4, 4])
+    """
 
     _axes = 3
 
@@ -176,7 +240,15 @@ class _AvgPoolNd(Module):
 
 
 class AvgPool1d(_AvgPoolNd):
-    """The mean of each window; arguments as of :class:`AvgPool2d`.  Shape: (N, C, L) or (C, L)."""
+    """The mean of each window; arguments as of :class:`AvgPool2d`.  Shape: (N, C, L) or (C, L).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.AvgPool1d(2)(torch.tensor([[1., 5., 2., 0.]]))
+        tensor([[3., 1.]])
+        >>> torch.nn.AvgPool1d(3, stride=1, padding=1, count_include_pad=False)(torch.tensor([[1., 5., 3.]]))
+        tensor([[3., 3., 4.]])
+    """
 
     def __init__(
         self,
@@ -209,6 +281,12 @@ class AvgPool2d(_AvgPoolNd):
         ceil_mode: round H' up rather than down.
         count_include_pad: whether the zeros of the padding count as elements.
         divisor_override: divide by this instead of the number of elements.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.AvgPool2d(2)(torch.arange(16.).reshape(1, 4, 4))
+        tensor([[[ 2.5000,  4.5000],
+                 [10.5000, 12.5000]]])
     """
 
     __constants__ = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
@@ -243,7 +321,13 @@ class AvgPool2d(_AvgPoolNd):
 
 
 class AvgPool3d(AvgPool2d):
-    """The mean of each window; arguments as of :class:`AvgPool2d`.  Shape: (N, C, D, H, W) or (C, D, H, W)."""
+    """The mean of each window; arguments as of :class:`AvgPool2d`.  Shape: (N, C, D, H, W) or (C, D, H, W).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.AvgPool3d((1, 2, 2))(torch.zeros(2, 3, 4, 4, 4)).shape
+        torch.Size([2, 3, 4, 2, 2])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.avg_pool3d(
@@ -296,7 +380,7 @@ class _FractionalMaxPoolNd(Module):
 
 
 class FractionalMaxPool2d(_FractionalMaxPoolNd):
-    """Maxima of windows at pseudo-random distances (Graham, arXiv:1412.6071).
+    """Maxima of windows at pseudo-random distances (Graham, arXiv:1412.6071).  Shape: (N, C, H, W) or (C, H, W).
 
     Args:
         kernel_size: of the windows.
@@ -305,13 +389,28 @@ class FractionalMaxPool2d(_FractionalMaxPoolNd):
 
     Raises:
         ValueError: if both or neither are given, or a ratio is not between 0 and 1.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.FractionalMaxPool2d(2, output_size=5)(torch.zeros(2, 3, 8, 8)).shape
+        torch.Size([2, 3, 5, 5])
+        >>> torch.nn.FractionalMaxPool2d(2, output_ratio=0.75)(torch.zeros(2, 3, 8, 8)).shape
+        torch.Size([2, 3, 6, 6])
     """
 
     _axes = 2
 
 
 class FractionalMaxPool3d(_FractionalMaxPoolNd):
-    """Maxima of windows at pseudo-random distances; arguments as of :class:`FractionalMaxPool2d`."""
+    """Maxima of windows at pseudo-random distances; arguments as of :class:`FractionalMaxPool2d`.
+
+    Shape: (N, C, D, H, W) or (C, D, H, W).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.FractionalMaxPool3d(2, output_size=3)(torch.zeros(2, 3, 6, 6, 6)).shape
+        torch.Size([2, 3, 3, 3, 3])
+    """
 
     _axes = 3
 
@@ -339,19 +438,46 @@ class _LPPoolNd(Module):
 
 
 class LPPool1d(_LPPoolNd):
-    """``(sum of x^p)^(1/p)`` over each window, with p the ``norm_type``."""
+    """``(sum of x^p)^(1/p)`` over each window, with p the ``norm_type``.
+
+    Shape: (N, C, L) or (C, L); L' = floor((L - kernel_size) / stride) + 1.
+
+    Args:
+        norm_type: p; 1 gives sums.
+        kernel_size: of the windows, one number or one per axis.
+        stride: between windows; ``kernel_size`` if None.
+        ceil_mode: round L' up rather than down.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.LPPool1d(2, kernel_size=2)(torch.tensor([[3., 4., 5., 12.]]))
+        tensor([[ 5., 13.]])
+    """
 
     _axes = 1
 
 
 class LPPool2d(_LPPoolNd):
-    """``(sum of x^p)^(1/p)`` over each window, with p the ``norm_type``."""
+    """``(sum of x^p)^(1/p)`` over each window; arguments as of :class:`LPPool1d`.  Shape: (N, C, H, W) or (C, H, W).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.LPPool2d(1, kernel_size=2)(torch.arange(16.).reshape(1, 4, 4))
+        tensor([[[10., 18.],
+                 [42., 50.]]])
+    """
 
     _axes = 2
 
 
 class LPPool3d(_LPPoolNd):
-    """``(sum of x^p)^(1/p)`` over each window, with p the ``norm_type``."""
+    """``(sum of x^p)^(1/p)`` over each window; arguments as of :class:`LPPool1d`.  Shape: (N, C, D, H, W).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.LPPool3d(2, kernel_size=2)(torch.ones(1, 2, 4, 4, 4)).shape
+        torch.Size([1, 2, 2, 2, 2])
+    """
 
     _axes = 3
 
@@ -373,19 +499,43 @@ class _AdaptiveMaxPoolNd(Module):
 
 
 class AdaptiveMaxPool1d(_AdaptiveMaxPoolNd):
-    """Maxima of windows chosen so that ``output_size`` results come out."""
+    """Maxima of windows chosen so that ``output_size`` results come out.
+
+    Shape: (N, C, L) or (C, L); the spatial axes become ``output_size``, one number or one per axis.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.AdaptiveMaxPool1d(2)(torch.tensor([[1., 5., 2., 0., 7.]]))
+        tensor([[5., 7.]])
+    """
 
     _axes = 1
 
 
 class AdaptiveMaxPool2d(_AdaptiveMaxPoolNd):
-    """Maxima of windows chosen so that ``output_size`` results come out; None keeps an axis."""
+    """Maxima of windows chosen so that ``output_size`` results come out; None keeps an axis.
+
+    Shape: (N, C, H, W) or (C, H, W); the spatial axes become ``output_size``, one number or one per axis.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.AdaptiveMaxPool2d((1, None))(torch.arange(6.).reshape(1, 2, 3))
+        tensor([[[3., 4., 5.]]])
+    """
 
     _axes = 2
 
 
 class AdaptiveMaxPool3d(_AdaptiveMaxPoolNd):
-    """Maxima of windows chosen so that ``output_size`` results come out; None keeps an axis."""
+    """Maxima of windows chosen so that ``output_size`` results come out; None keeps an axis.
+
+    Shape: (N, C, D, H, W) or (C, D, H, W); the spatial axes become ``output_size``, one number or one per axis.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.AdaptiveMaxPool3d((2, None, 1))(torch.zeros(2, 3, 4, 5, 6)).shape
+        torch.Size([2, 3, 2, 5, 1])
+    """
 
     _axes = 3
 
@@ -406,13 +556,23 @@ class _AdaptiveAvgPoolNd(Module):
 
 
 class AdaptiveAvgPool1d(_AdaptiveAvgPoolNd):
-    """Means of windows chosen so that ``output_size`` results come out."""
+    """Means of windows chosen so that ``output_size`` results come out.
+
+    Shape: (N, C, L) or (C, L); the spatial axes become ``output_size``, one number or one per axis.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.AdaptiveAvgPool1d(2)(torch.tensor([[1., 5., 3., 0., 6.]]))
+        tensor([[3., 3.]])
+    """
 
     _axes = 1
 
 
 class AdaptiveAvgPool2d(_AdaptiveAvgPoolNd):
     """Means of windows chosen so that ``output_size`` results come out; None keeps an axis.
+
+    Shape: (N, C, H, W) or (C, H, W); the spatial axes become ``output_size``, one number or one per axis.
 
     Example:
         >>> import flambeau as torch
@@ -424,6 +584,14 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPoolNd):
 
 
 class AdaptiveAvgPool3d(_AdaptiveAvgPoolNd):
-    """Means of windows chosen so that ``output_size`` results come out; None keeps an axis."""
+    """Means of windows chosen so that ``output_size`` results come out; None keeps an axis.
+
+    Shape: (N, C, D, H, W) or (C, D, H, W); the spatial axes become ``output_size``, one number or one per axis.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.AdaptiveAvgPool3d((2, None, 1))(torch.zeros(2, 3, 4, 5, 6)).shape
+        torch.Size([2, 3, 2, 5, 1])
+    """
 
     _axes = 3

@@ -52,6 +52,14 @@ class RNNBase(Module):
     Args:
         mode: ``"LSTM"``, ``"GRU"``, ``"RNN_TANH"`` or ``"RNN_RELU"``.
         others: see :class:`LSTM`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> net = torch.nn.LSTM(3, 4)
+        >>> isinstance(net, torch.nn.RNNBase)
+        True
+        >>> [name for name, _ in net.named_parameters()]
+        ['weight_ih_l0', 'weight_hh_l0', 'bias_ih_l0', 'bias_hh_l0']
     """
 
     mode: str
@@ -396,6 +404,14 @@ class RNNCellBase(Module):
         input_size, hidden_size: sizes of the input and of the state.
         bias: whether there are biases.
         num_chunks: the number of gates.
+
+    Example:
+        >>> import flambeau as torch
+        >>> cell = torch.nn.GRUCell(3, 4)
+        >>> isinstance(cell, torch.nn.RNNCellBase)
+        True
+        >>> cell.weight_ih.shape
+        torch.Size([12, 3])
     """
 
     input_size: int

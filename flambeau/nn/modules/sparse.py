@@ -171,6 +171,17 @@ class EmbeddingBag(_Table):
         mode: ``"sum"``, ``"mean"`` or ``"max"``.
         include_last_offset: whether the offsets end with the number of indices.
         padding_idx: an index that does not count.
+
+    Example:
+        >>> import flambeau as torch
+        >>> table = torch.tensor([[1., 1.], [2., 2.], [30., 40.]])
+        >>> bag = torch.nn.EmbeddingBag.from_pretrained(table, mode="sum")
+        >>> bag(torch.tensor([[0, 1], [2, 2]]))
+        tensor([[ 3.,  3.],
+                [60., 80.]])
+        >>> bag(torch.tensor([0, 1, 2]), offsets=torch.tensor([0, 2]))
+        tensor([[ 3.,  3.],
+                [30., 40.]])
     """
 
     mode: str

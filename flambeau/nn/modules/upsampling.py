@@ -21,6 +21,16 @@ class Upsample(Module):
         mode: ``"nearest"``, ``"linear"``, ``"bilinear"``, ``"bicubic"`` or ``"trilinear"``.
         align_corners: whether the centres of the corner pixels coincide, rather than the images' edges.
         recompute_scale_factor: go by the ratio of the sizes in place of ``scale_factor``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([[[1., 5.]]])
+        >>> torch.nn.Upsample(scale_factor=2)(x)
+        tensor([[[1., 1., 5., 5.]]])
+        >>> torch.nn.Upsample(scale_factor=2, mode="linear", align_corners=False)(x)
+        tensor([[[1., 2., 4., 5.]]])
+        >>> torch.nn.Upsample(size=3, mode="linear", align_corners=True)(x)
+        tensor([[[1., 3., 5.]]])
     """
 
     __constants__ = ("size", "scale_factor", "mode", "align_corners", "name", "recompute_scale_factor")
@@ -66,14 +76,27 @@ class Upsample(Module):
 
 
 class UpsamplingNearest2d(Upsample):
-    """Two-dimensional :class:`Upsample` by the nearest pixel."""
+    """Two-dimensional :class:`Upsample` by the nearest pixel.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.UpsamplingNearest2d(scale_factor=2)(torch.tensor([[[[1., 2.]]]]))
+        tensor([[[[1., 1., 2., 2.],
+                  [1., 1., 2., 2.]]]])
+    """
 
     def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
         super().__init__(size, scale_factor, mode="nearest")
 
 
 class UpsamplingBilinear2d(Upsample):
-    """Two-dimensional :class:`Upsample`, bilinear with aligned corners."""
+    """Two-dimensional :class:`Upsample`, bilinear with aligned corners.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.UpsamplingBilinear2d(size=(1, 3))(torch.tensor([[[[1., 5.]]]]))
+        tensor([[[[1., 3., 5.]]]])
+    """
 
     def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
         super().__init__(size, scale_factor, mode="bilinear", align_corners=True)
