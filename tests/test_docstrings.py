@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import inspect
 import pkgutil
-from types import ModuleType
+import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch.nn.utils.prune  # noqa: F401 - PyTorch does not import it by itself
@@ -17,6 +20,15 @@ MODULES = sorted(
 )
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 OURS = "import flambeau as torch"
+
+SPACES = [
+    f"flambeau.{space}".rstrip(".")
+    for space in """
+        . nn nn.functional nn.init nn.utils special linalg fft signal.windows optim optim.lr_scheduler utils.data
+        autograd func amp random serialization
+    """.split()
+]
+"""The public namespaces."""
 
 DIFFERENT = {
     # PyTorch compiles with Inductor, for seconds.
@@ -32,34 +44,68 @@ DIFFERENT = {
 """Examples of what PyTorch does not have or does otherwise (docs/differences.md), by the names of what they explain."""
 
 
-def examples(module: ModuleType) -> list[doctest.DocTest]:
-    """The examples in a module's own docstrings that import Flambeau in the place of PyTorch."""
-    found = doctest.DocTestFinder(exclude_empty=True).find(module, module.__name__, globs={})
-    return [test for test in found if OURS in (test.docstring or "")]
+def public() -> Iterator[tuple[str, Any]]:
+    """Flambeau's functions and classes in the public namespaces, and the Tensor's methods, each once."""
+    seen = set()
+    for space in [*SPACES, "flambeau.Tensor"]:
+        holder = flambeau.Tensor if space == "flambeau.Tensor" else importlib.import_module(space)
+        for name in getattr(holder, "__all__", None) or [name for name in dir(holder) if not name.startswith("_")]:
+            found = inspect.unwrap(getattr(holder, name))
+            if not (inspect.isfunction(found) or inspect.isclass(found)) or id(found) in seen:
+                continue
+            if (found.__module__ or "").startswith("flambeau"):
+                seen.add(id(found))
+                yield f"{space}.{name}", found
 
 
-@pytest.mark.parametrize("name", MODULES)
+def is_in_its_module(found: Any) -> bool:
+    """Whether doctest finds it: not what a factory made that stands in another module."""
+    home = sys.modules[found.__globals__["__name__"] if inspect.isfunction(found) else found.__module__]
+    return inspect.unwrap(getattr(home, found.__name__, None)) is found  # type: ignore[arg-type]
+
+
+def examples(name: str) -> list[doctest.DocTest]:
+    """Those of a module, or of what factories made for a public namespace."""
+    finder = doctest.DocTestFinder(exclude_empty=True, recurse=name in MODULES)
+    if name in MODULES:
+        return finder.find(importlib.import_module(name), name)
+    made = [(path, found) for path, found in public() if path.rpartition(".")[0] == name.removesuffix(" by factories")]
+    return [
+        test
+        for path, found in made
+        if not is_in_its_module(found)
+        for test in finder.find(found, path, module=False, globs={})  # type: ignore[arg-type]
+    ]
+
+
+WHERE = [*MODULES, *(f"{space} by factories" for space in (*SPACES, "flambeau.Tensor"))]
+
+
+@pytest.mark.parametrize("name", WHERE)
 def test_examples(name: str) -> None:
-    module = importlib.import_module(name)
-    failed, _ = doctest.testmod(module, optionflags=FLAGS)
-    assert not failed
+    runner = doctest.DocTestRunner(optionflags=FLAGS)
+    for test in examples(name):
+        runner.run(test)
+    assert not runner.failures
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node:UserWarning")
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", WHERE)
 def test_examples_in_pytorch(name: str) -> None:
     """What is an example of PyTorch's interface prints there what it prints here."""
     runner = doctest.DocTestRunner(optionflags=FLAGS)
-    for test in examples(importlib.import_module(name)):
+    for test in examples(name):
+        if OURS not in (test.docstring or "") or test.name in DIFFERENT:
+            continue
+        test.globs.clear()
         for example in test.examples:
             example.source = example.source.replace(OURS, "import torch")
         # What speaks of Flambeau besides is its own.
-        if test.name not in DIFFERENT and not any("flambeau" in example.source for example in test.examples):
+        if not any("flambeau" in example.source for example in test.examples):
             runner.run(test)
     assert not runner.failures
 
 
 def test_what_is_different_has_an_example() -> None:
-    modules = {name.rpartition(".")[0] for name in DIFFERENT}
-    assert {test.name for name in modules for test in examples(importlib.import_module(name))} >= DIFFERENT
+    assert {test.name for name in WHERE for test in examples(name)} >= DIFFERENT
