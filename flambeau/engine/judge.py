@@ -32,7 +32,7 @@ PATIENCE = 0.5
 """Compile once the interpreter has spent this part of what compiling is expected to take ..."""
 REGULAR = 16
 """... or has run the program so often that it may be one of many that make up a loop."""
-THRIFTY = 0.5
+THRIFTY = 1.0
 """All compiling together may take this part of the time that all interpreting has taken ..."""
 EAGER = 4.0
 """... or this, where somebody asked for it, or where it has paid for programs of the same kin."""
@@ -46,12 +46,12 @@ FEW = 3
 """So many are enough where one tier is twice as fast as another, or where they are long."""
 LONG = 0.3
 """Seconds of runs that are enough of each tier: noise is small beside them."""
-CLEARLY = 0.8
+CLEARLY = 0.9
 """A tier gives way to one that was ready before it only if that needs less than this part of its time.
 
-A trial shows each at its best, run after run.  With other work in between, the interpreter's many steps lose more of
-that than one compiled program: on two cores, an encoder's 82 ms became 120 where the program's 88 stayed.  Where
-somebody asked for compilation, it goes on as long as its results are kept.
+A trial shows each at its best, run after run.  With other work in between, the interpreter's many steps lose a little
+more of that than one compiled program.  Where somebody asked for compilation, it goes on as long as its results are
+kept.
 """
 RUNS_BETWEEN_TRIALS = 8, 128
 """A verdict is looked at again after as many runs as take some seconds, but within these bounds ..."""

@@ -131,15 +131,15 @@ class XlaTier:
         keep_freed_memory()
         return_free_memory()
         # Imported here: JAX takes a second or more, and many programs never need it.
-        from flambeau.engine import pieces, xla
+        from flambeau.engine import aliases, pieces, xla
 
         # What importing takes is not what compiling takes, from which the next are judged.
         started = perf_counter()
         if program.device is not devices.cpu:
-            kind = xla.Offloaded
+            executable: Executable = xla.Offloaded(program, donated, constants)
         else:
             kind = pieces.Pieced if pieces.is_large(program) else xla.Compiled
-        executable = kind(program, donated, constants)
+            executable = aliases.built(program, lambda made: kind(made, donated, constants))
         self.guessed += _guess(program)
         self.measured += perf_counter() - started
         counters.programs_compiled += 1
