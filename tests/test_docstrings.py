@@ -33,6 +33,8 @@ SPACES = [
 DIFFERENT = {
     # PyTorch compiles with Inductor, for seconds.
     "flambeau.capture.compile.compile",
+    # There are no sparse gradients.
+    "flambeau.optim.sparse_adam.SparseAdam",
     # Additions of Flambeau's.
     "flambeau.engine.report.statistics",
     "flambeau.nn.modules.pooling.MinPool1d",

@@ -106,7 +106,15 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = No
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
-    """Normal numbers of a mean and a standard deviation."""
+    """Normal numbers of a mean and a standard deviation.
+
+    Example:
+        >>> import flambeau as torch
+        >>> _ = torch.manual_seed(0)
+        >>> w = torch.nn.init.normal_(torch.empty(1000), mean=5.0, std=0.1)
+        >>> w.mean().round(decimals=1), w.std().round(decimals=1)
+        (tensor(5.), tensor(0.1000))
+    """
     with no_grad():
         return fill_normal(tensor, mean, std, generator=generator)
 
@@ -118,6 +126,12 @@ def trunc_normal_(
 
     Where more than 0.3 of the distribution lies within the bounds, those outside are drawn anew; else the
     numbers are uniform ones accepted with the density's probability (von Neumann 1951).
+
+    Example:
+        >>> import flambeau as torch
+        >>> w = torch.nn.init.trunc_normal_(torch.empty(1000), std=1.0, a=-0.5, b=0.5)
+        >>> bool((w.abs() <= 0.5).all())
+        True
     """
     if tensor.device.type == "meta":
         return tensor
@@ -172,17 +186,36 @@ def _accepted_uniform(tensor: Tensor, mean: float, std: float, a: float, b: floa
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
-    """The same number everywhere."""
+    """The same number everywhere.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.init.constant_(torch.empty(2, 3), 0.3)
+        tensor([[0.3000, 0.3000, 0.3000],
+                [0.3000, 0.3000, 0.3000]])
+    """
     return _filled(tensor, np.asarray(val.item() if isinstance(val, Tensor) else val))
 
 
 def ones_(tensor: Tensor) -> Tensor:
-    """One everywhere."""
+    """One everywhere.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.init.ones_(torch.empty(3))
+        tensor([1., 1., 1.])
+    """
     return constant_(tensor, 1.0)
 
 
 def zeros_(tensor: Tensor) -> Tensor:
-    """Zero everywhere."""
+    """Zero everywhere.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.init.zeros_(torch.empty(3))
+        tensor([0., 0., 0.])
+    """
     return constant_(tensor, 0.0)
 
 
@@ -191,6 +224,12 @@ def eye_(tensor: Tensor) -> Tensor:
 
     Raises:
         ValueError: if it is no matrix.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.init.eye_(torch.empty(2, 3))
+        tensor([[1., 0., 0.],
+                [0., 1., 0.]])
     """
     if tensor.ndim != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
@@ -203,6 +242,15 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
 
     Raises:
         ValueError: if it has not 3 to 5 dimensions, or the groups do not divide the output channels.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.Conv1d(2, 2, kernel_size=3, padding=1, bias=False)
+        >>> torch.nn.init.dirac_(layer.weight).shape
+        torch.Size([2, 2, 3])
+        >>> layer(torch.tensor([[1., 2., 3.], [4., 5., 6.]])).detach()
+        tensor([[1., 2., 3.],
+                [4., 5., 6.]])
     """
     if tensor.ndim not in (3, 4, 5):
         raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
@@ -236,7 +284,14 @@ def _calculate_correct_fan(tensor: Tensor, mode: str) -> int:
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
-    """Uniform in ±gain · sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010)."""
+    """Uniform in ±gain · sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010).
+
+    Example:
+        >>> import flambeau as torch
+        >>> w = torch.nn.init.xavier_uniform_(torch.empty(2, 4))
+        >>> bool((w.abs() <= 1.0).all())
+        True
+    """
     fan_in, fan_out = _calculate_fan_in_and_fan_out(tensor)
     std = gain * math.sqrt(2.0 / float(fan_in + fan_out))
     bound = math.sqrt(3.0) * std
@@ -244,7 +299,15 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) ->
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
-    """Normal with standard deviation gain · sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio 2010)."""
+    """Normal with standard deviation gain · sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio 2010).
+
+    Example:
+        >>> import flambeau as torch
+        >>> _ = torch.manual_seed(0)
+        >>> w = torch.nn.init.xavier_normal_(torch.empty(100, 100), gain=5.0)
+        >>> w.std().round(decimals=1)
+        tensor(0.5000)
+    """
     fan_in, fan_out = _calculate_fan_in_and_fan_out(tensor)
     std = gain * math.sqrt(2.0 / float(fan_in + fan_out))
     return normal_(tensor, 0.0, std, generator)
@@ -267,6 +330,12 @@ def kaiming_uniform_(
         a: the slope, where the nonlinearity is ``"leaky_relu"``.
         mode: ``"fan_in"`` keeps the variance of the activations, ``"fan_out"`` that of the gradients.
         nonlinearity: as of :func:`calculate_gain`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> w = torch.nn.init.kaiming_uniform_(torch.empty(6, 24), nonlinearity="relu")
+        >>> bool((w.abs() <= 0.5).all())
+        True
     """
     std = _kaiming_std(tensor, a, mode, nonlinearity)
     if std is None:
@@ -278,7 +347,17 @@ def kaiming_uniform_(
 def kaiming_normal_(
     tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Any = None
 ) -> Tensor:
-    """Normal with standard deviation gain / sqrt(fan) (He et al. 2015); arguments as of kaiming_uniform_."""
+    """Normal with standard deviation gain / sqrt(fan) (He et al. 2015); arguments as of kaiming_uniform_.
+
+    Example:
+        >>> import flambeau as torch
+        >>> _ = torch.manual_seed(0)
+        >>> w = torch.empty(800, 200)
+        >>> torch.nn.init.kaiming_normal_(w, nonlinearity="relu").std().round(decimals=2)
+        tensor(0.1000)
+        >>> torch.nn.init.kaiming_normal_(w, mode="fan_out", nonlinearity="relu").std().round(decimals=2)
+        tensor(0.0500)
+    """
     std = _kaiming_std(tensor, a, mode, nonlinearity)
     return tensor if std is None else normal_(tensor, 0, std, generator)
 
@@ -291,6 +370,12 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
 
     Raises:
         ValueError: if it has fewer than two dimensions.
+
+    Example:
+        >>> import flambeau as torch
+        >>> w = torch.nn.init.orthogonal_(torch.empty(2, 5), gain=3.0)
+        >>> torch.allclose(w @ w.T, 9 * torch.eye(2), atol=1e-5)
+        True
     """
     if tensor.ndim < 2:
         raise ValueError("Only tensors with 2 or more dimensions are supported")
@@ -312,6 +397,12 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
 
     Raises:
         ValueError: if it is no matrix.
+
+    Example:
+        >>> import flambeau as torch
+        >>> w = torch.nn.init.sparse_(torch.empty(10, 4), sparsity=0.3)
+        >>> (w == 0).sum(dim=0)
+        tensor([3, 3, 3, 3])
     """
     if tensor.ndim != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
@@ -329,7 +420,8 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
 # ---------------------------------------------------------------- the names without underscore
 
 
-def _deprecated(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def _deprecated(function: Callable[..., Tensor], shape: str, *arguments: str) -> Callable[..., Tensor]:
+    """A function under the name without underscore, which warns; its example fills a tensor of a shape."""
     old = function.__name__[:-1]
 
     def outdated(*args: Any, **kwargs: Any) -> Tensor:
@@ -339,18 +431,31 @@ def _deprecated(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         return function(*args, **kwargs)
 
     outdated.__name__ = old
-    outdated.__doc__ = f"The former name of :func:`{function.__name__}`."
+    outdated.__doc__ = _OUTDATED.format(
+        old=old, shape=shape, arguments=", ".join((f"torch.empty({shape})", *arguments))
+    )
     return outdated
 
 
-uniform = _deprecated(uniform_)
-normal = _deprecated(normal_)
-constant = _deprecated(constant_)
-eye = _deprecated(eye_)
-dirac = _deprecated(dirac_)
-xavier_uniform = _deprecated(xavier_uniform_)
-xavier_normal = _deprecated(xavier_normal_)
-kaiming_uniform = _deprecated(kaiming_uniform_)
-kaiming_normal = _deprecated(kaiming_normal_)
-orthogonal = _deprecated(orthogonal_)
-sparse = _deprecated(sparse_)
+_OUTDATED = """The former name of :func:`{old}_`, which warns of that.
+
+    Example:
+        >>> import warnings
+        >>> import flambeau as torch
+        >>> with warnings.catch_warnings(action="ignore"):
+        ...     w = torch.nn.init.{old}({arguments})
+        >>> w.shape
+        torch.Size([{shape}])
+"""
+
+uniform = _deprecated(uniform_, "2, 3")
+normal = _deprecated(normal_, "2, 3")
+constant = _deprecated(constant_, "2, 3", "0.5")
+eye = _deprecated(eye_, "2, 3")
+dirac = _deprecated(dirac_, "2, 3, 5")
+xavier_uniform = _deprecated(xavier_uniform_, "2, 3")
+xavier_normal = _deprecated(xavier_normal_, "2, 3")
+kaiming_uniform = _deprecated(kaiming_uniform_, "2, 3")
+kaiming_normal = _deprecated(kaiming_normal_, "2, 3")
+orthogonal = _deprecated(orthogonal_, "2, 3")
+sparse = _deprecated(sparse_, "4, 3", "sparsity=0.5")

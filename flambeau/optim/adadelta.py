@@ -43,6 +43,15 @@ class Adadelta(Optimizer):
         ValueError: for a number out of range.
 
     Source: Zeiler, ADADELTA: An Adaptive Learning Rate Method (2012).
+
+    Example:
+        >>> import flambeau as torch
+        >>> w = torch.tensor([1., 1.], requires_grad=True)
+        >>> optimizer = torch.optim.Adadelta([w], lr=10.0)
+        >>> w.grad = torch.tensor([1., -100.])
+        >>> optimizer.step()
+        >>> w.detach()
+        tensor([0.9684, 1.0316])
     """
 
     def __init__(

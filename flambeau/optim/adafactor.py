@@ -64,6 +64,18 @@ class Adafactor(Optimizer):
         RuntimeError: for complex parameters.
 
     Source: Shazeer and Stern, Adafactor: Adaptive Learning Rates with Sublinear Memory Cost (2018).
+
+    Example:
+        >>> import flambeau as torch
+        >>> w = torch.ones(2, 3, requires_grad=True)
+        >>> optimizer = torch.optim.Adafactor([w], lr=0.1)
+        >>> (w * 5).sum().backward()
+        >>> optimizer.step()
+        >>> w.detach()
+        tensor([[0.9000, 0.9000, 0.9000],
+                [0.9000, 0.9000, 0.9000]])
+        >>> {name: tuple(value.shape) for name, value in optimizer.state[w].items()}
+        {'step': (), 'row_var': (2, 1), 'col_var': (1, 3)}
     """
 
     def __init__(

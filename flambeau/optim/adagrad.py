@@ -54,6 +54,18 @@ class Adagrad(Optimizer):
         RuntimeError: for ``fused`` together with ``foreach`` or ``differentiable``.
 
     Source: Duchi et al., Adaptive Subgradient Methods for Online Learning (2011).
+
+    Example:
+        >>> import flambeau as torch
+        >>> w = torch.tensor([2.], requires_grad=True)
+        >>> optimizer = torch.optim.Adagrad([w], lr=1.0)
+        >>> w.grad = torch.tensor([3.])
+        >>> for _ in range(3):
+        ...     optimizer.step()
+        ...     print(w.detach())
+        tensor([1.])
+        tensor([0.2929])
+        tensor([-0.2845])
     """
 
     def __init__(

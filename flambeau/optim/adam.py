@@ -66,6 +66,15 @@ class Adam(Optimizer):
         ValueError: for a number out of range.
 
     Source: Kingma and Ba, Adam: A Method for Stochastic Optimization (2015); amsgrad: Reddi et al. (2018).
+
+    Example:
+        >>> import flambeau as torch
+        >>> w = torch.tensor([1., 1.], requires_grad=True)
+        >>> optimizer = torch.optim.Adam([w], lr=0.1)
+        >>> (w * torch.tensor([1000., -0.001])).sum().backward()
+        >>> optimizer.step()
+        >>> w.detach()
+        tensor([0.9000, 1.1000])
     """
 
     def __init__(

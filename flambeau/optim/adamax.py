@@ -42,6 +42,15 @@ class Adamax(Optimizer):
         ValueError: for a number out of range.
 
     Source: Kingma and Ba, Adam: A Method for Stochastic Optimization (2015), section 7.
+
+    Example:
+        >>> import flambeau as torch
+        >>> w = torch.tensor([1., 1.], requires_grad=True)
+        >>> optimizer = torch.optim.Adamax([w], lr=0.1)
+        >>> (w * torch.tensor([1000., -0.1])).sum().backward()
+        >>> optimizer.step()
+        >>> w.detach()
+        tensor([0.9000, 1.1000])
     """
 
     def __init__(

@@ -14,6 +14,15 @@ class AdamW(Adam):
         weight_decay: λ, 0.01 unless given.  The rest as of :class:`~flambeau.optim.Adam`.
 
     Source: Loshchilov and Hutter, Decoupled Weight Decay Regularization (2019).
+
+    Example:
+        >>> import flambeau as torch
+        >>> w = torch.tensor([1., 10.], requires_grad=True)
+        >>> optimizer = torch.optim.AdamW([w], lr=0.1, weight_decay=0.5)
+        >>> w.grad = torch.zeros(2)
+        >>> optimizer.step()
+        >>> w.detach()
+        tensor([0.9500, 9.5000])
     """
 
     def __init__(

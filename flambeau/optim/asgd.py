@@ -56,6 +56,18 @@ class ASGD(Optimizer):
         ValueError: for a negative learning rate or weight decay.
 
     Source: Polyak and Juditsky, Acceleration of Stochastic Approximation by Averaging (1992).
+
+    Example:
+        >>> import flambeau as torch
+        >>> w = torch.tensor([1.], requires_grad=True)
+        >>> optimizer = torch.optim.ASGD([w], lr=0.1, t0=0, lambd=0.0)
+        >>> w.grad = torch.tensor([1.])
+        >>> for _ in range(3):
+        ...     optimizer.step()
+        ...     print(w.detach(), optimizer.state[w]["ax"])
+        tensor([0.9000]) tensor([0.9000])
+        tensor([0.8000]) tensor([0.8000])
+        tensor([0.7000]) tensor([0.7500])
     """
 
     def __init__(

@@ -40,6 +40,20 @@ class SequentialLR(_Composed):
     Raises:
         ValueError: for no schedules, wrong numbers of milestones, schedules of other optimizers, or one by results.
         TypeError: for what is no schedule.
+
+    Example:
+        >>> import flambeau as torch
+        >>> sgd = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=1.0)
+        >>> warmup = torch.optim.lr_scheduler.ConstantLR(sgd, factor=0.1, total_iters=2)
+        >>> decay = torch.optim.lr_scheduler.ExponentialLR(sgd, gamma=0.5)
+        >>> schedule = torch.optim.lr_scheduler.SequentialLR(sgd, [warmup, decay], milestones=[2])
+        >>> rates = []
+        >>> for _ in range(6):
+        ...     rates.append(schedule.get_last_lr()[0])
+        ...     sgd.step()
+        ...     schedule.step()
+        >>> torch.tensor(rates)
+        tensor([0.1000, 0.1000, 1.0000, 0.5000, 0.2500, 0.1250])
     """
 
     def __init__(
@@ -100,6 +114,20 @@ class ChainedScheduler(_Composed):
     Raises:
         ValueError: for no schedules, schedules of other optimizers, or one by results.
         TypeError: for what is no schedule.
+
+    Example:
+        >>> import flambeau as torch
+        >>> sgd = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=1.0)
+        >>> warmup = torch.optim.lr_scheduler.ConstantLR(sgd, factor=0.1, total_iters=2)
+        >>> decay = torch.optim.lr_scheduler.ExponentialLR(sgd, gamma=0.5)
+        >>> schedule = torch.optim.lr_scheduler.ChainedScheduler([warmup, decay])
+        >>> rates = []
+        >>> for _ in range(5):
+        ...     rates.append(schedule.get_last_lr()[0])
+        ...     sgd.step()
+        ...     schedule.step()
+        >>> torch.tensor(rates)
+        tensor([0.1000, 0.0500, 0.2500, 0.1250, 0.0625])
     """
 
     def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:

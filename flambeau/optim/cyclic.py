@@ -51,6 +51,20 @@ class CyclicLR(LRScheduler):
         ValueError: for an unknown mode, or an optimizer that has no momentum to set.
 
     Source: Smith, Cyclical Learning Rates for Training Neural Networks (2017).
+
+    Example:
+        >>> import flambeau as torch
+        >>> sgd = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=1.0)
+        >>> schedule = torch.optim.lr_scheduler.CyclicLR(
+        ...     sgd, base_lr=0.0, max_lr=1.0, step_size_up=2, mode="triangular2", cycle_momentum=False
+        ... )
+        >>> rates = []
+        >>> for _ in range(9):
+        ...     rates.append(schedule.get_last_lr()[0])
+        ...     sgd.step()
+        ...     schedule.step()
+        >>> torch.tensor(rates)
+        tensor([0.0000, 0.5000, 1.0000, 0.5000, 0.0000, 0.2500, 0.5000, 0.2500, 0.0000])
     """
 
     def __init__(
@@ -156,6 +170,18 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         ValueError: for numbers that are no positive integers, or an ``eta_min`` that is no number.
 
     Source: Loshchilov and Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts (2017).
+
+    Example:
+        >>> import flambeau as torch
+        >>> sgd = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=1.0)
+        >>> schedule = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(sgd, T_0=2, T_mult=2)
+        >>> rates = []
+        >>> for _ in range(8):
+        ...     rates.append(schedule.get_last_lr()[0])
+        ...     sgd.step()
+        ...     schedule.step()
+        >>> torch.tensor(rates)
+        tensor([1.0000, 0.5000, 1.0000, 0.8536, 0.5000, 0.1464, 1.0000, 0.9619])
     """
 
     def __init__(
@@ -233,6 +259,20 @@ class OneCycleLR(LRScheduler):
         ValueError: for numbers out of range, an unknown strategy, or steps after the last.
 
     Source: Smith and Topin, Super-Convergence: Very Fast Training Using Large Learning Rates (2018).
+
+    Example:
+        >>> import flambeau as torch
+        >>> sgd = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=1.0)
+        >>> schedule = torch.optim.lr_scheduler.OneCycleLR(
+        ...     sgd, max_lr=1.0, total_steps=6, pct_start=0.5, div_factor=10, final_div_factor=2, cycle_momentum=False
+        ... )
+        >>> rates = [schedule.get_last_lr()[0]]
+        >>> for _ in range(5):
+        ...     sgd.step()
+        ...     schedule.step()
+        ...     rates.append(schedule.get_last_lr()[0])
+        >>> torch.tensor(rates)
+        tensor([0.1000, 0.5500, 1.0000, 0.7625, 0.2875, 0.0500])
     """
 
     def __init__(

@@ -52,13 +52,14 @@ class LambdaLR(_ByFunctions):
         lr_lambda: f, or a list of one for each group.
         last_epoch: the step after which to go on.
 
-    >>> import flambeau as torch
-    >>> sgd = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.5)
-    >>> schedule = torch.optim.lr_scheduler.LambdaLR(sgd, lambda step: 1 / (1 + step))
-    >>> sgd.step()
-    >>> schedule.step()
-    >>> schedule.get_last_lr()
-    [0.25]
+    Example:
+        >>> import flambeau as torch
+        >>> sgd = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.5)
+        >>> schedule = torch.optim.lr_scheduler.LambdaLR(sgd, lambda step: 1 / (1 + step))
+        >>> sgd.step()
+        >>> schedule.step()
+        >>> schedule.get_last_lr()
+        [0.25]
     """
 
     def get_lr(self) -> list[Any]:
@@ -73,6 +74,18 @@ class MultiplicativeLR(_ByFunctions):
         optimizer: whose rates are set.
         lr_lambda: f, or a list of one for each group.
         last_epoch: the step after which to go on.
+
+    Example:
+        >>> import flambeau as torch
+        >>> sgd = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=1.0)
+        >>> schedule = torch.optim.lr_scheduler.MultiplicativeLR(sgd, lambda step: 0.5 if step % 2 else 1.0)
+        >>> rates = []
+        >>> for _ in range(5):
+        ...     rates.append(schedule.get_last_lr()[0])
+        ...     sgd.step()
+        ...     schedule.step()
+        >>> torch.tensor(rates)
+        tensor([1.0000, 0.5000, 0.5000, 0.2500, 0.2500])
     """
 
     def _check(self) -> None:
@@ -108,6 +121,18 @@ class StepLR(_Factored):
         step_size: n.
         gamma: g.
         last_epoch: the step after which to go on.
+
+    Example:
+        >>> import flambeau as torch
+        >>> sgd = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=1.0)
+        >>> schedule = torch.optim.lr_scheduler.StepLR(sgd, step_size=2)
+        >>> rates = []
+        >>> for _ in range(5):
+        ...     rates.append(schedule.get_last_lr()[0])
+        ...     sgd.step()
+        ...     schedule.step()
+        >>> torch.tensor(rates)
+        tensor([1.0000, 1.0000, 0.1000, 0.1000, 0.0100])
     """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
@@ -130,6 +155,18 @@ class MultiStepLR(_Factored):
         milestones: steps; one given twice counts twice.
         gamma: g.
         last_epoch: the step after which to go on.
+
+    Example:
+        >>> import flambeau as torch
+        >>> sgd = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=1.0)
+        >>> schedule = torch.optim.lr_scheduler.MultiStepLR(sgd, milestones=[1, 4], gamma=0.5)
+        >>> rates = []
+        >>> for _ in range(6):
+        ...     rates.append(schedule.get_last_lr()[0])
+        ...     sgd.step()
+        ...     schedule.step()
+        >>> torch.tensor(rates)
+        tensor([1.0000, 0.5000, 0.5000, 0.5000, 0.2500, 0.2500])
     """
 
     def __init__(
@@ -156,6 +193,18 @@ class ConstantLR(_Factored):
         factor: f, between 0 and 1.
         total_iters: n.
         last_epoch: the step after which to go on.
+
+    Example:
+        >>> import flambeau as torch
+        >>> sgd = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=1.0)
+        >>> schedule = torch.optim.lr_scheduler.ConstantLR(sgd, factor=0.25, total_iters=2)
+        >>> rates = []
+        >>> for _ in range(4):
+        ...     rates.append(schedule.get_last_lr()[0])
+        ...     sgd.step()
+        ...     schedule.step()
+        >>> torch.tensor(rates)
+        tensor([0.2500, 0.2500, 1.0000, 1.0000])
     """
 
     def __init__(
@@ -186,6 +235,18 @@ class LinearLR(_Factored):
         end_factor: b, in [0, 1].
         total_iters: n.
         last_epoch: the step after which to go on.
+
+    Example:
+        >>> import flambeau as torch
+        >>> sgd = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=1.0)
+        >>> schedule = torch.optim.lr_scheduler.LinearLR(sgd, start_factor=0.2, total_iters=4)
+        >>> rates = []
+        >>> for _ in range(6):
+        ...     rates.append(schedule.get_last_lr()[0])
+        ...     sgd.step()
+        ...     schedule.step()
+        >>> torch.tensor(rates)
+        tensor([0.2000, 0.4000, 0.6000, 0.8000, 1.0000, 1.0000])
     """
 
     def __init__(
@@ -226,6 +287,18 @@ class ExponentialLR(_Factored):
         optimizer: whose rates are set.
         gamma: g.
         last_epoch: the step after which to go on.
+
+    Example:
+        >>> import flambeau as torch
+        >>> sgd = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=1.0)
+        >>> schedule = torch.optim.lr_scheduler.ExponentialLR(sgd, gamma=0.5)
+        >>> rates = []
+        >>> for _ in range(4):
+        ...     rates.append(schedule.get_last_lr()[0])
+        ...     sgd.step()
+        ...     schedule.step()
+        >>> torch.tensor(rates)
+        tensor([1.0000, 0.5000, 0.2500, 0.1250])
     """
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
@@ -247,6 +320,18 @@ class PolynomialLR(_Factored):
         total_iters: n.
         power: p.
         last_epoch: the step after which to go on.
+
+    Example:
+        >>> import flambeau as torch
+        >>> sgd = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=1.0)
+        >>> schedule = torch.optim.lr_scheduler.PolynomialLR(sgd, total_iters=4, power=2.0)
+        >>> rates = []
+        >>> for _ in range(6):
+        ...     rates.append(schedule.get_last_lr()[0])
+        ...     sgd.step()
+        ...     schedule.step()
+        >>> torch.tensor(rates)
+        tensor([1.0000, 0.5625, 0.2500, 0.0625, 0.0000, 0.0000])
     """
 
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
@@ -276,6 +361,18 @@ class CosineAnnealingLR(LRScheduler):
         last_epoch: the step after which to go on.
 
     Source: Loshchilov and Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts (2017).
+
+    Example:
+        >>> import flambeau as torch
+        >>> sgd = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=1.0)
+        >>> schedule = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, T_max=4)
+        >>> rates = []
+        >>> for _ in range(6):
+        ...     rates.append(schedule.get_last_lr()[0])
+        ...     sgd.step()
+        ...     schedule.step()
+        >>> torch.tensor(rates)
+        tensor([1.0000, 0.8536, 0.5000, 0.1464, 0.0000, 0.1464])
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:

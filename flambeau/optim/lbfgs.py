@@ -103,17 +103,18 @@ class LBFGS(Optimizer):
     Source: Liu and Nocedal, On the limited memory BFGS method for large scale optimization (1989);
     Nocedal and Wright, Numerical Optimization (2006), algorithms 7.4, 3.5 and 3.6.
 
-    >>> import flambeau as torch
-    >>> x = torch.nn.Parameter(torch.tensor([3.0]))
-    >>> optimizer = torch.optim.LBFGS([x], line_search_fn="strong_wolfe")
-    >>> def closure():
-    ...     optimizer.zero_grad()
-    ...     loss = (x - 1) ** 2
-    ...     loss.sum().backward()
-    ...     return loss
-    >>> _ = optimizer.step(closure)
-    >>> x.detach()
-    tensor([1.])
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.nn.Parameter(torch.tensor([3.0]))
+        >>> optimizer = torch.optim.LBFGS([x], line_search_fn="strong_wolfe")
+        >>> def closure():
+        ...     optimizer.zero_grad()
+        ...     loss = (x - 1) ** 2
+        ...     loss.sum().backward()
+        ...     return loss
+        >>> _ = optimizer.step(closure)
+        >>> x.detach()
+        tensor([1.])
     """
 
     def __init__(

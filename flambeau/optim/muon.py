@@ -73,6 +73,15 @@ class Muon(Optimizer):
         ValueError: for a number out of range or a parameter that is no matrix.
 
     Source: Jordan et al., Muon: An optimizer for hidden layers in neural networks (2024).
+
+    Example:
+        >>> import flambeau as torch
+        >>> w = torch.zeros(2, 2, requires_grad=True)
+        >>> optimizer = torch.optim.Muon([w], lr=1.0, weight_decay=0.0)
+        >>> w.grad = torch.tensor([[100., 0.], [0., 1.]])
+        >>> optimizer.step()
+        >>> torch.linalg.svdvals(w.grad), torch.linalg.svdvals(w.detach()).round()
+        (tensor([100.,   1.]), tensor([1., 1.]))
     """
 
     def __init__(

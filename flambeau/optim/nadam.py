@@ -61,6 +61,15 @@ class NAdam(Optimizer):
         ValueError: for a number out of range.
 
     Source: Dozat, Incorporating Nesterov Momentum into Adam (2016).
+
+    Example:
+        >>> import flambeau as torch
+        >>> w = torch.tensor([1., 1.], requires_grad=True)
+        >>> optimizer = torch.optim.NAdam([w], lr=0.1)
+        >>> (w * torch.tensor([1000., -0.1])).sum().backward()
+        >>> optimizer.step()
+        >>> w.detach()
+        tensor([0.8944, 1.1056])
     """
 
     def __init__(

@@ -75,6 +75,21 @@ class Optimizer:
         TypeError, ValueError: for parameters that are no leaves, given twice, or none at all.
 
     A subclass gives ``_update(group)``, which records the update of one group.
+
+    Example:
+        >>> import flambeau as torch
+        >>> class Halving(torch.optim.Optimizer):
+        ...     def __init__(self, params):
+        ...         super().__init__(params, {"factor": 0.5})
+        ...     @torch.no_grad()
+        ...     def step(self, closure=None):
+        ...         for group in self.param_groups:
+        ...             for w in group["params"]:
+        ...                 w.mul_(group["factor"])
+        >>> w = torch.ones(2, requires_grad=True)
+        >>> Halving([w]).step()
+        >>> w.detach()
+        tensor([0.5000, 0.5000])
     """
 
     _repeats = False

@@ -27,6 +27,17 @@ class ReduceLROnPlateau(LRScheduler):
 
     Raises:
         ValueError: for a factor of 1 or more, unknown modes, or a wrong number of ``min_lr``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> sgd = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=1.0)
+        >>> schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(sgd, factor=0.5, patience=1)
+        >>> rates = []
+        >>> for loss in (3.0, 2.0, 2.0, 2.0, 2.0, 1.0):
+        ...     schedule.step(loss)
+        ...     rates += schedule.get_last_lr()
+        >>> rates
+        [1.0, 1.0, 1.0, 0.5, 0.5, 0.5]
     """
 
     def __init__(

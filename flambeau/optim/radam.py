@@ -50,6 +50,15 @@ class RAdam(Optimizer):
         ValueError: for a number out of range.
 
     Source: Liu et al., On the Variance of the Adaptive Learning Rate and Beyond (2020).
+
+    Example:
+        >>> import flambeau as torch
+        >>> w = torch.tensor([1., 1.], requires_grad=True)
+        >>> optimizer = torch.optim.RAdam([w], lr=0.1)
+        >>> (w * torch.tensor([1., -2.])).sum().backward()
+        >>> optimizer.step()
+        >>> w.detach()
+        tensor([0.9000, 1.2000])
     """
 
     def __init__(

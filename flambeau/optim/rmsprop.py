@@ -57,6 +57,15 @@ class RMSprop(Optimizer):
 
     Source: Hinton, Neural Networks for Machine Learning, lecture 6; centered: Graves, Generating
     Sequences With Recurrent Neural Networks (2013).
+
+    Example:
+        >>> import flambeau as torch
+        >>> w = torch.tensor([1., 1.], requires_grad=True)
+        >>> optimizer = torch.optim.RMSprop([w], lr=0.1, alpha=0.75)
+        >>> w.grad = torch.tensor([1., -100.])
+        >>> optimizer.step()
+        >>> w.detach()
+        tensor([0.8000, 1.2000])
     """
 
     def __init__(

@@ -40,6 +40,19 @@ class Rprop(Optimizer):
         ValueError: for a number out of range.
 
     Source: Riedmiller and Braun, A Direct Adaptive Method for Faster Backpropagation Learning (1993).
+
+    Example:
+        >>> import flambeau as torch
+        >>> w = torch.tensor([10.], requires_grad=True)
+        >>> optimizer = torch.optim.Rprop([w], lr=1.0)
+        >>> for gradient in (5., 5., -5., -5.):
+        ...     w.grad = torch.tensor([gradient])
+        ...     optimizer.step()
+        ...     print(w.detach())
+        tensor([9.])
+        tensor([7.8000])
+        tensor([7.8000])
+        tensor([8.4000])
     """
 
     def __init__(

@@ -42,6 +42,21 @@ class LRScheduler:
     Raises:
         TypeError: if ``optimizer`` is none.
         KeyError: if the schedule is to go on and a group has no ``"initial_lr"``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> class Halved(torch.optim.lr_scheduler.LRScheduler):
+        ...     def get_lr(self):
+        ...         return [base / 2**self.last_epoch for base in self.base_lrs]
+        >>> sgd = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=1.0)
+        >>> schedule = Halved(sgd)
+        >>> for _ in range(3):
+        ...     print(schedule.get_last_lr())
+        ...     sgd.step()
+        ...     schedule.step()
+        [1.0]
+        [0.5]
+        [0.25]
     """
 
     _get_lr_called_within_step = False

@@ -46,6 +46,17 @@ class SGD(Optimizer):
         ValueError: for a negative number, or ``nesterov`` without momentum or with dampening.
 
     Source: Sutskever et al., On the importance of initialization and momentum in deep learning (2013).
+
+    Example:
+        >>> import flambeau as torch
+        >>> w = torch.tensor([1., 1.], requires_grad=True)
+        >>> optimizer = torch.optim.SGD([w], lr=0.1, momentum=0.9)
+        >>> (w * torch.tensor([1., 2.])).sum().backward()
+        >>> for _ in range(2):
+        ...     optimizer.step()
+        ...     print(w.detach())
+        tensor([0.9000, 0.8000])
+        tensor([0.7100, 0.4200])
     """
 
     def __init__(

@@ -15,6 +15,13 @@ class SparseAdam(Optimizer):
 
     Raises:
         NotImplementedError: always; there are no sparse tensors.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.optim.SparseAdam([torch.ones(2, requires_grad=True)])
+        Traceback (most recent call last):
+            ...
+        NotImplementedError: SparseAdam is not supported: there are no sparse gradients here; use Adam
     """
 
     def __init__(

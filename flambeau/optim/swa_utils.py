@@ -98,12 +98,13 @@ class AveragedModel(Module):
 
     Source: Izmailov et al., Averaging Weights Leads to Wider Optima and Better Generalization (2018).
 
-    >>> import flambeau as torch
-    >>> model = torch.nn.Linear(1, 1)
-    >>> average = torch.optim.swa_utils.AveragedModel(model)
-    >>> average.update_parameters(model)
-    >>> average.n_averaged
-    tensor(1)
+    Example:
+        >>> import flambeau as torch
+        >>> model = torch.nn.Linear(1, 1)
+        >>> average = torch.optim.swa_utils.AveragedModel(model)
+        >>> average.update_parameters(model)
+        >>> average.n_averaged
+        tensor(1)
     """
 
     n_averaged: Tensor

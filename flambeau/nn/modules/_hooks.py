@@ -39,29 +39,83 @@ def put_on(hooks: OrderedDict[int, Any], hook: Any, *flags: Any, prepend: bool =
 
 
 def register_module_parameter_registration_hook(hook: Callable[..., Any]) -> RemovableHandle:
-    """Calls ``hook(module, name, parameter)`` when any module registers a parameter; a result replaces it."""
+    """Calls ``hook(module, name, parameter)`` when any module registers a parameter; a result replaces it.
+
+    Example:
+        >>> import flambeau as torch
+        >>> def note(module, name, parameter):
+        ...     print(type(module).__name__, name, tuple(parameter.shape))
+        >>> handle = torch.nn.modules.module.register_module_parameter_registration_hook(note)
+        >>> layer = torch.nn.Linear(3, 2)
+        Linear weight (2, 3)
+        Linear bias (2,)
+        >>> handle.remove()
+    """
     return put_on(_global_parameter_registration_hooks, hook)
 
 
 def register_module_module_registration_hook(hook: Callable[..., Any]) -> RemovableHandle:
-    """Calls ``hook(module, name, submodule)`` when any module registers a submodule; a result replaces it."""
+    """Calls ``hook(module, name, submodule)`` when any module registers a submodule; a result replaces it.
+
+    Example:
+        >>> import flambeau as torch
+        >>> def note(module, name, submodule):
+        ...     print(name, submodule)
+        >>> handle = torch.nn.modules.module.register_module_module_registration_hook(note)
+        >>> net = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Tanh())
+        0 ReLU()
+        1 Tanh()
+        >>> handle.remove()
+    """
     return put_on(_global_module_registration_hooks, hook)
 
 
 def register_module_buffer_registration_hook(hook: Callable[..., Any]) -> RemovableHandle:
-    """Calls ``hook(module, name, buffer)`` when any module registers a buffer; a result replaces it."""
+    """Calls ``hook(module, name, buffer)`` when any module registers a buffer; a result replaces it.
+
+    Example:
+        >>> import flambeau as torch
+        >>> def note(module, name, buffer):
+        ...     print(name, buffer)
+        >>> handle = torch.nn.modules.module.register_module_buffer_registration_hook(note)
+        >>> torch.nn.Module().register_buffer("mean", torch.zeros(2))
+        mean tensor([0., 0.])
+        >>> handle.remove()
+    """
     return put_on(_global_buffer_registration_hooks, hook)
 
 
 def register_module_forward_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
-    """Calls ``hook(module, args)`` before the forward of any module; a result replaces the arguments."""
+    """Calls ``hook(module, args)`` before the forward of any module; a result replaces the arguments.
+
+    Example:
+        >>> import flambeau as torch
+        >>> def doubled(module, args):
+        ...     return tuple(2 * x for x in args)
+        >>> handle = torch.nn.modules.module.register_module_forward_pre_hook(doubled)
+        >>> torch.nn.ReLU()(torch.tensor([-1., 2.]))
+        tensor([0., 4.])
+        >>> handle.remove()
+    """
     return put_on(_global_forward_pre_hooks, hook)
 
 
 def register_module_forward_hook(
     hook: Callable[..., Any], *, with_kwargs: bool = False, always_call: bool = False
 ) -> RemovableHandle:
-    """Calls ``hook(module, args, output)`` after the forward of any module; a result replaces the output."""
+    """Calls ``hook(module, args, output)`` after the forward of any module; a result replaces the output.
+
+    Example:
+        >>> import flambeau as torch
+        >>> def note(module, args, output):
+        ...     print(type(module).__name__, tuple(output.shape))
+        >>> handle = torch.nn.modules.module.register_module_forward_hook(note)
+        >>> y = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.ReLU())(torch.ones(4, 3))
+        Linear (4, 2)
+        ReLU (4, 2)
+        Sequential (4, 2)
+        >>> handle.remove()
+    """
     flags = []
     if with_kwargs:
         flags.append(_global_forward_hooks_with_kwargs)
@@ -71,18 +125,53 @@ def register_module_forward_hook(
 
 
 def register_module_full_backward_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
-    """Calls ``hook(module, grad_output)`` when gradients reach any module; a result replaces them."""
+    """Calls ``hook(module, grad_output)`` when gradients reach any module; a result replaces them.
+
+    Example:
+        >>> import flambeau as torch
+        >>> def halved(module, grad_output):
+        ...     return tuple(g / 2 for g in grad_output)
+        >>> handle = torch.nn.modules.module.register_module_full_backward_pre_hook(halved)
+        >>> x = torch.ones(2, requires_grad=True)
+        >>> torch.nn.ReLU()(x).sum().backward()
+        >>> handle.remove()
+        >>> x.grad
+        tensor([0.5000, 0.5000])
+    """
     return put_on(_global_backward_pre_hooks, hook)
 
 
 def register_module_full_backward_hook(hook: Callable[..., Any]) -> RemovableHandle:
-    """Calls ``hook(module, grad_input, grad_output)`` when gradients have passed any module."""
+    """Calls ``hook(module, grad_input, grad_output)`` when gradients have passed any module.
+
+    Example:
+        >>> import flambeau as torch
+        >>> def note(module, grad_input, grad_output):
+        ...     print(module, grad_input, grad_output)
+        >>> handle = torch.nn.modules.module.register_module_full_backward_hook(note)
+        >>> x = torch.tensor([-1., 1.], requires_grad=True)
+        >>> torch.nn.ReLU()(x).sum().backward()
+        ReLU() (tensor([0., 1.]),) (tensor([1., 1.]),)
+        >>> handle.remove()
+    """
     _settle_kind(True)
     return put_on(_global_backward_hooks, hook)
 
 
 def register_module_backward_hook(hook: Callable[..., Any]) -> RemovableHandle:
-    """The old form of :func:`register_module_full_backward_hook`, which sees a module's last operation only."""
+    """The old form of :func:`register_module_full_backward_hook`, which sees a module's last operation only.
+
+    Raises:
+        RuntimeError: once a hook of the full form was put on, as there is one kind for all modules.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.modules.module.register_module_full_backward_hook(lambda *args: None).remove()
+        >>> torch.nn.modules.module.register_module_backward_hook(lambda *args: None)
+        Traceback (most recent call last):
+            ...
+        RuntimeError: Cannot use both regular backward hooks and full backward hooks as a global Module hook. ...
+    """
     _settle_kind(False)
     return put_on(_global_backward_hooks, hook)
 

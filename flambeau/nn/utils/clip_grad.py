@@ -33,6 +33,13 @@ def _get_total_norm(
 
     Raises:
         RuntimeError: if the norm is not finite, and that was asked for.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.utils.get_total_norm([torch.tensor([3.]), torch.tensor([[4.]])])
+        tensor(5.)
+        >>> torch.nn.utils.get_total_norm([torch.tensor([3.]), torch.tensor([[-4.]])], norm_type=float("inf"))
+        tensor(4.)
     """
     tensors = [tensors] if isinstance(tensors, Tensor) else list(tensors)
     norm_type = float(norm_type)
@@ -66,6 +73,14 @@ def _clip_grads_with_norm_(parameters: Any, max_norm: float, total_norm: Tensor,
         max_norm: what the norm is to be at most.
         total_norm: what it is.
         foreach: of no consequence.
+
+    Example:
+        >>> import flambeau as torch
+        >>> w = torch.zeros(2, requires_grad=True)
+        >>> w.grad = torch.tensor([3., 4.])
+        >>> torch.nn.utils.clip_grads_with_norm_(w, max_norm=1.0, total_norm=torch.tensor(10.))
+        >>> w.grad
+        tensor([0.3000, 0.4000])
     """
     gradients = _gradients(parameters)
     if not gradients:
@@ -121,7 +136,18 @@ def clip_grad_norm(
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,
 ) -> Tensor:
-    """The former name of :func:`clip_grad_norm_`."""
+    """The former name of :func:`clip_grad_norm_`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> import warnings
+        >>> w = torch.zeros(2, requires_grad=True)
+        >>> w.grad = torch.tensor([3., 4.])
+        >>> with warnings.catch_warnings(action="ignore"):
+        ...     total = torch.nn.utils.clip_grad_norm(w, 1.0)
+        >>> total, w.grad
+        (tensor(5.), tensor([0.6000, 0.8000]))
+    """
     warnings.warn(
         "`torch.nn.utils.clip_grad_norm` is now deprecated in favor of `torch.nn.utils.clip_grad_norm_`.",
         FutureWarning,
@@ -138,6 +164,14 @@ def clip_grad_value_(parameters: Any, clip_value: float, foreach: bool | None = 
         parameters: one or several; those without gradient do not count.
         clip_value: the bound.
         foreach: of no consequence.
+
+    Example:
+        >>> import flambeau as torch
+        >>> w = torch.zeros(3, requires_grad=True)
+        >>> w.grad = torch.tensor([-5., 0.25, 5.])
+        >>> torch.nn.utils.clip_grad_value_(w, 1.0)
+        >>> w.grad
+        tensor([-1.0000,  0.2500,  1.0000])
     """
     bound = float(clip_value)
     for gradient in _gradients(parameters):

@@ -21,6 +21,11 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
 
     Raises:
         TypeError: if they are on different devices.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.utils.parameters_to_vector([torch.ones(2, 2), torch.zeros(1)])
+        tensor([1., 1., 1., 1., 0.])
     """
     tensors = list(parameters)
     _one_device(tensors)
@@ -32,6 +37,13 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
 
     Raises:
         TypeError: if ``vec`` is no tensor, or the parameters are on different devices.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.Linear(2, 1)
+        >>> torch.nn.utils.vector_to_parameters(torch.tensor([1., 2., 3.]), layer.parameters())
+        >>> layer.weight.detach(), layer.bias.detach()
+        (tensor([[1., 2.]]), tensor([3.]))
     """
     if not isinstance(vec, Tensor):
         raise TypeError(f"expected torch.Tensor, but got: {typename(vec)}")

@@ -29,6 +29,14 @@ def fuse_conv_bn_eval(conv: Any, bn: Any, transpose: bool = False) -> Any:
 
     Raises:
         AssertionError: if one of them is in training mode, or ``bn`` has no running statistics.
+
+    Example:
+        >>> import flambeau as torch
+        >>> conv, bn = torch.nn.Conv2d(3, 8, 3).eval(), torch.nn.BatchNorm2d(8).eval()
+        >>> fused = torch.nn.utils.fuse_conv_bn_eval(conv, bn)
+        >>> x = torch.ones(1, 3, 5, 5)
+        >>> torch.allclose(fused(x), bn(conv(x)), atol=1e-6)
+        True
     """
     _check(conv, bn)
     fused = copy.deepcopy(conv)
@@ -48,7 +56,15 @@ def fuse_conv_bn_weights(
     bn_b: Tensor | None,
     transpose: bool = False,
 ) -> tuple[Parameter, Parameter]:
-    """Weight and bias of the convolution that :func:`fuse_conv_bn_eval` makes."""
+    """Weight and bias of the convolution that :func:`fuse_conv_bn_eval` makes.
+
+    Example:
+        >>> import flambeau as torch
+        >>> w, mean, var = torch.ones(1, 1, 1), torch.tensor([3.]), torch.tensor([4.])
+        >>> weight, bias = torch.nn.utils.fuse_conv_bn_weights(w, None, mean, var, 0.0, None, None)
+        >>> weight.detach(), bias.detach()
+        (tensor([[[0.5000]]]), tensor([-1.5000]))
+    """
     shape = [1] * conv_w.ndim
     shape[1 if transpose else 0] = -1
     scale = flambeau.rsqrt(bn_rv + bn_eps)
@@ -67,6 +83,14 @@ def fuse_linear_bn_eval(linear: Any, bn: Any) -> Any:
     Raises:
         AssertionError: if one of them is in training mode, ``bn`` has no running statistics, or the
             numbers of features do not fit.
+
+    Example:
+        >>> import flambeau as torch
+        >>> linear, bn = torch.nn.Linear(3, 8).eval(), torch.nn.BatchNorm1d(8).eval()
+        >>> fused = torch.nn.utils.fuse_linear_bn_eval(linear, bn)
+        >>> x = torch.ones(2, 3)
+        >>> torch.allclose(fused(x), bn(linear(x)), atol=1e-6)
+        True
     """
     if linear.training or bn.training:
         raise AssertionError("Fusion only for eval!")
@@ -92,7 +116,16 @@ def fuse_linear_bn_weights(
     bn_w: Tensor,
     bn_b: Tensor,
 ) -> tuple[Parameter, Parameter]:
-    """Weight and bias of the linear layer that :func:`fuse_linear_bn_eval` makes."""
+    """Weight and bias of the linear layer that :func:`fuse_linear_bn_eval` makes.
+
+    Example:
+        >>> import flambeau as torch
+        >>> w, b, mean, var = torch.ones(1, 2), torch.tensor([5.]), torch.tensor([3.]), torch.tensor([4.])
+        >>> scale, shift = torch.tensor([2.]), torch.tensor([1.])
+        >>> weight, bias = torch.nn.utils.fuse_linear_bn_weights(w, b, mean, var, 0.0, scale, shift)
+        >>> weight.detach(), bias.detach()
+        (tensor([[1., 1.]]), tensor([3.]))
+    """
     return _fused(linear_w, linear_b, bn_rm, bn_w * flambeau.rsqrt(bn_rv + bn_eps), bn_b, [-1, 1])
 
 

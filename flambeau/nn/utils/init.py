@@ -19,6 +19,12 @@ def skip_init(module_cls: type[Module], *args: Any, **kwargs: Any) -> Module:
 
     Raises:
         RuntimeError: if it is no module, or its constructor takes no ``device``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.utils.skip_init(torch.nn.Linear, 3, 2)
+        >>> layer, layer.weight.device
+        (Linear(in_features=3, out_features=2, bias=True), device(type='cpu'))
     """
     if not issubclass(module_cls, Module):
         raise RuntimeError(f"Expected a Module; got {module_cls}")

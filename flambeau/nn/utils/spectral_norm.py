@@ -196,6 +196,14 @@ def spectral_norm(
         n_power_iterations: steps of the power method at each forward in training mode.
         eps: keeps lengths from being zero.
         dim: the dimension of the weight that counts as rows; that of the outputs if None.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.utils.spectral_norm(torch.nn.Linear(2, 2, bias=False), n_power_iterations=50)
+        >>> _ = layer.weight_orig.data.copy_(torch.tensor([[4., 0.], [0., 1.]]))
+        >>> layer(torch.eye(2)).detach()
+        tensor([[1.0000, 0.0000],
+                [0.0000, 0.2500]])
     """
     SpectralNorm.apply(module, name, n_power_iterations, default_dim(module) if dim is None else dim, eps)
     return module
@@ -206,6 +214,14 @@ def remove_spectral_norm(module: M, name: str = "weight") -> M:
 
     Raises:
         ValueError: if the weight is not so normalised.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.utils.spectral_norm(torch.nn.Linear(3, 2))
+        >>> sorted(name for name, _ in layer.named_parameters())
+        ['bias', 'weight_orig']
+        >>> sorted(name for name, _ in torch.nn.utils.remove_spectral_norm(layer).named_parameters())
+        ['bias', 'weight']
     """
     for key, hook in module._forward_pre_hooks.items():
         if isinstance(hook, SpectralNorm) and hook.name == name:

@@ -96,6 +96,17 @@ def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
         module: the module that has the weight.
         name: its name.
         dim: the dimension along which there is a length each; None for a single one.
+
+    Example:
+        >>> import flambeau as torch
+        >>> import warnings
+        >>> with warnings.catch_warnings(action="ignore"):
+        ...     layer = torch.nn.utils.weight_norm(torch.nn.Linear(2, 1, bias=False))
+        >>> _ = layer.weight_v.data.copy_(torch.tensor([[3., 4.]]))
+        >>> _ = layer.weight_g.data.fill_(10.0)
+        >>> layer(torch.eye(2)).detach()
+        tensor([[6.],
+                [8.]])
     """
     WeightNorm.apply(module, name, dim)
     return module
@@ -106,6 +117,16 @@ def remove_weight_norm(module: M, name: str = "weight") -> M:
 
     Raises:
         ValueError: if the weight is not so normalised.
+
+    Example:
+        >>> import flambeau as torch
+        >>> import warnings
+        >>> with warnings.catch_warnings(action="ignore"):
+        ...     layer = torch.nn.utils.weight_norm(torch.nn.Linear(3, 2))
+        >>> sorted(name for name, _ in layer.named_parameters())
+        ['bias', 'weight_g', 'weight_v']
+        >>> sorted(name for name, _ in torch.nn.utils.remove_weight_norm(layer).named_parameters())
+        ['bias', 'weight']
     """
     for key, hook in module._forward_pre_hooks.items():
         if isinstance(hook, WeightNorm) and hook.name == name:
