@@ -25,6 +25,11 @@ def is_autocast_available(device_type: str) -> bool:
 
     Raises:
         RuntimeError: if there is no such type.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.amp.is_autocast_available("cpu"), torch.amp.is_autocast_available("meta")
+        (True, False)
     """
     return _kind(device_type, "is_autocast_available") in lists.LISTS
 
@@ -155,6 +160,21 @@ def custom_fwd(fwd: Any = None, *, device_type: str, cast_inputs: dtypes.dtype |
 
     Raises:
         ValueError: if ``device_type`` is no string.
+
+    Example:
+        >>> import flambeau as torch
+        >>> class Double(torch.autograd.Function):
+        ...     @staticmethod
+        ...     @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
+        ...     def forward(ctx, x):
+        ...         return x * 2
+        ...     @staticmethod
+        ...     @torch.amp.custom_bwd(device_type="cpu")
+        ...     def backward(ctx, grad):
+        ...         return grad * 2
+        >>> with torch.autocast("cpu"):
+        ...     Double.apply(torch.ones(2, dtype=torch.bfloat16)).dtype
+        torch.float32
     """
     _check_device_type(device_type)
     if fwd is None:
@@ -182,6 +202,26 @@ def custom_bwd(bwd: Any = None, *, device_type: str) -> Any:
 
     Raises:
         ValueError: if ``device_type`` is no string.
+
+    Example:
+        >>> import flambeau as torch
+        >>> class Product(torch.autograd.Function):
+        ...     @staticmethod
+        ...     @torch.amp.custom_fwd(device_type="cpu")
+        ...     def forward(ctx, x, w):
+        ...         ctx.save_for_backward(x, w)
+        ...         return x @ w
+        ...     @staticmethod
+        ...     @torch.amp.custom_bwd(device_type="cpu")
+        ...     def backward(ctx, grad):
+        ...         x, w = ctx.saved_tensors
+        ...         print(torch.is_autocast_enabled("cpu"), (x.T @ grad).dtype)
+        ...         return grad @ w.T, x.T @ grad
+        >>> w = torch.ones(2, 1, requires_grad=True)
+        >>> with torch.autocast("cpu"):
+        ...     y = Product.apply(torch.ones(1, 2), w)
+        >>> y.float().sum().backward()
+        True torch.bfloat16
     """
     _check_device_type(device_type)
     if bwd is None:

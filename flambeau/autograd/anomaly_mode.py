@@ -22,6 +22,16 @@ class set_detect_anomaly:
     Args:
         mode: on or off.
         check_nan: whether to look for NaN.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.is_anomaly_enabled()
+        False
+        >>> with torch.autograd.set_detect_anomaly(True):
+        ...     torch.is_anomaly_enabled()
+        True
+        >>> torch.is_anomaly_enabled()
+        False
     """
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:

@@ -37,6 +37,13 @@ def backward(
     Raises:
         RuntimeError: if a tensor needs no gradient, is not a scalar and has no factor, or what is
             needed was released by an earlier pass.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([1., 2.], requires_grad=True)
+        >>> torch.autograd.backward(x * x, grad_tensors=torch.tensor([1., 10.]))
+        >>> x.grad
+        tensor([ 2., 40.])
     """
     roots = _tensors(tensors)
     factors = _factors(roots, grad_tensors, create_graph)

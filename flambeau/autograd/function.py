@@ -350,7 +350,24 @@ class _Twice(GradNode):
 
 
 def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """For a backward that cannot be differentiated in turn: its results say so to whoever tries."""
+    """For a backward that cannot be differentiated in turn: its results say so to whoever tries.
+
+    Example:
+        >>> import flambeau as torch
+        >>> class Square(torch.autograd.Function):
+        ...     @staticmethod
+        ...     def forward(ctx, x):
+        ...         ctx.save_for_backward(x)
+        ...         return x * x
+        ...     @staticmethod
+        ...     @torch.autograd.function.once_differentiable
+        ...     def backward(ctx, grad):
+        ...         (x,) = ctx.saved_tensors
+        ...         return 2 * x * grad
+        >>> x = torch.tensor(3., requires_grad=True)
+        >>> torch.autograd.grad(Square.apply(x), x)
+        (tensor(6.),)
+    """
 
     @functools.wraps(backward)
     def wrapped(ctx: Any, *grads: Any) -> Any:

@@ -54,12 +54,28 @@ search = _Search()
 
 
 def is_grad_enabled() -> bool:
-    """Whether operations are noted for differentiation now."""
+    """Whether operations are noted for differentiation now.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.is_grad_enabled()
+        True
+        >>> with torch.no_grad():
+        ...     torch.is_grad_enabled()
+        False
+    """
     return mode.grad
 
 
 def is_inference_mode_enabled() -> bool:
-    """Whether inference mode is on."""
+    """Whether inference mode is on.
+
+    Example:
+        >>> import flambeau as torch
+        >>> with torch.inference_mode():
+        ...     torch.is_inference_mode_enabled()
+        True
+    """
     return mode.inference
 
 
@@ -106,7 +122,17 @@ class no_grad(_Guard):
 
 
 class enable_grad(_Guard):
-    """Operations inside are noted for differentiation, within ``no_grad`` too."""
+    """Operations inside are noted for differentiation, within ``no_grad`` too.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.ones(2, requires_grad=True)
+        >>> with torch.no_grad():
+        ...     with torch.enable_grad():
+        ...         y = x * 2
+        >>> y.requires_grad
+        True
+    """
 
     _grad = True
 
@@ -120,6 +146,16 @@ class set_grad_enabled(_Guard):
 
     Args:
         mode: on or off.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.ones(2, requires_grad=True)
+        >>> training = False
+        >>> with torch.set_grad_enabled(training):
+        ...     (x * 2).requires_grad
+        False
+        >>> (x * 2).requires_grad
+        True
     """
 
     def __init__(self, mode: bool) -> None:
@@ -146,6 +182,14 @@ class inference_mode(_Guard):
 
     Args:
         mode: whether to switch it on.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.ones(2, requires_grad=True)
+        >>> with torch.inference_mode():
+        ...     y = x * 2
+        >>> y.requires_grad, y.is_inference()
+        (False, True)
     """
 
     def __new__(cls, mode: bool | Callable[..., Any] = True) -> Any:
@@ -174,6 +218,14 @@ class set_multithreading_enabled(_Guard):
 
     Args:
         mode: on or off.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.ones(2, requires_grad=True)
+        >>> with torch.autograd.set_multithreading_enabled(False):
+        ...     (x * 3).sum().backward()
+        >>> x.grad
+        tensor([3., 3.])
     """
 
     def __init__(self, mode: bool) -> None:

@@ -33,6 +33,12 @@ def get_ema_avg_fn(decay: float = 0.999) -> Callable[[Tensor, Tensor, Any], Tens
 
     Raises:
         ValueError: unless δ is in [0, 1].
+
+    Example:
+        >>> import flambeau as torch
+        >>> average = torch.optim.swa_utils.get_ema_avg_fn(decay=0.75)
+        >>> average(torch.tensor([0.]), torch.tensor([4.]), 1)
+        tensor([1.])
     """
     _check_decay(decay)
 
@@ -44,7 +50,14 @@ def get_ema_avg_fn(decay: float = 0.999) -> Callable[[Tensor, Tensor, Any], Tens
 
 
 def get_swa_avg_fn() -> Callable[[Tensor, Tensor, Any], Tensor]:
-    """A function that averages equally: ``a ← a + (θ - a)/(n + 1)``."""
+    """A function that averages equally: ``a ← a + (θ - a)/(n + 1)``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> average = torch.optim.swa_utils.get_swa_avg_fn()
+        >>> average(torch.tensor([2.]), torch.tensor([5.]), 2)
+        tensor([3.])
+    """
 
     def average(averaged_param: Tensor, current_param: Tensor, num_averaged: Any) -> Tensor:
         with no_grad():
@@ -58,12 +71,29 @@ def get_ema_multi_avg_fn(decay: float = 0.999) -> Callable[[Sequence[Tensor], Se
 
     Raises:
         ValueError: unless the decay is in [0, 1].
+
+    Example:
+        >>> import flambeau as torch
+        >>> average = torch.optim.swa_utils.get_ema_multi_avg_fn(decay=0.75)
+        >>> averages = [torch.tensor([0.]), torch.tensor([8.])]
+        >>> average(averages, [torch.tensor([4.]), torch.tensor([0.])], 1)
+        >>> averages
+        [tensor([1.]), tensor([6.])]
     """
     return _each(get_ema_avg_fn(decay))
 
 
 def get_swa_multi_avg_fn() -> Callable[[Sequence[Tensor], Sequence[Tensor], Any], None]:
-    """A function that averages lists equally, in place."""
+    """A function that averages lists equally, in place.
+
+    Example:
+        >>> import flambeau as torch
+        >>> average = torch.optim.swa_utils.get_swa_multi_avg_fn()
+        >>> averages = [torch.tensor([2.]), torch.tensor([0.])]
+        >>> average(averages, [torch.tensor([5.]), torch.tensor([3.])], torch.tensor(2))
+        >>> averages
+        [tensor([3.]), tensor([1.])]
+    """
     return _each(get_swa_avg_fn())
 
 
@@ -177,6 +207,13 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
         loader: gives batches, or tuples that begin with one.
         model: whose statistics are set.
         device: where batches are brought first.
+
+    Example:
+        >>> import flambeau as torch
+        >>> net = torch.nn.BatchNorm1d(1)
+        >>> torch.optim.swa_utils.update_bn([torch.tensor([[1.], [3.]]), torch.tensor([[5.], [7.]])], net)
+        >>> net.running_mean
+        tensor([4.])
     """
     norms = {module: module.momentum for module in model.modules() if isinstance(module, _BatchNorm)}
     if not norms:
@@ -207,6 +244,18 @@ class SWALR(LRScheduler):
 
     Raises:
         ValueError: for an unknown strategy or a negative number of steps.
+
+    Example:
+        >>> import flambeau as torch
+        >>> sgd = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=1.0)
+        >>> schedule = torch.optim.swa_utils.SWALR(sgd, swa_lr=0.2, anneal_epochs=4, anneal_strategy="linear")
+        >>> rates = []
+        >>> for _ in range(6):
+        ...     rates.append(schedule.get_last_lr()[0])
+        ...     sgd.step()
+        ...     schedule.step()
+        >>> torch.tensor(rates)
+        tensor([1.0000, 0.8000, 0.6000, 0.4000, 0.2000, 0.2000])
     """
 
     def __init__(

@@ -18,6 +18,16 @@ class Dataset(Generic[T]):
     """Samples by index: a subclass has ``__getitem__``, and ``__len__`` for the samplers.
 
     It may have ``__getitems__``, which gives the samples of a list of indices at once.
+
+    Example:
+        >>> import flambeau as torch
+        >>> class Squares(torch.utils.data.Dataset):
+        ...     def __getitem__(self, index):
+        ...         return index**2
+        ...     def __len__(self):
+        ...         return 5
+        >>> [batch.tolist() for batch in torch.utils.data.DataLoader(Squares(), batch_size=2)]
+        [[0, 1], [4, 9], [16]]
     """
 
     def __getitem__(self, index: Any) -> T:
@@ -28,7 +38,16 @@ class Dataset(Generic[T]):
 
 
 class IterableDataset(Dataset[T]):
-    """Samples one after another: a subclass has ``__iter__``."""
+    """Samples one after another: a subclass has ``__iter__``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> class Countdown(torch.utils.data.IterableDataset):
+        ...     def __iter__(self):
+        ...         return iter([3, 2, 1])
+        >>> [batch.tolist() for batch in torch.utils.data.DataLoader(Countdown(), batch_size=2)]
+        [[3, 2], [1]]
+    """
 
     def __iter__(self) -> Iterator[T]:
         raise NotImplementedError("Subclasses of IterableDataset should implement __iter__.")
@@ -73,6 +92,13 @@ class StackDataset(Dataset[Any]):
     Args:
         args: the datasets, for tuples.
         kwargs: the datasets, for dictionaries.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.utils.data.StackDataset(["a", "b"], [1, 2])[1]
+        ('b', 2)
+        >>> torch.utils.data.StackDataset(text=["a", "b"], label=[1, 2])[1]
+        {'text': 'b', 'label': 2}
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -119,6 +145,12 @@ class ConcatDataset(Dataset[T]):
 
     Args:
         datasets: at least one; none of them iterable only.
+
+    Example:
+        >>> import flambeau as torch
+        >>> data = torch.utils.data.ConcatDataset([["a", "b"], ["c", "d", "e"]])
+        >>> len(data), data[2], data[-1]
+        (5, 'c', 'e')
     """
 
     datasets: list[Any]
@@ -149,6 +181,16 @@ class ChainDataset(IterableDataset[Any]):
 
     Args:
         datasets: the datasets, asked for when they are reached.
+
+    Example:
+        >>> import flambeau as torch
+        >>> class Letters(torch.utils.data.IterableDataset):
+        ...     def __init__(self, text):
+        ...         self.text = text
+        ...     def __iter__(self):
+        ...         return iter(self.text)
+        >>> list(Letters("ab") + Letters("c"))
+        ['a', 'b', 'c']
     """
 
     def __init__(self, datasets: Iterable[Any]) -> None:
@@ -170,6 +212,12 @@ class Subset(Dataset[T]):
     Args:
         dataset: the dataset.
         indices: which samples, in order.
+
+    Example:
+        >>> import flambeau as torch
+        >>> data = torch.utils.data.Subset(["a", "b", "c", "d"], [3, 1])
+        >>> len(data), data[0]
+        (2, 'd')
     """
 
     dataset: Any

@@ -27,7 +27,19 @@ def _order(count: int, generator: Any) -> list[int]:
 
 
 class Sampler(Generic[T]):
-    """Indices in some order: a subclass has ``__iter__``, and ``__len__`` where that is known."""
+    """Indices in some order: a subclass has ``__iter__``, and ``__len__`` where that is known.
+
+    Example:
+        >>> import flambeau as torch
+        >>> class Backward(torch.utils.data.Sampler):
+        ...     def __init__(self, count):
+        ...         self.count = count
+        ...     def __iter__(self):
+        ...         return iter(range(self.count - 1, -1, -1))
+        >>> loader = torch.utils.data.DataLoader(["a", "b", "c"], batch_size=2, sampler=Backward(3))
+        >>> list(loader)
+        [['c', 'b'], ['a']]
+    """
 
     def __init__(self, data_source: Any = None) -> None:
         pass
@@ -37,7 +49,13 @@ class Sampler(Generic[T]):
 
 
 class SequentialSampler(Sampler[int]):
-    """All indices in their order."""
+    """All indices in their order.
+
+    Example:
+        >>> import flambeau as torch
+        >>> list(torch.utils.data.SequentialSampler(["a", "b", "c"]))
+        [0, 1, 2]
+    """
 
     def __init__(self, data_source: Any) -> None:
         self.data_source = data_source
@@ -57,6 +75,14 @@ class RandomSampler(Sampler[int]):
         replacement: whether one may come more than once.
         num_samples: how many; all of them if None.
         generator: what draws; one seeded by the default generator if None.
+
+    Example:
+        >>> import flambeau as torch
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> list(torch.utils.data.RandomSampler(range(5), generator=generator))
+        [4, 0, 1, 3, 2]
+        >>> len(torch.utils.data.RandomSampler(range(5), replacement=True, num_samples=8))
+        8
     """
 
     def __init__(
@@ -100,6 +126,12 @@ class SubsetRandomSampler(Sampler[int]):
     Args:
         indices: the indices.
         generator: what draws; the default one if None.
+
+    Example:
+        >>> import flambeau as torch
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> list(torch.utils.data.SubsetRandomSampler([10, 20, 30], generator=generator))
+        [30, 10, 20]
     """
 
     def __init__(self, indices: Sequence[int], generator: Any = None) -> None:
@@ -122,6 +154,13 @@ class WeightedRandomSampler(Sampler[int]):
         num_samples: how many.
         replacement: whether one may come more than once.
         generator: what draws; the default one if None.
+
+    Example:
+        >>> import flambeau as torch
+        >>> list(torch.utils.data.WeightedRandomSampler([0.0, 2.0, 0.0], num_samples=4))
+        [1, 1, 1, 1]
+        >>> sorted(torch.utils.data.WeightedRandomSampler([1.0, 9.0, 0.0], num_samples=2, replacement=False))
+        [0, 1]
     """
 
     def __init__(self, weights: Any, num_samples: int, replacement: bool = True, generator: Any = None) -> None:
@@ -194,6 +233,13 @@ class DistributedSampler(Sampler[Any]):
 
     Raises:
         RuntimeError: if the number or the rank is not given: there is no process group to ask.
+
+    Example:
+        >>> import flambeau as torch
+        >>> for rank in range(2):
+        ...     print(list(torch.utils.data.DistributedSampler(range(5), num_replicas=2, rank=rank, shuffle=False)))
+        [0, 2, 4]
+        [1, 3, 0]
     """
 
     def __init__(

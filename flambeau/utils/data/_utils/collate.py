@@ -18,7 +18,14 @@ _MESSAGE = "default_collate: batch must contain tensors, numpy arrays, numbers, 
 
 
 def default_convert(data: Any) -> Any:
-    """The same with NumPy arrays as tensors, wherever they are in it."""
+    """The same with NumPy arrays as tensors, wherever they are in it.
+
+    Example:
+        >>> import flambeau as torch
+        >>> import numpy
+        >>> torch.utils.data.default_convert({"x": numpy.array([1, 2]), "name": "a"})
+        {'x': tensor([1, 2]), 'name': 'a'}
+    """
     torch = NAMESPACES["torch"]
     if isinstance(data, Tensor | str | bytes):
         return data

@@ -24,6 +24,16 @@ class WorkerInfo:
         num_workers: how many there are.
         seed: what its generators were seeded with.
         dataset: its copy of the dataset.
+
+    Example:
+        >>> import flambeau as torch
+        >>> class Shared(torch.utils.data.IterableDataset):
+        ...     def __iter__(self):
+        ...         info = torch.utils.data.get_worker_info()
+        ...         first, step = (0, 1) if info is None else (info.id, info.num_workers)
+        ...         return iter(range(first, 6, step))
+        >>> list(torch.utils.data.DataLoader(Shared(), batch_size=None))
+        [0, 1, 2, 3, 4, 5]
     """
 
     def __init__(self, id: int, num_workers: int, seed: int, dataset: Any) -> None:
@@ -40,7 +50,13 @@ _info: WorkerInfo | None = None
 
 
 def get_worker_info() -> WorkerInfo | None:
-    """What the worker process that runs this knows of itself; None in the main process."""
+    """What the worker process that runs this knows of itself; None in the main process.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.utils.data.get_worker_info() is None
+        True
+    """
     return _info
 
 
