@@ -83,7 +83,12 @@ BITWISE_NOT = unary(
     rule=_not_rule,
     samples=lambda: [case("bitwise_not", T(5, dtype="int64")), case("bitwise_not", T(5, dtype="bool"))],
 )
-bitwise_not = unary_function(BITWISE_NOT, "Every bit turned over; for bools the logical negation.", out="exact")
+bitwise_not = unary_function(
+    BITWISE_NOT,
+    "Every bit turned over; for bools the logical negation.",
+    out="exact",
+    example=("torch.bitwise_not(torch.tensor([0, 5, -1]))", "tensor([-1, -6,  0])"),
+)
 
 # ---------------------------------------------------------------- shifts
 
@@ -133,9 +138,19 @@ bitwise_right_shift = _shift(
 GCD = binary(
     "gcd", lambda xp, x, y: xp.gcd(x, y), INTEGER_RESULT, rule=_bits_rule("gcd", bools=False), samples=_integers("gcd")
 )
-gcd = binary_function(GCD, "The greatest common divisor, never negative; broadcast.", numbers=False)
+gcd = binary_function(
+    GCD,
+    "The greatest common divisor, never negative; broadcast.",
+    numbers=False,
+    example=("torch.gcd(torch.tensor([12, -8]), torch.tensor([18, 20]))", "tensor([6, 4])"),
+)
 
 LCM = binary(
     "lcm", lambda xp, x, y: xp.lcm(x, y), INTEGER_RESULT, rule=_bits_rule("lcm", bools=False), samples=_integers("lcm")
 )
-lcm = binary_function(LCM, "The least common multiple, never negative; broadcast.", numbers=False)
+lcm = binary_function(
+    LCM,
+    "The least common multiple, never negative; broadcast.",
+    numbers=False,
+    example=("torch.lcm(torch.tensor([4, -6]), torch.tensor([6, 8]))", "tensor([12, 24])"),
+)

@@ -44,7 +44,9 @@ def _comparison_rule(name: str) -> Callable[[Aval, Aval], Aval]:
     return rule
 
 
-def _comparison(name: str, kernel: Callable[..., Any], sign: str, *aliases: str) -> Callable[[Any, Any], Tensor]:
+def _comparison(
+    name: str, kernel: Callable[..., Any], sign: str, *aliases: str, example: tuple[str, str]
+) -> Callable[[Any, Any], Tensor]:
     op = binary(
         name,
         kernel,
@@ -58,20 +60,59 @@ def _comparison(name: str, kernel: Callable[..., Any], sign: str, *aliases: str)
             case(name, T(6, dtype="bool"), T(6, dtype="bool")),
         ],
     )
-    return binary_function(op, f"Whether ``input {sign} other``, elementwise and broadcast; a bool tensor.", *aliases)
+    return binary_function(
+        op, f"Whether ``input {sign} other``, elementwise and broadcast; a bool tensor.", *aliases, example=example
+    )
 
 
-eq = _comparison("eq", lambda xp, x, y: xp.equal(x, y), "==")
-ne = _comparison("ne", lambda xp, x, y: xp.not_equal(x, y), "!=", "not_equal")
-lt = _comparison("lt", lambda xp, x, y: xp.less(x, y), "<", "less")
-le = _comparison("le", lambda xp, x, y: xp.less_equal(x, y), "<=", "less_equal")
-gt = _comparison("gt", lambda xp, x, y: xp.greater(x, y), ">", "greater")
-ge = _comparison("ge", lambda xp, x, y: xp.greater_equal(x, y), ">=", "greater_equal")
+eq = _comparison(
+    "eq",
+    lambda xp, x, y: xp.equal(x, y),
+    "==",
+    example=("torch.eq(torch.tensor([1, 2, 3]), 2)", "tensor([False,  True, False])"),
+)
+ne = _comparison(
+    "ne",
+    lambda xp, x, y: xp.not_equal(x, y),
+    "!=",
+    "not_equal",
+    example=("torch.ne(torch.tensor([1, 2, 3]), 2)", "tensor([ True, False,  True])"),
+)
+lt = _comparison(
+    "lt",
+    lambda xp, x, y: xp.less(x, y),
+    "<",
+    "less",
+    example=("torch.lt(torch.tensor([1, 2, 3]), 2)", "tensor([ True, False, False])"),
+)
+le = _comparison(
+    "le",
+    lambda xp, x, y: xp.less_equal(x, y),
+    "<=",
+    "less_equal",
+    example=("torch.le(torch.tensor([1, 2, 3]), 2)", "tensor([ True,  True, False])"),
+)
+gt = _comparison(
+    "gt",
+    lambda xp, x, y: xp.greater(x, y),
+    ">",
+    "greater",
+    example=("torch.gt(torch.tensor([1, 2, 3]), 2)", "tensor([False, False,  True])"),
+)
+ge = _comparison(
+    "ge",
+    lambda xp, x, y: xp.greater_equal(x, y),
+    ">=",
+    "greater_equal",
+    example=("torch.ge(torch.tensor([1, 2, 3]), 2)", "tensor([False,  True,  True])"),
+)
 
 # ---------------------------------------------------------------- logic
 
 
-def _logical(name: str, kernel: Callable[..., Any], words: str) -> Callable[[Any, Any], Tensor]:
+def _logical(
+    name: str, kernel: Callable[..., Any], words: str, example: tuple[str, str]
+) -> Callable[[Any, Any], Tensor]:
     op = binary(
         name,
         kernel,
@@ -83,12 +124,38 @@ def _logical(name: str, kernel: Callable[..., Any], words: str) -> Callable[[Any
             case(name, T(6, dtype="int64", low=0, high=2), T(6)),
         ],
     )
-    return binary_function(op, f"Whether {words}, elementwise and broadcast; zero is False.", numbers=False)
+    return binary_function(
+        op, f"Whether {words}, elementwise and broadcast; zero is False.", example=example, numbers=False
+    )
 
 
-logical_and = _logical("logical_and", lambda xp, x, y: xp.logical_and(x, y), "both are true")
-logical_or = _logical("logical_or", lambda xp, x, y: xp.logical_or(x, y), "either is true")
-logical_xor = _logical("logical_xor", lambda xp, x, y: xp.logical_xor(x, y), "exactly one is true")
+logical_and = _logical(
+    "logical_and",
+    lambda xp, x, y: xp.logical_and(x, y),
+    "both are true",
+    example=(
+        "torch.logical_and(torch.tensor([True, True, False]), torch.tensor([True, False, False]))",
+        "tensor([ True, False, False])",
+    ),
+)
+logical_or = _logical(
+    "logical_or",
+    lambda xp, x, y: xp.logical_or(x, y),
+    "either is true",
+    example=(
+        "torch.logical_or(torch.tensor([True, True, False]), torch.tensor([True, False, False]))",
+        "tensor([ True,  True, False])",
+    ),
+)
+logical_xor = _logical(
+    "logical_xor",
+    lambda xp, x, y: xp.logical_xor(x, y),
+    "exactly one is true",
+    example=(
+        "torch.logical_xor(torch.tensor([True, True, False]), torch.tensor([True, False, False]))",
+        "tensor([False,  True, False])",
+    ),
+)
 
 LOGICAL_NOT = unary(
     "logical_not",
@@ -97,7 +164,11 @@ LOGICAL_NOT = unary(
     rule=bool_rule,
     samples=lambda: [case("logical_not", T(6, dtype="bool")), case("logical_not", T(6, dtype="int64", low=0, high=2))],
 )
-logical_not = unary_function(LOGICAL_NOT, "Whether the element is zero.")
+logical_not = unary_function(
+    LOGICAL_NOT,
+    "Whether the element is zero.",
+    example=("torch.logical_not(torch.tensor([0., 2.]))", "tensor([ True, False])"),
+)
 
 # ---------------------------------------------------------------- kinds of numbers
 
@@ -124,24 +195,54 @@ def _real_rule(name: str) -> Callable[[Aval], Aval]:
 
 ISNAN = unary("isnan", _no_integer(lambda xp, x: xp.isnan(x), False), INTEGER_RESULT, rule=bool_rule)
 isnan = unary_function(
-    ISNAN, "Whether the element is not a number (for complex ones: either part).", inplace=False, out=False
+    ISNAN,
+    "Whether the element is not a number (for complex ones: either part).",
+    inplace=False,
+    out=False,
+    example=('torch.isnan(torch.tensor([1., float("nan"), float("inf")]))', "tensor([False,  True, False])"),
 )
 ISINF = unary("isinf", _no_integer(lambda xp, x: xp.isinf(x), False), INTEGER_RESULT, rule=bool_rule)
 isinf = unary_function(
-    ISINF, "Whether the element is infinite (for complex ones: either part).", inplace=False, out=False
+    ISINF,
+    "Whether the element is infinite (for complex ones: either part).",
+    inplace=False,
+    out=False,
+    example=('torch.isinf(torch.tensor([1., float("nan"), -float("inf")]))', "tensor([False, False,  True])"),
 )
 ISFINITE = unary("isfinite", _no_integer(lambda xp, x: xp.isfinite(x), True), INTEGER_RESULT, rule=bool_rule)
 isfinite = unary_function(
-    ISFINITE, "Whether the element is neither infinite nor not a number.", inplace=False, out=False
+    ISFINITE,
+    "Whether the element is neither infinite nor not a number.",
+    inplace=False,
+    out=False,
+    example=('torch.isfinite(torch.tensor([1., float("nan"), float("inf")]))', "tensor([ True, False, False])"),
 )
 ISPOSINF = unary("isposinf", _no_integer(lambda xp, x: x == xp.inf, False), INTEGER_RESULT, rule=_real_rule("isposinf"))
-isposinf = unary_function(ISPOSINF, "Whether the element is positive infinity.", inplace=False, out="exact")
+isposinf = unary_function(
+    ISPOSINF,
+    "Whether the element is positive infinity.",
+    inplace=False,
+    out="exact",
+    example=('torch.isposinf(torch.tensor([float("inf"), -float("inf"), 1.]))', "tensor([ True, False, False])"),
+)
 ISNEGINF = unary(
     "isneginf", _no_integer(lambda xp, x: x == -xp.inf, False), INTEGER_RESULT, rule=_real_rule("isneginf")
 )
-isneginf = unary_function(ISNEGINF, "Whether the element is negative infinity.", inplace=False, out="exact")
+isneginf = unary_function(
+    ISNEGINF,
+    "Whether the element is negative infinity.",
+    inplace=False,
+    out="exact",
+    example=('torch.isneginf(torch.tensor([float("inf"), -float("inf"), 1.]))', "tensor([False,  True, False])"),
+)
 ISREAL = unary("isreal", lambda xp, x: xp.imag(x) == 0, INTEGER_RESULT, rule=bool_rule)
-isreal = unary_function(ISREAL, "Whether the element's imaginary part is zero.", inplace=False, out=False)
+isreal = unary_function(
+    ISREAL,
+    "Whether the element's imaginary part is zero.",
+    inplace=False,
+    out=False,
+    example=("torch.isreal(torch.tensor([1 + 0j, 1j]))", "tensor([ True, False])"),
+)
 
 
 def _signbit_rule(x: Aval) -> Aval:
@@ -155,7 +256,13 @@ def _signbit_kernel(xp: Any, x: Any) -> Any:
 
 
 SIGNBIT = unary("signbit", _signbit_kernel, INTEGER_RESULT, rule=_signbit_rule)
-signbit = unary_function(SIGNBIT, "Whether the sign is negative; True for -0.0.", inplace=False, out="exact")
+signbit = unary_function(
+    SIGNBIT,
+    "Whether the sign is negative; True for -0.0.",
+    inplace=False,
+    out="exact",
+    example=("torch.signbit(torch.tensor([1., -1., -0.]))", "tensor([False,  True,  True])"),
+)
 
 # ---------------------------------------------------------------- where
 
@@ -288,13 +395,27 @@ MAXIMUM = binary(
     "maximum", lambda xp, x, y: xp.maximum(x, y), _maximum_derivative, rule=_extremum_rule("maximum"), numbers=False
 )
 maximum = binary_function(
-    MAXIMUM, "The larger of two elements, broadcast; nan if either is.", numbers=False, inplace=False
+    MAXIMUM,
+    "The larger of two elements, broadcast; nan if either is.",
+    numbers=False,
+    inplace=False,
+    example=(
+        'torch.maximum(torch.tensor([1., 5., float("nan")]), torch.tensor([3., 2., 0.]))',
+        "tensor([3., 5., nan])",
+    ),
 )
 MINIMUM = binary(
     "minimum", lambda xp, x, y: xp.minimum(x, y), _minimum_derivative, rule=_extremum_rule("minimum"), numbers=False
 )
 minimum = binary_function(
-    MINIMUM, "The smaller of two elements, broadcast; nan if either is.", numbers=False, inplace=False
+    MINIMUM,
+    "The smaller of two elements, broadcast; nan if either is.",
+    numbers=False,
+    inplace=False,
+    example=(
+        'torch.minimum(torch.tensor([1., 5., float("nan")]), torch.tensor([3., 2., 0.]))',
+        "tensor([1., 2., nan])",
+    ),
 )
 
 
@@ -312,11 +433,19 @@ def _fmin_derivative(grad: Tensor, x: Tensor, y: Tensor, needs: tuple[bool, ...]
 
 FMAX = binary("fmax", lambda xp, x, y: xp.fmax(x, y), _fmax_derivative, rule=_extremum_rule("fmax"), numbers=False)
 fmax = binary_function(
-    FMAX, "The larger of two elements, broadcast; the other one if one is nan.", numbers=False, inplace=False
+    FMAX,
+    "The larger of two elements, broadcast; the other one if one is nan.",
+    numbers=False,
+    inplace=False,
+    example=('torch.fmax(torch.tensor([1., 5., float("nan")]), torch.tensor([3., 2., 0.]))', "tensor([3., 5., 0.])"),
 )
 FMIN = binary("fmin", lambda xp, x, y: xp.fmin(x, y), _fmin_derivative, rule=_extremum_rule("fmin"), numbers=False)
 fmin = binary_function(
-    FMIN, "The smaller of two elements, broadcast; the other one if one is nan.", numbers=False, inplace=False
+    FMIN,
+    "The smaller of two elements, broadcast; the other one if one is nan.",
+    numbers=False,
+    inplace=False,
+    example=('torch.fmin(torch.tensor([1., 5., float("nan")]), torch.tensor([3., 2., 0.]))', "tensor([1., 2., 0.])"),
 )
 
 # ---------------------------------------------------------------- clamp

@@ -3,6 +3,7 @@
 from flambeau.ops import (
     activation,
     apply,
+    arithmetic,
     arrange,
     attention,
     bitwise,
@@ -18,6 +19,7 @@ from flambeau.ops import (
     create,
     data,
     distance,
+    division,
     dropout,
     einsum,
     embedding,
@@ -69,6 +71,7 @@ from flambeau.ops import (
 __all__ = [
     "activation",
     "apply",
+    "arithmetic",
     "arrange",
     "attention",
     "bitwise",
@@ -84,6 +87,7 @@ __all__ = [
     "create",
     "data",
     "distance",
+    "division",
     "dropout",
     "einsum",
     "embedding",

@@ -40,7 +40,12 @@ def _abs_rule(x: Aval) -> Aval:
 
 ABS = unary("abs", lambda xp, x: xp.abs(x), lambda grad, x: grad * sgn(x), rule=_abs_rule)
 _abs = unary_function(
-    ABS, "The absolute value; of a complex number its distance from zero.", "absolute", inplace=False, out="exact"
+    ABS,
+    "The absolute value; of a complex number its distance from zero.",
+    "absolute",
+    inplace=False,
+    out="exact",
+    example=("torch.abs(torch.tensor([-1., 2., -3.]))", "tensor([1., 2., 3.])"),
 )
 
 
@@ -73,7 +78,12 @@ def _sign_kernel(xp: Any, x: Any) -> Any:
 
 
 SIGN = unary("sign", _sign_kernel, no_slope, rule=_sign_rule)
-sign = unary_function(SIGN, "-1, 0 or 1 by the sign of the element.", out="exact")
+sign = unary_function(
+    SIGN,
+    "-1, 0 or 1 by the sign of the element.",
+    out="exact",
+    example=("torch.sign(torch.tensor([-4., 0., 0.5]))", "tensor([-1.,  0.,  1.])"),
+)
 
 
 def _sgn_derivative(grad: Tensor, x: Tensor, out: Tensor) -> Tensor:
@@ -90,12 +100,19 @@ SGN = unary(
     _sgn_derivative,
     samples=lambda: [case("sgn", T(3, 4)), case("sgn", T(4, dtype="complex64"))],
 )
-sgn = unary_function(SGN, "The sign of the element; of a complex number ``x / |x|``, and zero of zero.", out="exact")
+sgn = unary_function(
+    SGN,
+    "The sign of the element; of a complex number ``x / |x|``, and zero of zero.",
+    out="exact",
+    example=("torch.sgn(torch.tensor([3 + 4j, 0j]))", "tensor([0.6000+0.8000j, 0.0000+0.0000j])"),
+)
 
 # ---------------------------------------------------------------- rounding
 
 
-def _rounding(name: str, kernel: Callable[..., Any], doc: str, *aliases: str) -> Callable[[Tensor], Tensor]:
+def _rounding(
+    name: str, kernel: Callable[..., Any], doc: str, *aliases: str, example: tuple[str, str]
+) -> Callable[[Tensor], Tensor]:
     def rule(x: Aval) -> Aval:
         if x.dtype.category == COMPLEX:
             raise NotImplementedError(f"{name} is not supported for complex inputs")
@@ -110,12 +127,28 @@ def _rounding(name: str, kernel: Callable[..., Any], doc: str, *aliases: str) ->
         rule=rule,
         samples=lambda: [case(name, T(3, 4)), case(name, T(5, dtype="int64"))],
     )
-    return unary_function(op, doc, *aliases, out="exact")
+    return unary_function(op, doc, *aliases, example=example, out="exact")
 
 
-floor = _rounding("floor", lambda xp, x: xp.floor(x), "The largest integer not above the element.")
-ceil = _rounding("ceil", lambda xp, x: xp.ceil(x), "The smallest integer not below the element.")
-trunc = _rounding("trunc", lambda xp, x: xp.trunc(x), "The element without its fraction.", "fix")
+floor = _rounding(
+    "floor",
+    lambda xp, x: xp.floor(x),
+    "The largest integer not above the element.",
+    example=("torch.floor(torch.tensor([1.5, -1.5]))", "tensor([ 1., -2.])"),
+)
+ceil = _rounding(
+    "ceil",
+    lambda xp, x: xp.ceil(x),
+    "The smallest integer not below the element.",
+    example=("torch.ceil(torch.tensor([1.5, -1.5]))", "tensor([ 2., -1.])"),
+)
+trunc = _rounding(
+    "trunc",
+    lambda xp, x: xp.trunc(x),
+    "The element without its fraction.",
+    "fix",
+    example=("torch.trunc(torch.tensor([1.5, -1.5]))", "tensor([ 1., -1.])"),
+)
 
 
 def _round_rule(x: Aval, *, decimals: int) -> Aval:
@@ -168,17 +201,28 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
 FRAC = unary(
     "frac", lambda xp, x: x - xp.trunc(x), lambda grad: grad, rule=same_rule_without("frac", BOOL, INTEGER, COMPLEX)
 )
-frac = unary_function(FRAC, "The fraction of the element, with its sign.", out="exact")
+frac = unary_function(
+    FRAC,
+    "The fraction of the element, with its sign.",
+    out="exact",
+    example=("torch.frac(torch.tensor([1.5, -1.25]))", "tensor([ 0.5000, -0.2500])"),
+)
 
 # ---------------------------------------------------------------- powers
 
 RECIPROCAL = unary(
     "reciprocal", lambda xp, x: 1 / x, lambda grad, out: -grad * conj(out * out), promote="float", low=0.5
 )
-reciprocal = unary_function(RECIPROCAL, "``1 / input``.")
+reciprocal = unary_function(
+    RECIPROCAL, "``1 / input``.", example=("torch.reciprocal(torch.tensor([2., -4.]))", "tensor([ 0.5000, -0.2500])")
+)
 
 SQRT = unary("sqrt", lambda xp, x: xp.sqrt(x), lambda grad, out: grad / (2 * conj(out)), promote="float", low=0.1)
-sqrt = unary_function(SQRT, "The square root; nan of negative numbers.")
+sqrt = unary_function(
+    SQRT,
+    "The square root; nan of negative numbers.",
+    example=("torch.sqrt(torch.tensor([4., 9., -1.]))", "tensor([2., 3., nan])"),
+)
 
 
 def _rsqrt_lax(xp: Any, x: Any) -> Any:
@@ -196,7 +240,9 @@ RSQRT = unary(
     promote="float",
     low=0.1,
 )
-rsqrt = unary_function(RSQRT, "One over the square root.")
+rsqrt = unary_function(
+    RSQRT, "One over the square root.", example=("torch.rsqrt(torch.tensor([4., 16.]))", "tensor([0.5000, 0.2500])")
+)
 
 SQUARE = unary(
     "square_", lambda xp, x: x * x, lambda grad, x: grad * conj(2 * x), fn="square", grad_name="PowBackward0"
@@ -205,7 +251,13 @@ SQUARE = unary(
 
 @public(method=True, inplace=True, out=True)
 def square(input: Tensor) -> Tensor:
-    """``input * input``."""
+    """``input * input``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.square(torch.tensor([-3., 4.]))
+        tensor([ 9., 16.])
+    """
     checked_tensor("square", "input", 1, input)
     return SQUARE(input.to(dtypes.int64) if input.dtype.category == BOOL else input)
 
@@ -324,7 +376,13 @@ def pow(input: Any, exponent: Any) -> Tensor:
 
 @public(method=True, out=True)
 def float_power(input: Any, exponent: Any) -> Tensor:
-    """``input`` to the power of ``exponent`` in double precision."""
+    """``input`` to the power of ``exponent`` in double precision.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.float_power(torch.tensor([2, 3]), -1)
+        tensor([0.5000, 0.3333], dtype=torch.float64)
+    """
     checked_one_tensor("float_power", input, exponent)
     categories = [
         x.dtype.category if isinstance(x, Tensor) else dtypes.of_number(x).category for x in (input, exponent)
@@ -354,7 +412,9 @@ def _wide(value: Any, dtype: dtypes.dtype) -> Any:
 # ---------------------------------------------------------------- exponentials and logarithms
 
 EXP = unary("exp", lambda xp, x: xp.exp(x), lambda grad, out: grad * conj(out), promote="float")
-exp = unary_function(EXP, "e to the power of the element.")
+exp = unary_function(
+    EXP, "e to the power of the element.", example=("torch.exp(torch.tensor([0., 1.]))", "tensor([1.0000, 2.7183])")
+)
 
 EXP2 = unary(
     "exp2",
@@ -362,7 +422,12 @@ EXP2 = unary(
     lambda grad, out: grad * conj(out) * LN2,
     promote="float",
 )
-exp2 = unary_function(EXP2, "2 to the power of the element.", special="exp2")
+exp2 = unary_function(
+    EXP2,
+    "2 to the power of the element.",
+    special="exp2",
+    example=("torch.exp2(torch.tensor([0., 3., -1.]))", "tensor([1.0000, 8.0000, 0.5000])"),
+)
 
 EXPM1 = unary(
     "expm1",
@@ -371,16 +436,37 @@ EXPM1 = unary(
     numpy=lambda np, x: expm1_single(x) if x.dtype == np.float32 else np.expm1(x),
     promote="float",
 )
-expm1 = unary_function(EXPM1, "``exp(input) - 1``, exact near zero.", special="expm1")
+expm1 = unary_function(
+    EXPM1,
+    "``exp(input) - 1``, exact near zero.",
+    special="expm1",
+    example=("torch.expm1(torch.tensor([0., 1e-8]))", "tensor([0.0000e+00, 1.0000e-08])"),
+)
 
 LOG = unary("log", lambda xp, x: xp.log(x), lambda grad, x: grad / conj(x), promote="float", low=0.1)
-log = unary_function(LOG, "The natural logarithm.")
+log = unary_function(
+    LOG,
+    "The natural logarithm.",
+    example=("torch.log(torch.tensor([1., 10., 0.]))", "tensor([0.0000, 2.3026,   -inf])"),
+)
 
 LOG2 = unary("log2", lambda xp, x: xp.log2(x), lambda grad, x: grad / (conj(x) * LN2), promote="float", low=0.1)
-log2 = unary_function(LOG2, "The logarithm to base 2.")
+log2 = unary_function(
+    LOG2, "The logarithm to base 2.", example=("torch.log2(torch.tensor([1., 8., 0.5]))", "tensor([ 0.,  3., -1.])")
+)
 
-LOG10 = unary("log10", lambda xp, x: xp.log10(x), lambda grad, x: grad / (conj(x) * LN10), promote="float", low=0.1)
-log10 = unary_function(LOG10, "The logarithm to base 10.")
+
+def _log10_kernel(xp: Any, x: Any) -> Any:
+    # By way of double, or powers of ten would miss the whole number by a last bit.
+    return xp.log10(x.astype(xp.float64)).astype(x.dtype) if x.dtype == xp.float32 else xp.log10(x)
+
+
+LOG10 = unary("log10", _log10_kernel, lambda grad, x: grad / (conj(x) * LN10), promote="float", low=0.1)
+log10 = unary_function(
+    LOG10,
+    "The logarithm to base 10.",
+    example=("torch.log10(torch.tensor([1., 1000., 0.01]))", "tensor([ 0.,  3., -2.])"),
+)
 
 LOG1P = unary(
     "log1p",
@@ -390,7 +476,12 @@ LOG1P = unary(
     promote="float",
     low=-0.9,
 )
-log1p = unary_function(LOG1P, "``log(1 + input)``, exact near zero.", special="log1p")
+log1p = unary_function(
+    LOG1P,
+    "``log(1 + input)``, exact near zero.",
+    special="log1p",
+    example=("torch.log1p(torch.tensor([0., 1e-8]))", "tensor([0.0000e+00, 1.0000e-08])"),
+)
 
 
 def _sigmoid_numpy(xp: Any, x: Any) -> Any:
@@ -411,14 +502,31 @@ SIGMOID = unary(
     lax=_sigmoid_lax,
     promote="float",
 )
-sigmoid = unary_function(SIGMOID, "``1 / (1 + exp(-input))``.", special="expit")
+sigmoid = unary_function(
+    SIGMOID,
+    "``1 / (1 + exp(-input))``.",
+    special="expit",
+    example=("torch.sigmoid(torch.tensor([-2., 0., 2.]))", "tensor([0.1192, 0.5000, 0.8808])"),
+)
 
 TANH = unary("tanh", lambda xp, x: xp.tanh(x), lambda grad, out: grad * conj(1 - out * out), promote="float")
-tanh = unary_function(TANH, "The hyperbolic tangent.")
+tanh = unary_function(
+    TANH,
+    "The hyperbolic tangent.",
+    example=("torch.tanh(torch.tensor([-1., 0., 1.]))", "tensor([-0.7616,  0.0000,  0.7616])"),
+)
 SIN = unary("sin", lambda xp, x: xp.sin(x), lambda grad, x: grad * conj(cos(x)), promote="float")
-sin = unary_function(SIN, "The sine.")
+sin = unary_function(
+    SIN,
+    "The sine.",
+    example=("torch.sin(torch.tensor([0., torch.pi / 6, torch.pi / 2]))", "tensor([0.0000, 0.5000, 1.0000])"),
+)
 COS = unary("cos", lambda xp, x: xp.cos(x), lambda grad, x: -grad * conj(sin(x)), promote="float")
-cos = unary_function(COS, "The cosine.")
+cos = unary_function(
+    COS,
+    "The cosine.",
+    example=("torch.cos(torch.tensor([0., torch.pi / 3, torch.pi]))", "tensor([ 1.0000,  0.5000, -1.0000])"),
+)
 
 
 # Named last: the rest of this file uses Python's own.

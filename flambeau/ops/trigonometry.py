@@ -30,7 +30,7 @@ from flambeau.tensor.tensor import Tensor
 # ---------------------------------------------------------------- circular
 
 TAN = unary("tan", lambda xp, x: xp.tan(x), lambda grad, out: grad * conj(1 + out * out), promote="float", high=1.2)
-tan = unary_function(TAN, "The tangent.")
+tan = unary_function(TAN, "The tangent.", example=("torch.tan(torch.tensor([0., torch.pi / 4]))", "tensor([0., 1.])"))
 
 ASIN = unary(
     "asin",
@@ -40,7 +40,12 @@ ASIN = unary(
     low=-0.9,
     high=0.9,
 )
-asin = unary_function(ASIN, "The inverse of the sine, between -pi/2 and pi/2.", "arcsin")
+asin = unary_function(
+    ASIN,
+    "The inverse of the sine, between -pi/2 and pi/2.",
+    "arcsin",
+    example=("torch.asin(torch.tensor([0., 1., 2.]))", "tensor([0.0000, 1.5708,    nan])"),
+)
 
 ACOS = unary(
     "acos",
@@ -50,10 +55,20 @@ ACOS = unary(
     low=-0.9,
     high=0.9,
 )
-acos = unary_function(ACOS, "The inverse of the cosine, between 0 and pi.", "arccos")
+acos = unary_function(
+    ACOS,
+    "The inverse of the cosine, between 0 and pi.",
+    "arccos",
+    example=("torch.acos(torch.tensor([1., 0., -1.]))", "tensor([0.0000, 1.5708, 3.1416])"),
+)
 
 ATAN = unary("atan", lambda xp, x: xp.arctan(x), lambda grad, x: grad / conj(1 + x * x), promote="float")
-atan = unary_function(ATAN, "The inverse of the tangent, between -pi/2 and pi/2.", "arctan")
+atan = unary_function(
+    ATAN,
+    "The inverse of the tangent, between -pi/2 and pi/2.",
+    "arctan",
+    example=('torch.atan(torch.tensor([0., 1., float("inf")]))', "tensor([0.0000, 0.7854, 1.5708])"),
+)
 
 
 def _atan2_derivative(grad: Tensor, x: Tensor, y: Tensor, needs: tuple[bool, ...]) -> Any:
@@ -70,17 +85,33 @@ ATAN2 = binary(
     numbers=False,
 )
 atan2 = binary_function(
-    ATAN2, "The angle of the point with ordinate ``input`` and abscissa ``other``, broadcast.", "arctan2", numbers=False
+    ATAN2,
+    "The angle of the point with ordinate ``input`` and abscissa ``other``, broadcast.",
+    "arctan2",
+    numbers=False,
+    example=(
+        "torch.atan2(torch.tensor([1., 1., -1.]), torch.tensor([1., -1., -1.]))",
+        "tensor([ 0.7854,  2.3562, -2.3562])",
+    ),
 )
 
 # ---------------------------------------------------------------- hyperbolic
 
 SINH = unary("sinh", lambda xp, x: xp.sinh(x), lambda grad, x: grad * conj(cosh(x)), promote="float")
-sinh = unary_function(SINH, "The hyperbolic sine.")
+sinh = unary_function(
+    SINH, "The hyperbolic sine.", example=("torch.sinh(torch.tensor([0., 1.]))", "tensor([0.0000, 1.1752])")
+)
 COSH = unary("cosh", lambda xp, x: xp.cosh(x), lambda grad, x: grad * conj(sinh(x)), promote="float")
-cosh = unary_function(COSH, "The hyperbolic cosine.")
+cosh = unary_function(
+    COSH, "The hyperbolic cosine.", example=("torch.cosh(torch.tensor([0., 1.]))", "tensor([1.0000, 1.5431])")
+)
 ASINH = unary("asinh", lambda xp, x: xp.arcsinh(x), lambda grad, x: grad * conj((x * x + 1).rsqrt()), promote="float")
-asinh = unary_function(ASINH, "The inverse of the hyperbolic sine.", "arcsinh")
+asinh = unary_function(
+    ASINH,
+    "The inverse of the hyperbolic sine.",
+    "arcsinh",
+    example=("torch.asinh(torch.tensor([0., 1.1752]))", "tensor([0.0000, 1.0000])"),
+)
 ACOSH = unary(
     "acosh",
     lambda xp, x: xp.arccosh(x),
@@ -90,11 +121,21 @@ ACOSH = unary(
     low=1.1,
     high=4.0,
 )
-acosh = unary_function(ACOSH, "The inverse of the hyperbolic cosine, not negative.", "arccosh")
+acosh = unary_function(
+    ACOSH,
+    "The inverse of the hyperbolic cosine, not negative.",
+    "arccosh",
+    example=("torch.acosh(torch.tensor([1., 1.5431, 0.5]))", "tensor([0.0000, 1.0000,    nan])"),
+)
 ATANH = unary(
     "atanh", lambda xp, x: xp.arctanh(x), lambda grad, x: grad / conj(1 - x * x), promote="float", low=-0.9, high=0.9
 )
-atanh = unary_function(ATANH, "The inverse of the hyperbolic tangent.", "arctanh")
+atanh = unary_function(
+    ATANH,
+    "The inverse of the hyperbolic tangent.",
+    "arctanh",
+    example=("torch.atanh(torch.tensor([0., 0.5, 1.]))", "tensor([0.0000, 0.5493,    inf])"),
+)
 
 # ---------------------------------------------------------------- sinc
 
@@ -112,23 +153,38 @@ def _sinc_derivative(grad: Tensor, x: Tensor) -> Tensor:
 
 
 SINC = unary("sinc", _sinc_kernel, _sinc_derivative, promote="float")
-sinc = unary_function(SINC, "``sin(pi x) / (pi x)``, and 1 at zero.", special="sinc")
+sinc = unary_function(
+    SINC,
+    "``sin(pi x) / (pi x)``, and 1 at zero.",
+    special="sinc",
+    example=("torch.sinc(torch.tensor([0., 0.5, 1.5]))", "tensor([ 1.0000,  0.6366, -0.2122])"),
+)
 
 # ---------------------------------------------------------------- degrees and radians
 
 
-def _angle_unit(name: str, factor: float, doc: str) -> Any:
+def _angle_unit(name: str, factor: float, doc: str, example: tuple[str, str]) -> Any:
     def rule(x: Aval) -> Aval:
         if x.dtype.category == COMPLEX:
             raise RuntimeError(f"{name} is not supported for complex tensors.")
         return x.of()
 
     op = unary(name, lambda xp, x: x * factor, lambda grad: grad * factor, promote="float", rule=rule)
-    return unary_function(op, doc)
+    return unary_function(op, doc, example=example)
 
 
-deg2rad = _angle_unit("deg2rad", math.pi / 180, "Degrees to radians.")
-rad2deg = _angle_unit("rad2deg", 180 / math.pi, "Radians to degrees.")
+deg2rad = _angle_unit(
+    "deg2rad",
+    math.pi / 180,
+    "Degrees to radians.",
+    example=("torch.deg2rad(torch.tensor([0., 90., 180.]))", "tensor([0.0000, 1.5708, 3.1416])"),
+)
+rad2deg = _angle_unit(
+    "rad2deg",
+    180 / math.pi,
+    "Radians to degrees.",
+    example=("torch.rad2deg(torch.tensor([0., torch.pi / 2, torch.pi]))", "tensor([  0.,  90., 180.])"),
+)
 
 # ---------------------------------------------------------------- distance, sign, neighbours
 
@@ -144,7 +200,12 @@ HYPOT = binary(
     rule=broadcast_rule_without("hypot", BOOL, INTEGER, COMPLEX),
     numbers=False,
 )
-hypot = binary_function(HYPOT, "``sqrt(input**2 + other**2)`` without overflow, broadcast.", numbers=False)
+hypot = binary_function(
+    HYPOT,
+    "``sqrt(input**2 + other**2)`` without overflow, broadcast.",
+    numbers=False,
+    example=("torch.hypot(torch.tensor([3., 5.]), torch.tensor([4., 12.]))", "tensor([ 5., 13.])"),
+)
 
 
 def _copysign_derivative(grad: Tensor, x: Tensor, out: Tensor, needs: tuple[bool, ...]) -> Any:
@@ -159,7 +220,11 @@ COPYSIGN = binary(
     promote="float",
     rule=broadcast_rule_without("copysign", COMPLEX),
 )
-copysign = binary_function(COPYSIGN, "The magnitude of ``input`` with the sign of ``other``, broadcast.")
+copysign = binary_function(
+    COPYSIGN,
+    "The magnitude of ``input`` with the sign of ``other``, broadcast.",
+    example=("torch.copysign(torch.tensor([1., -2.]), torch.tensor([-0., 3.]))", "tensor([-1.,  2.])"),
+)
 
 NEXTAFTER = binary(
     "nextafter",
@@ -169,7 +234,15 @@ NEXTAFTER = binary(
     numbers=False,
     samples=lambda: [case("nextafter", T(3, 4), T(3, 4), finite=False)],
 )
-nextafter = binary_function(NEXTAFTER, "The next number of the type after ``input`` towards ``other``.", numbers=False)
+nextafter = binary_function(
+    NEXTAFTER,
+    "The next number of the type after ``input`` towards ``other``.",
+    numbers=False,
+    example=(
+        "torch.nextafter(torch.tensor([1.]), torch.tensor([2.])) == 1 + torch.finfo(torch.float32).eps",
+        "tensor([True])",
+    ),
+)
 
 
 def _heaviside_rule(x: Aval, y: Aval) -> Aval:
@@ -203,6 +276,11 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
 
     Raises:
         RuntimeError: if the types of the tensors differ.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.heaviside(torch.tensor([-1., 0., 2.]), torch.tensor(7.))
+        tensor([0., 7., 1.])
     """
     checked_tensor("heaviside", "input", 1, input)
     checked_tensor("heaviside", "values", 2, values)
@@ -214,7 +292,13 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
 
 @public(method=True, inplace=True, out=True)
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
-    """``input * 2 ** other``, broadcast."""
+    """``input * 2 ** other``, broadcast.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.ldexp(torch.tensor([1., 3.]), torch.tensor([4, 1]))
+        tensor([16.,  6.])
+    """
     checked_tensor("ldexp", "input", 1, input)
     checked_tensor("ldexp", "other", 2, other)
     return input * (2.0**other)
@@ -240,7 +324,15 @@ FREXP = operator("frexp", _frexp_rule, _frexp_kernel, _frexp_derivative, samples
 
 @public(method=True, out="exact")
 def frexp(input: Tensor) -> Any:
-    """Mantissa and exponent: ``input = mantissa * 2 ** exponent`` with ``0.5 <= |mantissa| < 1``."""
+    """Mantissa and exponent: ``input = mantissa * 2 ** exponent`` with ``0.5 <= |mantissa| < 1``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.frexp(torch.tensor([6., 0.25]))
+        torch.return_types.frexp(
+        mantissa=tensor([0.7500, 0.5000]),
+        exponent=tensor([ 3, -1], dtype=torch.int32))
+    """
     checked_tensor("frexp", "input", 1, input)
     return named("frexp", *FREXP(input))
 
@@ -287,7 +379,11 @@ LOGADDEXP = binary(
     numbers=False,
 )
 logaddexp = binary_function(
-    LOGADDEXP, "``log(exp(input) + exp(other))`` without overflow.", numbers=False, inplace=False
+    LOGADDEXP,
+    "``log(exp(input) + exp(other))`` without overflow.",
+    numbers=False,
+    inplace=False,
+    example=("torch.logaddexp(torch.tensor([1000.]), torch.tensor([1000.]))", "tensor([1000.6932])"),
 )
 
 
@@ -305,7 +401,14 @@ LOGADDEXP2 = binary(
     numbers=False,
 )
 logaddexp2 = binary_function(
-    LOGADDEXP2, "``log2(2**input + 2**other)`` without overflow.", numbers=False, inplace=False
+    LOGADDEXP2,
+    "``log2(2**input + 2**other)`` without overflow.",
+    numbers=False,
+    inplace=False,
+    example=(
+        "torch.logaddexp2(torch.tensor([1000.]), torch.tensor([1000.]))",
+        "tensor([1001.])",
+    ),
 )
 
 # ---------------------------------------------------------------- products with a logarithm
@@ -337,7 +440,13 @@ XLOGY = binary(
 
 @public(into="torch special", method=True, inplace=True, out=True)
 def xlogy(input: Any, other: Any) -> Tensor:
-    """``input * log(other)``, and 0 where ``input`` is, broadcast."""
+    """``input * log(other)``, and 0 where ``input`` is, broadcast.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.xlogy(torch.tensor([0., 2.]), torch.tensor([0., 10.]))
+        tensor([0.0000, 4.6052])
+    """
     checked_one_tensor("xlogy", input, other)
     return XLOGY(input, other)
 
@@ -368,7 +477,13 @@ XLOG1PY = binary(
 
 @public(into="special", out=True)
 def xlog1py(input: Any, other: Any) -> Tensor:
-    """``input * log1p(other)``, and 0 where ``input`` is, broadcast."""
+    """``input * log1p(other)``, and 0 where ``input`` is, broadcast.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.special.xlog1py(torch.tensor([0., 2.]), torch.tensor([-1., 9.]))
+        tensor([0.0000, 4.6052])
+    """
     checked_one_tensor("special_xlog1py", input, other)
     return XLOG1PY(input, other)
 
@@ -407,7 +522,15 @@ LOGIT = operator(
 @public(into="special", out=True)
 @public(method=True, inplace=True, out=True)
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
-    """``log(x / (1 - x))``, x brought into ``[eps, 1 - eps]`` first if ``eps`` is given."""
+    """``log(x / (1 - x))``, x brought into ``[eps, 1 - eps]`` first if ``eps`` is given.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.logit(torch.tensor([0.5, 0.]))
+        tensor([0., -inf])
+        >>> torch.logit(torch.tensor([0.5, 0.]), eps=0.25)
+        tensor([ 0.0000, -1.0986])
+    """
     checked_tensor("logit", "input", 1, input)
     return LOGIT(input, eps)
 
@@ -456,7 +579,13 @@ NAN_TO_NUM = operator(
 def nan_to_num(
     input: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
 ) -> Tensor:
-    """nan replaced by ``nan`` (0 unless given), infinities by ``posinf`` and ``neginf`` (the type's limits)."""
+    """nan replaced by ``nan`` (0 unless given), infinities by ``posinf`` and ``neginf`` (the type's limits).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nan_to_num(torch.tensor([float("nan"), float("inf"), 1.]), nan=-1., posinf=9.)
+        tensor([-1.,  9.,  1.])
+    """
     checked_tensor("nan_to_num", "input", 1, input)
     if input.dtype.category >= FLOATING:
         if input.dtype in REDUCED:

@@ -66,6 +66,17 @@ def test_extreme_values_agree_with_pytorch(name: str, tier: str) -> None:
         compared(name, np.array(values, np.float32), rtol=1e-5, atol=1e-6)
 
 
+def test_powers_of_ten_have_whole_logarithms(tier: str) -> None:
+    exponents = np.arange(-30, 31)
+    found = flambeau.log10(flambeau.tensor((10.0**exponents).astype(np.float32)))
+    np.testing.assert_array_equal(found.numpy(), exponents)
+
+
+def test_the_entropy_of_zero_is_not_negative(tier: str) -> None:
+    for zero in (0.0, -0.0):
+        assert not flambeau.signbit(flambeau.special.entr(flambeau.tensor(zero)))
+
+
 BINARY = """
     add sub mul div pow atan2 copysign hypot fmax fmin maximum minimum logaddexp logaddexp2 xlogy eq lt ge remainder
     fmod floor_divide heaviside nextafter special.xlog1py isclose
