@@ -93,6 +93,7 @@ def test_examples(name: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*is deprecated in favor of:UserWarning")
 @pytest.mark.parametrize("name", WHERE)
 def test_examples_in_pytorch(name: str) -> None:
     """What is an example of PyTorch's interface prints there what it prints here."""

@@ -87,7 +87,13 @@ inplace_form(_relu, "torch nn.functional")
 
 @public(into="nn.functional")
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
-    """``max(input, 0)``."""
+    """``max(input, 0)``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.relu(torch.tensor([-1.0, 0.0, 2.0]))
+        tensor([0., 0., 2.])
+    """
     return into_input(input, RELU(input)) if inplace else RELU(input)
 
 
@@ -114,7 +120,13 @@ THRESHOLD = operator(
 
 
 def _threshold(input: Tensor, threshold: float, value: float) -> Tensor:
-    """Elements above the threshold, ``value`` in place of the others."""
+    """Elements above the threshold, ``value`` in place of the others.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.threshold(torch.tensor([1.0, 2.0, 3.0]), 2.0, -1.0)
+        tensor([-1., -1.,  3.])
+    """
     if input.dtype.category < dtypes.FLOATING:
         threshold, value = int(threshold), int(value)
     return THRESHOLD(input, threshold, value)
@@ -126,7 +138,13 @@ inplace_form(_threshold, "torch nn.functional")
 
 @public(into="nn.functional")
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
-    """Elements above the threshold, ``value`` in place of the others."""
+    """Elements above the threshold, ``value`` in place of the others.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.threshold(torch.tensor([0.05, 1.0]), threshold=0.1, value=20.0)
+        tensor([20.,  1.])
+    """
     result = _threshold(input, threshold, value)
     return into_input(input, result) if inplace else result
 
@@ -156,7 +174,13 @@ inplace_form(_leaky_relu, "nn.functional")
 
 @public(into="nn.functional")
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-    """``x`` above 0, ``negative_slope · x`` below."""
+    """``x`` above 0, ``negative_slope · x`` below.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.leaky_relu(torch.tensor([-2.0, 3.0]), negative_slope=0.1)
+        tensor([-0.2000,  3.0000])
+    """
     result = _leaky_relu(input, negative_slope)
     return into_input(input, result) if inplace else result
 
@@ -215,6 +239,12 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 
     Raises:
         RuntimeError: if the number of weights is neither one nor the number of channels.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([[-1.0, -1.0, 2.0]])
+        >>> torch.prelu(x, torch.tensor([0.1, 0.5, 0.5]))
+        tensor([[-0.1000, -0.5000,  2.0000]])
     """
     if not isinstance(weight, Tensor):
         raise TypeError(f"prelu(): argument 'weight' (position 2) must be Tensor, not {type(weight).__name__}")
@@ -243,7 +273,13 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 def _rrelu(
     input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False, generator: Any = None
 ) -> Tensor:
-    """``x`` above 0, below it x times a slope drawn from [lower, upper) (in evaluation their mean)."""
+    """``x`` above 0, below it x times a slope drawn from [lower, upper) (in evaluation their mean).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.rrelu(torch.tensor([-4.0, 2.0]), lower=0.2, upper=0.3)
+        tensor([-1.,  2.])
+    """
     if lower > upper:
         raise RuntimeError(
             f"Lower bound should be less than or equal to the upper bound (rrelu was given {lower} and {upper})"
@@ -266,6 +302,15 @@ def rrelu(
     """``x`` above 0, below it x times a slope drawn from [lower, upper) (in evaluation their mean).
 
     Xu, Wang, Chen and Li, Empirical Evaluation of Rectified Activations, 2015.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.full((100,), -1.0)
+        >>> y = torch.nn.functional.rrelu(x, lower=0.2, upper=0.3, training=True)
+        >>> bool(((y >= -0.3) & (y <= -0.2)).all())
+        True
+        >>> torch.nn.functional.rrelu(x[:2], lower=0.2, upper=0.3)
+        tensor([-0.2500, -0.2500])
     """
     result = _rrelu(input, lower, upper, training)
     return into_input(input, result) if inplace else result
@@ -303,7 +348,13 @@ inplace_form(_hardtanh, "nn.functional")
 
 @public(into="nn.functional")
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
-    """``x`` kept between ``min_val`` and ``max_val``."""
+    """``x`` kept between ``min_val`` and ``max_val``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.hardtanh(torch.tensor([-3.0, 0.5, 3.0]), min_val=-1.0, max_val=2.0)
+        tensor([-1.0000,  0.5000,  2.0000])
+    """
     if min_val > max_val:
         raise ValueError("min_val cannot be greater than max_val")
     result = _hardtanh(input, min_val, max_val)
@@ -312,7 +363,13 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
 
 @public(into="nn.functional")
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
-    """``min(max(x, 0), 6)``."""
+    """``min(max(x, 0), 6)``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.relu6(torch.tensor([-1.0, 3.0, 8.0]))
+        tensor([0., 3., 6.])
+    """
     result = _hardtanh(input, 0.0, 6.0)
     return into_input(input, result) if inplace else result
 
@@ -336,6 +393,11 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """``x relu6(x + 3) / 6``.
 
     Howard et al., Searching for MobileNetV3, ICCV 2019.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.hardswish(torch.tensor([-4.0, -1.5, 0.0, 3.0]))
+        tensor([-0.0000, -0.3750,  0.0000,  3.0000])
     """
     result = HARDSWISH(input, ())
     return into_input(input, result) if inplace else result
@@ -352,7 +414,13 @@ HARDSIGMOID = activation(
 
 @public(into="nn.functional")
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
-    """``relu6(x + 3) / 6``."""
+    """``relu6(x + 3) / 6``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.hardsigmoid(torch.tensor([-4.0, -1.5, 0.0, 3.0]))
+        tensor([0.0000, 0.2500, 0.5000, 1.0000])
+    """
     result = HARDSIGMOID(input, ())
     return into_input(input, result) if inplace else result
 
@@ -368,7 +436,13 @@ HARDSHRINK = activation(
 
 @public(into="torch nn.functional", method=True, out="exact")
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """``x``, but 0 between ``-lambd`` and ``lambd``."""
+    """``x``, but 0 between ``-lambd`` and ``lambd``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.hardshrink(torch.tensor([-2.0, -0.3, 0.5, 1.0]), lambd=0.5)
+        tensor([-2.,  0.,  0.,  1.])
+    """
     return HARDSHRINK(input, (float(lambd),))
 
 
@@ -388,6 +462,11 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
     Raises:
         RuntimeError: if ``lambd`` is negative.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.softshrink(torch.tensor([-2.0, -0.3, 0.5, 1.0]), lambd=0.5)
+        tensor([-1.5000, -0.0000,  0.0000,  0.5000])
     """
     if lambd < 0:
         largest = dtypes.finfo(input.dtype).max
@@ -402,25 +481,49 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
 @public(into="nn.functional")
 def softsign(input: Tensor) -> Tensor:
-    """``x / (1 + |x|)``."""
+    """``x / (1 + |x|)``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.softsign(torch.tensor([-3.0, 0.0, 1.0]))
+        tensor([-0.7500,  0.0000,  0.5000])
+    """
     return input / (input.abs() + 1)
 
 
 @public(into="nn.functional")
 def tanhshrink(input: Tensor) -> Tensor:
-    """``x - tanh(x)``."""
+    """``x - tanh(x)``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.tanhshrink(torch.tensor([-1.0, 0.0, 1.0]))
+        tensor([-0.2384,  0.0000,  0.2384])
+    """
     return input - input.tanh()
 
 
 @public(into="nn.functional")
 def tanh(input: Tensor) -> Tensor:
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.tanh(torch.tensor([-1.0, 0.0, 1.0]))
+        tensor([-0.7616,  0.0000,  0.7616])
+    """
     return input.tanh()
 
 
 @public(into="nn.functional")
 def sigmoid(input: Tensor) -> Tensor:
-    """``1 / (1 + exp(-x))``."""
+    """``1 / (1 + exp(-x))``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.sigmoid(torch.tensor([-1.0, 0.0, 1.0]))
+        tensor([0.2689, 0.5000, 0.7311])
+    """
     return input.sigmoid()
 
 
@@ -432,6 +535,11 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
         RuntimeError: if the size along ``dim`` is odd.
 
     Dauphin, Fan, Auli and Grangier, Language Modeling with Gated Convolutional Networks, ICML 2017.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.glu(torch.tensor([1.0, 2.0, 0.0, 100.0]))
+        tensor([0.5000, 2.0000])
     """
     if input.ndim == 0:
         raise RuntimeError("glu does not support scalars because halving size must be even")

@@ -85,6 +85,14 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
         RuntimeError: for any other ``approximate``.
 
     Hendrycks and Gimpel, Gaussian Error Linear Units, 2016.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([-1.0, 0.0, 1.0])
+        >>> torch.nn.functional.gelu(x)
+        tensor([-0.1587,  0.0000,  0.8413])
+        >>> torch.nn.functional.gelu(x, approximate="tanh")
+        tensor([-0.1588,  0.0000,  0.8412])
     """
     if approximate == "none":
         return GELU(input, ())
@@ -122,7 +130,13 @@ SILU = activation(
 
 @public(into="nn.functional")
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
-    """``x sigmoid(x)``, also called swish."""
+    """``x sigmoid(x)``, also called swish.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.silu(torch.tensor([-1.0, 0.0, 1.0]))
+        tensor([-0.2689,  0.0000,  0.7311])
+    """
     result = SILU(input, ())
     return into_input(input, result) if inplace else result
 
@@ -147,7 +161,13 @@ LOG_SIGMOID = activation(
 
 @public(into="nn.functional", out="exact")
 def logsigmoid(input: Tensor) -> Tensor:
-    """``log(1 / (1 + exp(-x)))``, without overflow."""
+    """``log(1 / (1 + exp(-x)))``, without overflow.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.logsigmoid(torch.tensor([-1000.0, 0.0, 1000.0]))
+        tensor([-1.0000e+03, -6.9315e-01,  0.0000e+00])
+    """
     return LOG_SIGMOID(input, ())
 
 
@@ -182,7 +202,13 @@ SOFTPLUS = activation(
 
 @public(into="nn.functional", out="exact")
 def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
-    """``log(1 + exp(beta x)) / beta``; x itself where ``beta x`` exceeds the threshold."""
+    """``log(1 + exp(beta x)) / beta``; x itself where ``beta x`` exceeds the threshold.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.softplus(torch.tensor([-1.0, 0.0, 30.0]))
+        tensor([ 0.3133,  0.6931, 30.0000])
+    """
     return SOFTPLUS(input, (beta, threshold))
 
 
@@ -216,6 +242,11 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """``x tanh(softplus(x))``.
 
     Misra, Mish: A Self Regularized Non-Monotonic Activation Function, BMVC 2020.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.mish(torch.tensor([-1.0, 0.0, 1.0]))
+        tensor([-0.3034,  0.0000,  0.8651])
     """
     result = MISH(input, ())
     return into_input(input, result) if inplace else result
@@ -260,12 +291,24 @@ def _elu(input: Tensor, alpha: float = 1.0) -> Tensor:
 
 
 def _selu(input: Tensor) -> Tensor:
-    """``scale · elu(x, alpha)`` with the constants that keep mean and variance; see ``nn.functional.selu``."""
+    """``scale · elu(x, alpha)`` with the constants that keep mean and variance; see ``nn.functional.selu``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.selu(torch.tensor([-1.0, 0.0, 1.0]))
+        tensor([-1.1113,  0.0000,  1.0507])
+    """
     return ELU(input, (SELU_ALPHA, SELU_SCALE, 1.0))
 
 
 def _celu(input: Tensor, alpha: float = 1.0) -> Tensor:
-    """``max(0, x) + min(0, alpha (exp(x / alpha) - 1))``; see ``nn.functional.celu``."""
+    """``max(0, x) + min(0, alpha (exp(x / alpha) - 1))``; see ``nn.functional.celu``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.celu(torch.tensor([-1.0, 0.0, 1.0]), alpha=2.0)
+        tensor([-0.7869,  0.0000,  1.0000])
+    """
     if alpha == 0:
         raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
     return ELU(input, (float(alpha), 1.0, 1.0 / alpha))
@@ -283,6 +326,11 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """``x`` above 0, ``alpha (exp(x) - 1)`` below.
 
     Clevert, Unterthiner and Hochreiter, ELUs, ICLR 2016.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.elu(torch.tensor([-1.0, 0.0, 1.0]), alpha=2.0)
+        tensor([-1.2642,  0.0000,  1.0000])
     """
     return into_input(input, _elu(input, alpha)) if inplace else _elu(input, alpha)
 
@@ -292,6 +340,11 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """``scale · elu(x, alpha)`` with scale 1.0507 and alpha 1.6733, which keep mean 0 and variance 1.
 
     Klambauer, Unterthiner, Mayr and Hochreiter, Self-Normalizing Neural Networks, NeurIPS 2017.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.selu(torch.tensor([-100.0, 0.0, 1.0]))
+        tensor([-1.7581,  0.0000,  1.0507])
     """
     return into_input(input, _selu(input)) if inplace else _selu(input)
 
@@ -301,5 +354,10 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """``max(0, x) + min(0, alpha (exp(x / alpha) - 1))``.
 
     Barron, Continuously Differentiable Exponential Linear Units, 2017.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.celu(torch.tensor([-1.0, 0.0, 1.0]), alpha=2.0)
+        tensor([-0.7869,  0.0000,  1.0000])
     """
     return into_input(input, _celu(input, alpha)) if inplace else _celu(input, alpha)

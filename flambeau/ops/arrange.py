@@ -60,7 +60,14 @@ def flip(input: Tensor, *dims: Any, **named: Any) -> Tensor:
 
 @public(method=True)
 def fliplr(input: Tensor) -> Tensor:
-    """Columns in reverse order."""
+    """Columns in reverse order.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.fliplr(torch.tensor([[1, 2], [3, 4]]))
+        tensor([[2, 1],
+                [4, 3]])
+    """
     if input.ndim < 2:
         raise RuntimeError("Input must be >= 2-d.")
     return FLIP(input, (1,))
@@ -68,7 +75,14 @@ def fliplr(input: Tensor) -> Tensor:
 
 @public(method=True)
 def flipud(input: Tensor) -> Tensor:
-    """Rows in reverse order."""
+    """Rows in reverse order.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.flipud(torch.tensor([[1, 2], [3, 4]]))
+        tensor([[3, 4],
+                [1, 2]])
+    """
     if input.ndim < 1:
         raise RuntimeError("Input must be >= 1-d.")
     return FLIP(input, (0,))
@@ -98,7 +112,17 @@ ROLL = operator(
 
 @public(method=True)
 def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
-    """The elements moved on by ``shifts`` places along ``dims``; those at the end come back at the beginning."""
+    """The elements moved on by ``shifts`` places along ``dims``; those at the end come back at the beginning.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.roll(torch.tensor([1, 2, 3, 4]), 1)
+        tensor([4, 1, 2, 3])
+        >>> torch.roll(torch.tensor([[1, 2], [3, 4], [5, 6]]), shifts=-1, dims=0)
+        tensor([[3, 4],
+                [5, 6],
+                [1, 2]])
+    """
     shifts = (shifts,) if isinstance(shifts, int) else sizes_of((shifts,))
     dims = () if dims is None else (dims,) if isinstance(dims, int) else tuple(dims)
     if not shifts:
@@ -114,7 +138,14 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
 
 @public(method=True)
 def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
-    """Turned by ``k`` right angles in the plane of two dimensions, from the first towards the second."""
+    """Turned by ``k`` right angles in the plane of two dimensions, from the first towards the second.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.rot90(torch.tensor([[1, 2], [3, 4]]))
+        tensor([[2, 4],
+                [1, 3]])
+    """
     if len(dims) != 2:
         raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
     if input.ndim < 2:
@@ -179,7 +210,14 @@ REPEAT = operator(
 
 @public(into="", method=True)
 def repeat(input: Tensor, *repeats: Any, **named: Any) -> Tensor:
-    """The tensor laid ``repeats`` times side by side in each dimension.  A copy."""
+    """The tensor laid ``repeats`` times side by side in each dimension.  A copy.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.tensor([1, 2]).repeat(2, 3)
+        tensor([[1, 2, 1, 2, 1, 2],
+                [1, 2, 1, 2, 1, 2]])
+    """
     times = sizes_of(given_or_named("repeat", "repeats", repeats, named))
     if len(times) < input.ndim:
         raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
@@ -191,7 +229,14 @@ def repeat(input: Tensor, *repeats: Any, **named: Any) -> Tensor:
 
 @public(method=True)
 def tile(input: Tensor, *dims: Any, **named: Any) -> Tensor:
-    """Like ``repeat``, with ones put in front of ``dims`` where they are too few."""
+    """Like ``repeat``, with ones put in front of ``dims`` where they are too few.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.tile(torch.tensor([[1, 2], [3, 4]]), (2,))
+        tensor([[1, 2, 1, 2],
+                [3, 4, 3, 4]])
+    """
     times = sizes_of(given_or_named("tile", "dims", dims, named))
     return repeat(input, (1,) * (input.ndim - len(times)) + times)
 
@@ -267,7 +312,7 @@ def _triangle_rule(x: Aval, *, diagonal: int) -> Aval:
     return x.of()
 
 
-def _triangle(name: str) -> Any:
+def _triangle(name: str, example: str) -> Any:
     def kernel(xp: Any, x: Any, *, diagonal: int) -> Any:
         rows, columns = x.shape[-2:]
         below = xp.arange(columns)[None, :] <= xp.arange(rows)[:, None] + (diagonal if name == "tril" else diagonal - 1)
@@ -292,12 +337,34 @@ def _triangle(name: str) -> Any:
         return op(input, int(diagonal))
 
     triangle.__name__ = triangle.__qualname__ = name
-    triangle.__doc__ = f"The elements of the last two dimensions on and {side} a diagonal; zero elsewhere."
+    triangle.__doc__ = f"""The elements of the last two dimensions on and {side} a diagonal; zero elsewhere.
+
+    Args:
+        diagonal: which one: above the main one if positive, below it if negative.
+
+    Raises:
+        RuntimeError: if there are fewer than two dimensions.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.{name}(torch.tensor([[1, 2, 3], [4, 5, 6], [7, 8, 9]]))
+        {example}
+    """
     return public(name, method=True, inplace=True, out="exact")(triangle)
 
 
-tril = _triangle("tril")
-triu = _triangle("triu")
+tril = _triangle(
+    "tril",
+    """tensor([[1, 0, 0],
+                [4, 5, 0],
+                [7, 8, 9]])""",
+)
+triu = _triangle(
+    "triu",
+    """tensor([[1, 2, 3],
+                [0, 5, 6],
+                [0, 0, 9]])""",
+)
 
 
 def _triangle_indices(name: str, row: int, col: int, offset: int, dtype: Any, device: Any) -> Tensor:
@@ -324,7 +391,14 @@ def tril_indices(
     layout: Any = None,
     pin_memory: bool = False,
 ) -> Tensor:
-    """The row and column indices of the elements on and below a diagonal, row by row."""
+    """The row and column indices of the elements on and below a diagonal, row by row.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.tril_indices(2, 3)
+        tensor([[0, 1, 1],
+                [0, 0, 1]])
+    """
     return _triangle_indices("tril_indices", row, col, offset, dtype, device)
 
 
@@ -339,7 +413,14 @@ def triu_indices(
     layout: Any = None,
     pin_memory: bool = False,
 ) -> Tensor:
-    """The row and column indices of the elements on and above a diagonal, row by row."""
+    """The row and column indices of the elements on and above a diagonal, row by row.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.triu_indices(2, 3, offset=1)
+        tensor([[0, 0, 1],
+                [1, 2, 2]])
+    """
     return _triangle_indices("triu_indices", row, col, offset, dtype, device)
 
 
@@ -348,31 +429,70 @@ def triu_indices(
 
 @public(into="", method=True)
 def expand_as(input: Tensor, other: Tensor) -> Tensor:
-    """Expanded to the shape of another tensor."""
+    """Expanded to the shape of another tensor.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.tensor([1, 2]).expand_as(torch.zeros(2, 2))
+        tensor([[1, 2],
+                [1, 2]])
+    """
     return input.expand(other.shape)
 
 
 @public(into="", method=True)
 def view_as(input: Tensor, other: Tensor) -> Tensor:
-    """Viewed in the shape of another tensor."""
+    """Viewed in the shape of another tensor.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.arange(4).view_as(torch.zeros(2, 2))
+        tensor([[0, 1],
+                [2, 3]])
+    """
     return input.view(other.shape)
 
 
 @public(into="", method=True)
 def reshape_as(input: Tensor, other: Tensor) -> Tensor:
-    """Reshaped to the shape of another tensor."""
+    """Reshaped to the shape of another tensor.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.arange(4).reshape_as(torch.zeros(2, 2))
+        tensor([[0, 1],
+                [2, 3]])
+    """
     return input.reshape(other.shape)
 
 
 @public(method=True)
 def broadcast_to(input: Tensor, size: Any) -> Tensor:
-    """Expanded to a shape.  A view."""
+    """Expanded to a shape.  A view.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.broadcast_to(torch.tensor([1, 2]), (2, 2))
+        tensor([[1, 2],
+                [1, 2]])
+    """
     return input.expand(size)
 
 
 @public()
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
-    """The tensors expanded to their common shape."""
+    """The tensors expanded to their common shape.
+
+    Example:
+        >>> import flambeau as torch
+        >>> rows, columns = torch.broadcast_tensors(torch.tensor([[1], [2]]), torch.tensor([3, 4]))
+        >>> rows
+        tensor([[1, 1],
+                [2, 2]])
+        >>> columns
+        tensor([[3, 4],
+                [3, 4]])
+    """
     if len(tensors) == 1 and isinstance(tensors[0], list | tuple):
         tensors = tuple(tensors[0])
     tensors = tuple(inputs_of(tensors))
@@ -382,7 +502,13 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
 
 @public(name="broadcast_shapes")
 def common_shape(*shapes: Any) -> Any:
-    """The shape that shapes have in common once sizes of one are stretched."""
+    """The shape that shapes have in common once sizes of one are stretched.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.broadcast_shapes((2, 1, 3), (4, 1))
+        torch.Size([2, 4, 3])
+    """
     from flambeau.tensor.tensor import Size
 
     given = [(s,) if isinstance(s, int) else tuple(s) for s in shapes]
@@ -402,6 +528,16 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
 
     Args:
         indexing: ``"ij"`` (the default), or ``"xy"`` to exchange the first two dimensions.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x, y = torch.meshgrid(torch.tensor([1, 2]), torch.tensor([3, 4, 5]), indexing="ij")
+        >>> x
+        tensor([[1, 1, 1],
+                [2, 2, 2]])
+        >>> y
+        tensor([[3, 4, 5],
+                [3, 4, 5]])
     """
     if len(tensors) == 1 and isinstance(tensors[0], list | tuple):
         tensors = tuple(tensors[0])

@@ -473,6 +473,21 @@ def multi_head_attention_forward(
     Raises:
         AssertionError: if sizes or numbers of dimensions do not fit.
         RuntimeError: if a mask's shape does not, or ``is_causal`` comes without a mask.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.MultiheadAttention(4, 2)
+        >>> x = torch.ones(3, 1, 4)
+        >>> y, weights = torch.nn.functional.multi_head_attention_forward(
+        ...     x, x, x, 4, 2, layer.in_proj_weight, layer.in_proj_bias, None, None, False, 0.0,
+        ...     layer.out_proj.weight, layer.out_proj.bias,
+        ... )
+        >>> y.shape
+        torch.Size([3, 1, 4])
+        >>> weights[0].detach()
+        tensor([[0.3333, 0.3333, 0.3333],
+                [0.3333, 0.3333, 0.3333],
+                [0.3333, 0.3333, 0.3333]])
     """
     from flambeau.ops.join import cat
     from flambeau.ops.matmul import linear

@@ -43,7 +43,7 @@ def _integers(name: str, low: int = -9, high: int = 9, second: tuple[int, int] =
 # ---------------------------------------------------------------- and, or, xor, not
 
 
-def _bitwise(name: str, kernel: Callable[..., Any], words: str) -> Callable[[Any, Any], Tensor]:
+def _bitwise(name: str, kernel: Callable[..., Any], words: str, example: str) -> Callable[[Any, Any], Tensor]:
     op = binary(
         name,
         kernel,
@@ -61,13 +61,24 @@ def _bitwise(name: str, kernel: Callable[..., Any], words: str) -> Callable[[Any
         return op(input, other)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"The bits that are set in {words}, broadcast; for bools the logical operation."
+    function.__doc__ = f"""The bits that are set in {words}, broadcast; for bools the logical operation.
+
+    Raises:
+        NotImplementedError: if the operands' common type is neither an integer one nor bool.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.{name}(torch.tensor([0b1100, 0b0101]), 0b0110)
+        {example}
+    """
     return public(method=True, inplace=True, out=True)(function)
 
 
-bitwise_and = _bitwise("bitwise_and", lambda xp, x, y: xp.bitwise_and(x, y), "both integers")
-bitwise_or = _bitwise("bitwise_or", lambda xp, x, y: xp.bitwise_or(x, y), "either integer")
-bitwise_xor = _bitwise("bitwise_xor", lambda xp, x, y: xp.bitwise_xor(x, y), "exactly one of the integers")
+bitwise_and = _bitwise("bitwise_and", lambda xp, x, y: xp.bitwise_and(x, y), "both integers", "tensor([4, 4])")
+bitwise_or = _bitwise("bitwise_or", lambda xp, x, y: xp.bitwise_or(x, y), "either integer", "tensor([14,  7])")
+bitwise_xor = _bitwise(
+    "bitwise_xor", lambda xp, x, y: xp.bitwise_xor(x, y), "exactly one of the integers", "tensor([10,  3])"
+)
 
 
 def _not_rule(x: Aval) -> Aval:
@@ -110,7 +121,7 @@ def _right_kernel(xp: Any, x: Any, y: Any) -> Any:
     )
 
 
-def _shift(name: str, kernel: Callable[..., Any], doc: str) -> Callable[[Any, Any], Tensor]:
+def _shift(name: str, kernel: Callable[..., Any], doc: str, example: str) -> Callable[[Any, Any], Tensor]:
     op = binary(
         name,
         kernel,
@@ -124,13 +135,30 @@ def _shift(name: str, kernel: Callable[..., Any], doc: str) -> Callable[[Any, An
         return op(input, other)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = doc
+    function.__doc__ = f"""{doc}
+
+    Raises:
+        NotImplementedError: if the operands' common type is no integer one.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.{name}(torch.tensor([5, -8]), 2)
+        {example}
+    """
     return public(method=True, inplace=True, out=True)(function)
 
 
-bitwise_left_shift = _shift("bitwise_left_shift", _left_kernel, "``input * 2 ** other`` by shifting bits, broadcast.")
+bitwise_left_shift = _shift(
+    "bitwise_left_shift",
+    _left_kernel,
+    "``input * 2 ** other`` by shifting bits, broadcast.",
+    "tensor([ 20, -32])",
+)
 bitwise_right_shift = _shift(
-    "bitwise_right_shift", _right_kernel, "``input // 2 ** other`` by shifting bits, keeping the sign; broadcast."
+    "bitwise_right_shift",
+    _right_kernel,
+    "``input // 2 ** other`` by shifting bits, keeping the sign; broadcast.",
+    "tensor([ 1, -2])",
 )
 
 # ---------------------------------------------------------------- common divisors

@@ -82,6 +82,11 @@ def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 
     Forms: ``to(dtype)``, ``to(device, dtype=None)``, ``to(other)``, each with ``non_blocking``, ``copy``
     and ``memory_format``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.tensor([1, 2]).to(torch.float64)
+        tensor([1., 2.], dtype=torch.float64)
     """
     dtype, device, copy = parsed_to(*args, **kwargs)
     wanted = checked_format("to", kwargs.get("memory_format"))
@@ -219,7 +224,13 @@ def chalf(input: Tensor, memory_format: Any = None) -> Tensor:
 
 @public(into="", method=True)
 def cpu(input: Tensor, memory_format: Any = None) -> Tensor:
-    """The tensor on the CPU; itself if it is there already."""
+    """The tensor on the CPU; itself if it is there already.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.ones(2).cpu().device
+        device(type='cpu')
+    """
     return input.to("cpu", memory_format=memory_format)
 
 
@@ -231,13 +242,25 @@ def cuda(input: Tensor, device: Any = None, non_blocking: bool = False, memory_f
 
 @public(into="", method=True)
 def to_dense(input: Tensor, dtype: dtypes.dtype | None = None, *, masked_grad: bool | None = None) -> Tensor:
-    """The tensor itself, as every tensor is dense; converted, if a ``dtype`` is given."""
+    """The tensor itself, as every tensor is dense; converted, if a ``dtype`` is given.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.ones(2).to_dense(torch.float64).dtype
+        torch.float64
+    """
     return input if dtype is None else input.to(dtype)
 
 
 @public(into="", method=True)
 def type_as(input: Tensor, other: Tensor) -> Tensor:
-    """The tensor converted to another's dtype, on its device."""
+    """The tensor converted to another's dtype, on its device.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.tensor([1.7]).type_as(torch.tensor([0]))
+        tensor([1])
+    """
     return input.to(other)
 
 
@@ -256,5 +279,14 @@ CLONE = operator(
 
 @public(method=True)
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
-    """A tensor of its own with the same values, differentiable."""
+    """A tensor of its own with the same values, differentiable.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.zeros(2)
+        >>> y = x.clone()
+        >>> y[0] = 1.0
+        >>> x
+        tensor([0., 0.])
+    """
     return laid_out(CLONE(input), checked_format("clone", memory_format), input)

@@ -83,6 +83,13 @@ def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, un
         B: (..., N, K), or (..., K, N) if not ``left``.
         upper: which triangle.
         unitriangular: whether the diagonal is taken to be ones.
+
+    Example:
+        >>> import flambeau as torch
+        >>> A = torch.tensor([[2.0, 1.0], [0.0, 4.0]])
+        >>> torch.linalg.solve_triangular(A, torch.tensor([[4.0], [8.0]]), upper=True)
+        tensor([[1.],
+                [2.]])
     """
     square("linalg.solve_triangular", A)
     matrices("linalg.solve_triangular", B, "B")
@@ -102,7 +109,15 @@ def triangular_solve(
     *,
     out: Any = None,
 ) -> Any:
-    """The solutions of ``AX = input`` for triangular A, and a copy of A; the older form of :func:`solve_triangular`."""
+    """The solutions of ``AX = input`` for triangular A, and a copy of A; the older form of :func:`solve_triangular`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> A = torch.tensor([[2.0, 1.0], [0.0, 4.0]])
+        >>> torch.triangular_solve(torch.tensor([[4.0], [8.0]]), A).solution
+        tensor([[1.],
+                [2.]])
+    """
     for name, matrix in (("b", input), ("A", A)):
         if matrix.ndim < 2:
             raise RuntimeError(
@@ -234,7 +249,17 @@ def _factor(function: str, A: Tensor, upper: bool) -> tuple[Tensor, Tensor]:
 
 @public(into="linalg", out="exact")
 def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> Any:
-    """Cholesky factors, and an ``info``: the order of the leading minor that is not positive, or zero."""
+    """Cholesky factors, and an ``info``: the order of the leading minor that is not positive, or zero.
+
+    Example:
+        >>> import flambeau as torch
+        >>> A = torch.tensor([[[4.0, 2.0], [2.0, 5.0]], [[1.0, 2.0], [2.0, 1.0]]])
+        >>> torch.linalg.cholesky_ex(A).info
+        tensor([0, 2], dtype=torch.int32)
+        >>> torch.linalg.cholesky_ex(A).L[0]
+        tensor([[2., 0.],
+                [1., 2.]])
+    """
     result, info = _factor("linalg.cholesky", A, upper)
     if check_errors:
         raise_where(info, "linalg.cholesky_ex", _indefinite)
@@ -263,7 +288,14 @@ def _linalg_cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
 
 @public(method=True, out=True)
 def cholesky(input: Tensor, upper: bool = False) -> Tensor:
-    """Cholesky factors; see :func:`flambeau.linalg.cholesky`."""
+    """Cholesky factors; see :func:`flambeau.linalg.cholesky`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.cholesky(torch.tensor([[4.0, 2.0], [2.0, 5.0]]))
+        tensor([[2., 0.],
+                [1., 2.]])
+    """
     square("cholesky", input)
     result, info = _factor("cholesky", input, upper)
     raise_where(info, "cholesky", _indefinite)
@@ -272,7 +304,15 @@ def cholesky(input: Tensor, upper: bool = False) -> Tensor:
 
 @public(method=True, out=True)
 def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False) -> Tensor:
-    """The solutions of ``AX = input``, given the Cholesky factor of A."""
+    """The solutions of ``AX = input``, given the Cholesky factor of A.
+
+    Example:
+        >>> import flambeau as torch
+        >>> L = torch.linalg.cholesky(torch.tensor([[4.0, 2.0], [2.0, 5.0]]))
+        >>> torch.cholesky_solve(torch.tensor([[8.0], [8.0]]), L)
+        tensor([[1.5000],
+                [1.0000]])
+    """
     for name, matrix in (("b", input), ("u", L)):
         if matrix.ndim < 2:
             raise RuntimeError(f"{name} should have at least 2 dimensions, but has {matrix.ndim} dimensions instead")
@@ -284,7 +324,15 @@ def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False) -> Tensor:
 
 @public(method=True, out=True)
 def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
-    """The inverse of A, given its Cholesky factor."""
+    """The inverse of A, given its Cholesky factor.
+
+    Example:
+        >>> import flambeau as torch
+        >>> L = torch.linalg.cholesky(torch.tensor([[4.0, 2.0], [2.0, 2.0]]))
+        >>> torch.cholesky_inverse(L)
+        tensor([[ 0.5000, -0.5000],
+                [-0.5000,  1.0000]])
+    """
     square("cholesky_inverse", L)
     inverted = triangular(L, identity(L).expand(L.shape), upper=upper)
     if upper:

@@ -30,7 +30,16 @@ def _check_list(name: str, tensors: Any) -> None:
 
 @public(out=True)
 def hstack(tensors: Any) -> Tensor:
-    """Tensors side by side: joined along dimension 1, vectors along 0."""
+    """Tensors side by side: joined along dimension 1, vectors along 0.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.hstack((torch.tensor([1, 2]), torch.tensor([3])))
+        tensor([1, 2, 3])
+        >>> torch.hstack((torch.tensor([[1], [2]]), torch.tensor([[3], [4]])))
+        tensor([[1, 3],
+                [2, 4]])
+    """
     _check_list("hstack", tensors)
     given = atleast_1d(tuple(tensors))
     return cat(given, 0 if given[0].ndim == 1 else 1)
@@ -38,7 +47,14 @@ def hstack(tensors: Any) -> Tensor:
 
 @public(out=True)
 def vstack(tensors: Any) -> Tensor:
-    """Tensors one below the other: joined along dimension 0, vectors as rows."""
+    """Tensors one below the other: joined along dimension 0, vectors as rows.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.vstack((torch.tensor([1, 2]), torch.tensor([3, 4])))
+        tensor([[1, 2],
+                [3, 4]])
+    """
     _check_list("vstack", tensors)
     return cat(atleast_2d(tuple(tensors)), 0)
 
@@ -48,19 +64,33 @@ row_stack = public("row_stack", out=True)(vstack)
 
 @public(out=True)
 def dstack(tensors: Any) -> Tensor:
-    """Tensors one behind the other: joined along dimension 2."""
+    """Tensors one behind the other: joined along dimension 2.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.dstack((torch.tensor([[1, 2]]), torch.tensor([[3, 4]])))
+        tensor([[[1, 3],
+                 [2, 4]]])
+    """
     _check_list("dstack", tensors)
     return cat(atleast_3d(tuple(tensors)), 2)
 
 
 @public(out=True)
 def column_stack(tensors: Any) -> Tensor:
-    """Tensors side by side, vectors as columns."""
+    """Tensors side by side, vectors as columns.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.column_stack((torch.tensor([1, 2]), torch.tensor([[3, 4], [5, 6]])))
+        tensor([[1, 3, 4],
+                [2, 5, 6]])
+    """
     _check_list("column_stack", tensors)
     return hstack([t.reshape((t.numel(), 1)) if t.ndim <= 1 else t for t in inputs_of(tensors)])
 
 
-def _splitter(name: str, dim: int, least: int) -> None:
+def _splitter(name: str, dim: int, least: int, example: str) -> None:
     def split(input: Tensor, indices_or_sections: Any = None, *, indices: Any = None, sections: Any = None) -> Any:
         given = next(x for x in (indices_or_sections, indices, sections) if x is not None)
         if input.ndim < least:
@@ -80,18 +110,36 @@ def _splitter(name: str, dim: int, least: int) -> None:
         return tensor_split(input, given, at)
 
     split.__name__ = split.__qualname__ = name
-    split.__doc__ = f"Pieces along dimension {dim}: so many of equal size, or cut at the indices listed."
+    vectors = ", of vectors along 0" if name == "hsplit" else ""
+    split.__doc__ = f"""Pieces along dimension {dim}{vectors}: so many of equal size, or cut at the indices listed.
+
+    Raises:
+        RuntimeError: if there are too few dimensions, or pieces of equal size would leave a rest.
+
+    Example:
+        >>> import flambeau as torch
+        >>> [part.tolist() for part in torch.{name}(torch.arange(4).reshape({"1, " if dim == 2 else ""}2, 2), 2)]
+        {example}
+    """
     public(name, method=True)(split)
 
 
-_splitter("hsplit", 1, 1)
-_splitter("vsplit", 0, 2)
-_splitter("dsplit", 2, 3)
+_splitter("hsplit", 1, 1, "[[[0], [2]], [[1], [3]]]")
+_splitter("vsplit", 0, 2, "[[[0, 1]], [[2, 3]]]")
+_splitter("dsplit", 2, 3, "[[[[0], [2]]], [[[1], [3]]]]")
 
 
 @public()
 def block_diag(*tensors: Any) -> Tensor:
-    """A matrix with the given ones along its diagonal, and zero elsewhere."""
+    """A matrix with the given ones along its diagonal, and zero elsewhere.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.block_diag(torch.tensor([[1, 2], [3, 4]]), torch.tensor([5, 6]))
+        tensor([[1, 2, 0, 0],
+                [3, 4, 0, 0],
+                [0, 0, 5, 6]])
+    """
     dtype = None
     for i, t in enumerate(tensors):
         if not isinstance(t, Tensor):
@@ -118,7 +166,16 @@ def block_diag(*tensors: Any) -> Tensor:
 
 @public()
 def cartesian_prod(*tensors: Tensor) -> Tensor:
-    """All combinations of one element of each vector, one row for each."""
+    """All combinations of one element of each vector, one row for each.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.cartesian_prod(torch.tensor([1, 2]), torch.tensor([3, 4]))
+        tensor([[1, 3],
+                [1, 4],
+                [2, 3],
+                [2, 4]])
+    """
     from flambeau.ops.arrange import meshgrid
 
     for t in tensors:
@@ -131,7 +188,15 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
 
 @public()
 def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
-    """All combinations of ``r`` elements of a vector, one row for each, in order."""
+    """All combinations of ``r`` elements of a vector, one row for each, in order.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.combinations(torch.tensor([1, 2, 3]))
+        tensor([[1, 2],
+                [1, 3],
+                [2, 3]])
+    """
     if input.ndim != 1:
         raise RuntimeError(f"Expect a 1D vector, but got shape {list(input.shape)}")
     if r < 0:
@@ -146,7 +211,14 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
 
 @public()
 def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
-    """Powers of a vector's elements as columns, from N - 1 down to 0, or up if ``increasing``."""
+    """Powers of a vector's elements as columns, from N - 1 down to 0, or up if ``increasing``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.vander(torch.tensor([2, 3]), N=3)
+        tensor([[4, 2, 1],
+                [9, 3, 1]])
+    """
     if x.ndim != 1:
         raise RuntimeError("x must be a one-dimensional tensor.")
     N = len(x) if N is None else N
@@ -257,6 +329,14 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
         spacing: the distance of the points, one for all or one per dimension; or their coordinates as vectors.
         dim: the dimensions; all if None.
         edge_order: 1 or 2, the order of the one-sided differences at the edges.
+
+    Example:
+        >>> import flambeau as torch
+        >>> y = torch.tensor([0.0, 1.0, 4.0, 9.0])
+        >>> torch.gradient(y)
+        (tensor([1., 2., 4., 5.]),)
+        >>> torch.gradient(y, spacing=0.5, edge_order=2)
+        (tensor([ 0.,  4.,  8., 12.]),)
     """
     spacing = 1 if spacing is None else spacing
     if edge_order not in (1, 2):
@@ -328,6 +408,14 @@ def trapezoid(y: Tensor, x: Any = None, *, dx: Any = None, dim: int = -1) -> Ten
 
     Args:
         x: where the values are; or ``dx``, how far apart they are (1 unless given).
+
+    Example:
+        >>> import flambeau as torch
+        >>> y = torch.tensor([1.0, 2.0, 3.0])
+        >>> torch.trapezoid(y)
+        tensor(4.)
+        >>> torch.trapezoid(y, torch.tensor([0.0, 1.0, 3.0]))
+        tensor(6.5000)
     """
     x, dx = _given(y, x, dx)
     at = wrapped_dim(dim, y.ndim)
@@ -345,13 +433,25 @@ def _real_type(y: Tensor) -> Any:
 
 @public()
 def trapz(y: Tensor, x: Any = None, *, dx: Any = None, dim: int = -1) -> Tensor:
-    """Another name for :func:`trapezoid`."""
+    """Another name for :func:`trapezoid`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.trapz(torch.tensor([1.0, 2.0, 3.0]), dx=2.0)
+        tensor(8.)
+    """
     return trapezoid(y, x, dx=dx, dim=dim)
 
 
 @public()
 def cumulative_trapezoid(y: Tensor, x: Any = None, *, dx: Any = None, dim: int = -1) -> Tensor:
-    """The running integral of ``y`` along ``dim`` by the trapezoidal rule."""
+    """The running integral of ``y`` along ``dim`` by the trapezoidal rule.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.cumulative_trapezoid(torch.tensor([1.0, 2.0, 3.0]))
+        tensor([1.5000, 4.0000])
+    """
     x, dx = _given(y, x, dx)
     return _areas(y, x, dx, dim).cumsum(wrapped_dim(dim, y.ndim) - y.ndim)
 
@@ -369,6 +469,15 @@ def cov(
         correction: what to take off the number of observations.
         fweights: how often each observation is to be counted.
         aweights: how much each observation weighs.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]])
+        >>> torch.cov(x)
+        tensor([[ 1., -1.],
+                [-1.,  1.]])
+        >>> torch.cov(x[0], correction=0)
+        tensor(0.6667)
     """
     if input.ndim > 2:
         raise RuntimeError(
@@ -425,7 +534,14 @@ def cov(
 
 @public(method=True)
 def corrcoef(input: Tensor) -> Tensor:
-    """Pearson's correlation coefficients of variables in rows, observations in columns."""
+    """Pearson's correlation coefficients of variables in rows, observations in columns.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.corrcoef(torch.tensor([[0.0, 1.0, 2.0], [4.0, 2.0, 0.0]]))
+        tensor([[ 1., -1.],
+                [-1.,  1.]])
+    """
     if input.ndim > 2:
         raise RuntimeError(
             f"corrcoef(): expected input to have two or fewer dimensions but got an input with {input.ndim} dimensions"
@@ -445,7 +561,13 @@ def corrcoef(input: Tensor) -> Tensor:
 
 @public(into="", method=True)
 def sum_to_size(input: Tensor, *size: Any) -> Tensor:
-    """Summed over the dimensions along which the given shape has one, or none."""
+    """Summed over the dimensions along which the given shape has one, or none.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.ones(2, 3).sum_to_size(1, 3)
+        tensor([[2., 2., 2.]])
+    """
     from flambeau.ops.views import sizes_of
 
     shape = sizes_of(size)
@@ -463,7 +585,13 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
 
 @public()
 def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
-    """The coordinates, in a tensor of ``shape``, of places in the flattened tensor."""
+    """The coordinates, in a tensor of ``shape``, of places in the flattened tensor.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.unravel_index(torch.tensor([0, 5]), (2, 3))
+        (tensor([0, 1]), tensor([0, 2]))
+    """
     if indices.dtype.category != dtypes.INTEGER:
         raise ValueError(f"expected 'indices' to be integer dtype, but got {indices.dtype}")
     sizes = (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)

@@ -355,7 +355,13 @@ def _weak(value: Any) -> Aval:
 
 @public("where", into="", method=True)
 def _where_method(input: Tensor, condition: Tensor, other: Any) -> Tensor:
-    """``input`` where the condition holds and ``other`` elsewhere."""
+    """``input`` where the condition holds and ``other`` elsewhere.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.tensor([1, 2]).where(torch.tensor([True, False]), 0)
+        tensor([1, 0])
+    """
     return where(condition, input, other)
 
 
@@ -543,13 +549,25 @@ def _checked_fit(dtype: dtypes.dtype, value: int) -> None:
 
 @public(method=True, inplace=True, out=True)
 def clamp_min(input: Tensor, min: Any) -> Tensor:
-    """Each element, but at least ``min``."""
+    """Each element, but at least ``min``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.clamp_min(torch.tensor([-1, 2, 5]), 0)
+        tensor([0, 2, 5])
+    """
     return clamp(input, min, None)
 
 
 @public(method=True, inplace=True, out=True)
 def clamp_max(input: Tensor, max: Any) -> Tensor:
-    """Each element, but at most ``max``."""
+    """Each element, but at most ``max``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.clamp_max(torch.tensor([-1, 2, 5]), 3)
+        tensor([-1,  2,  3])
+    """
     return clamp(input, None, max)
 
 
@@ -591,6 +609,11 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
 
     Raises:
         RuntimeError: if the types differ, or a tolerance is negative.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.isclose(torch.tensor([1.0, 2.0]), torch.tensor([1.000001, 2.1]))
+        tensor([ True, False])
     """
     checked_tensor("isclose", "input", 1, input)
     checked_tensor("isclose", "other", 2, other)
@@ -605,13 +628,30 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
 
 @public(method=True)
 def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
-    """Whether all elements are close, as :func:`isclose` has it; a Python bool."""
+    """Whether all elements are close, as :func:`isclose` has it; a Python bool.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([1.0, float("nan")])
+        >>> torch.allclose(x, x)
+        False
+        >>> torch.allclose(x, x, equal_nan=True)
+        True
+    """
     return bool(isclose(input, other, rtol, atol, equal_nan)._array().all())
 
 
 @public(method=True)
 def equal(input: Tensor, other: Tensor) -> bool:
-    """Whether both have the same shape and elements; a Python bool."""
+    """Whether both have the same shape and elements; a Python bool.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.equal(torch.tensor([1, 2]), torch.tensor([1, 2]))
+        True
+        >>> torch.equal(torch.tensor([1, 2]), torch.tensor([[1, 2]]))
+        False
+    """
     checked_tensor("equal", "other", 2, other)
     if input.device is not other.device:
         raise RuntimeError(f"Cannot compare two tensors on different devices. Got: {input.device} and {other.device}")
@@ -665,6 +705,13 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     Args:
         elements, test_elements: tensors, or one of them a number.
         assume_unique: a promise that makes no difference here.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.isin(torch.tensor([1, 2, 3]), torch.tensor([2, 4]))
+        tensor([False,  True, False])
+        >>> torch.isin(torch.tensor([1, 2, 3]), 2, invert=True)
+        tensor([ True, False,  True])
     """
     if not isinstance(elements, Tensor) and not isinstance(test_elements, Tensor):
         raise TypeError("isin() received an invalid combination of arguments: at least one must be a Tensor")

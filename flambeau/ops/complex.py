@@ -65,7 +65,13 @@ IMAG = view_operator(
 
 @public()
 def real(input: Tensor) -> Tensor:
-    """The real parts, a view; of a real tensor the tensor itself."""
+    """The real parts, a view; of a real tensor the tensor itself.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.real(torch.tensor([1 + 2j, 3j]))
+        tensor([1., 0.])
+    """
     checked_tensor("real", "input", 1, input)
     return view_of(REAL, input) if input.dtype.is_complex else input
 
@@ -76,6 +82,11 @@ def imag(input: Tensor) -> Tensor:
 
     Raises:
         RuntimeError: if the tensor is real.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.imag(torch.tensor([1 + 2j, 3j]))
+        tensor([2., 3.])
     """
     checked_tensor("imag", "input", 1, input)
     if not input.dtype.is_complex:
@@ -146,6 +157,11 @@ def complex(real: Tensor, imag: Tensor, *, out: Tensor | None = None) -> Tensor:
 
     Raises:
         RuntimeError: unless both have the same floating-point type.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.complex(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 0.0]))
+        tensor([1.+3.j, 2.+0.j])
     """
     _checked_parts("complex", real, imag, ("real", "imag"))
     result = COMPLEX_OF(real, imag)
@@ -167,6 +183,11 @@ def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
 
     Raises:
         RuntimeError: unless both have the same floating-point type.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.polar(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 1.0]))
+        tensor([1.0000+0.0000j, 1.0806+1.6829j])
     """
     _checked_parts("polar", abs, angle, ("abs", "angle"))
     result = COMPLEX_OF(abs * angle.cos(), abs * angle.sin())
@@ -208,7 +229,15 @@ VIEW_AS_COMPLEX = view_operator(
 
 @public()
 def view_as_real(input: Tensor) -> Tensor:
-    """A complex tensor as pairs of real and imaginary part, in a new last dimension; a view."""
+    """A complex tensor as pairs of real and imaginary part, in a new last dimension; a view.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([1 + 2j, 3j])
+        >>> torch.view_as_real(x)
+        tensor([[1., 2.],
+                [0., 3.]])
+    """
     checked_tensor("view_as_real", "input", 1, input)
     if not input.dtype.is_complex:
         raise RuntimeError("view_as_real is only supported for complex tensors")
@@ -227,6 +256,11 @@ def view_as_complex(input: Tensor) -> Tensor:
 
     Raises:
         RuntimeError: if the last dimension is not of size 2, or the layout does not let pairs be read.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.view_as_complex(torch.tensor([[1.0, 2.0], [0.0, 3.0]]))
+        tensor([1.+2.j, 0.+3.j])
     """
     checked_tensor("view_as_complex", "input", 1, input)
     if input.dtype.category != FLOATING or input.dtype not in (dtypes.float16, dtypes.float32, dtypes.float64):
@@ -266,33 +300,69 @@ CONJ = view_operator(
 
 @public(method=True)
 def conj(input: Tensor) -> Tensor:
-    """The conjugate: a view of a complex tensor, and of a real one the tensor itself."""
+    """The conjugate: a view of a complex tensor, and of a real one the tensor itself.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([1 + 2j])
+        >>> torch.conj(x)
+        tensor([1.-2.j])
+        >>> torch.conj(x).is_conj()
+        True
+    """
     checked_tensor("conj", "input", 1, input)
     return view_of(CONJ, input) if input.dtype.is_complex else input
 
 
 @public(method=True, inplace=True, out="exact")
 def conj_physical(input: Tensor) -> Tensor:
-    """The conjugate in memory of its own; of a real tensor the tensor itself."""
+    """The conjugate in memory of its own; of a real tensor the tensor itself.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.conj_physical(torch.tensor([1 + 2j]))
+        tensor([1.-2.j])
+    """
     checked_tensor("conj_physical", "input", 1, input)
     return CONJ(input) if input.dtype.is_complex else input
 
 
 @public(method=True)
 def resolve_conj(input: Tensor) -> Tensor:
-    """The tensor without a pending conjugation: itself, or a copy."""
+    """The tensor without a pending conjugation: itself, or a copy.
+
+    Example:
+        >>> import flambeau as torch
+        >>> y = torch.tensor([1 + 2j]).conj().resolve_conj()
+        >>> y
+        tensor([1.-2.j])
+        >>> y.is_conj()
+        False
+    """
     return input.clone() if is_conj(input) else input
 
 
 @public(method=True)
 def resolve_neg(input: Tensor) -> Tensor:
-    """The tensor without a pending negation: itself, or a copy."""
+    """The tensor without a pending negation: itself, or a copy.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.resolve_neg(torch.tensor([1 + 2j]).conj().imag)
+        tensor([-2.])
+    """
     return input
 
 
 @public(method=True)
 def is_conj(input: Tensor) -> bool:
-    """Whether it is a conjugate view."""
+    """Whether it is a conjugate view.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.is_conj(torch.tensor([1j]).conj())
+        True
+    """
     if not input.dtype.is_complex:
         return False
     return sum(op is CONJ for op, _ in input._chain) % 2 == 1
@@ -300,13 +370,25 @@ def is_conj(input: Tensor) -> bool:
 
 @public(method=True)
 def is_neg(input: Tensor) -> bool:
-    """Whether it is a negated view; never the case here, where imaginary parts of conjugates are computed."""
+    """Whether it is a negated view; never the case here, where imaginary parts of conjugates are computed.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.is_neg(torch.tensor([-1.0]))
+        False
+    """
     return False
 
 
 @public(method=True)
 def is_complex(input: Tensor) -> bool:
-    """Whether its type is a complex one."""
+    """Whether its type is a complex one.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.is_complex(torch.tensor([1j]))
+        True
+    """
     return input.dtype.is_complex
 
 
@@ -328,7 +410,14 @@ def _warn_of_scalar(input: Tensor, name: str, instead: str) -> None:
 
 @public(method=True)
 def adjoint(input: Tensor) -> Tensor:
-    """The last two dimensions exchanged, and conjugated."""
+    """The last two dimensions exchanged, and conjugated.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.adjoint(torch.tensor([[1 + 1j, 2j]]))
+        tensor([[1.-1.j],
+                [0.-2.j]])
+    """
     _warn_of_scalar(input, "adjoint()", "Consider using x.conj().")
     return _turned(input, "adjoint()")
 
@@ -413,6 +502,14 @@ ANGLE = operator(
 
 @public(method=True, out=True)
 def angle(input: Tensor) -> Tensor:
-    """The angle in the complex plane; of a negative real number pi, of any other 0."""
+    """The angle in the complex plane; of a negative real number pi, of any other 0.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.angle(torch.tensor([1j, -1.0, 1 + 1j]))
+        tensor([1.5708, 3.1416, 0.7854])
+        >>> torch.angle(torch.tensor([-1.0, 0.0, 2.0]))
+        tensor([3.1416, 0.0000, 0.0000])
+    """
     checked_tensor("angle", "input", 1, input)
     return ANGLE(input)

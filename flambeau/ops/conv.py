@@ -467,6 +467,14 @@ def conv1d(
     """One-dimensional convolution (cross-correlation); see :func:`conv2d`.
 
     Shape: input (N, C, L) or (C, L), weight (O, C / groups, K), bias (O); result (N, O, L').
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([[[1.0, 2.0, 3.0, 4.0]]])
+        >>> torch.nn.functional.conv1d(x, torch.tensor([[[1.0, -1.0]]]))
+        tensor([[[-1., -1., -1.]]])
+        >>> torch.nn.functional.conv1d(x, torch.tensor([[[1.0, -1.0]]]), stride=2, padding=1)
+        tensor([[[-1., -1.,  4.]]])
     """
     return _conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
 
@@ -518,6 +526,11 @@ def conv3d(
     """Three-dimensional convolution; see :func:`conv2d`.
 
     Shape: input (N, C, D, H, W) or (C, D, H, W), weight (O, C / groups, KD, KH, KW), bias (O).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.conv3d(torch.ones(1, 1, 3, 4, 5), torch.ones(2, 1, 2, 2, 2)).shape
+        torch.Size([1, 2, 2, 3, 4])
     """
     return _conv("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
 
@@ -582,7 +595,16 @@ def conv_transpose1d(
     groups: int = 1,
     dilation: Any = 1,
 ) -> Tensor:
-    """Transposed one-dimensional convolution; see :func:`conv_transpose2d`."""
+    """Transposed one-dimensional convolution; see :func:`conv_transpose2d`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([[[1.0, 2.0]]])
+        >>> torch.nn.functional.conv_transpose1d(x, torch.tensor([[[1.0, 10.0, 100.0]]]))
+        tensor([[[  1.,  12., 120., 200.]]])
+        >>> torch.nn.functional.conv_transpose1d(x, torch.tensor([[[1.0, 10.0, 100.0]]]), stride=2)
+        tensor([[[  1.,  10., 102.,  20., 200.]]])
+    """
     return _conv_transpose(
         "conv_transpose1d", 1, input, weight, bias, stride, padding, output_padding, groups, dilation
     )
@@ -607,6 +629,16 @@ def conv_transpose2d(
     Raises:
         RuntimeError: if channels or types do not fit, or ``output_padding`` is not smaller than both
             ``stride`` and ``dilation``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.ones(1, 1, 2, 2)
+        >>> torch.nn.functional.conv_transpose2d(x, torch.ones(1, 1, 2, 2))
+        tensor([[[[1., 2., 1.],
+                  [2., 4., 2.],
+                  [1., 2., 1.]]]])
+        >>> torch.nn.functional.conv_transpose2d(x, torch.ones(1, 3, 3, 3), stride=2, padding=1, output_padding=1).shape
+        torch.Size([1, 3, 4, 4])
     """
     return _conv_transpose(
         "conv_transpose2d", 2, input, weight, bias, stride, padding, output_padding, groups, dilation
@@ -624,7 +656,13 @@ def conv_transpose3d(
     groups: int = 1,
     dilation: Any = 1,
 ) -> Tensor:
-    """Transposed three-dimensional convolution; see :func:`conv_transpose2d`."""
+    """Transposed three-dimensional convolution; see :func:`conv_transpose2d`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.conv_transpose3d(torch.ones(1, 2, 3, 4, 5), torch.ones(2, 1, 2, 2, 2)).shape
+        torch.Size([1, 1, 4, 5, 6])
+    """
     return _conv_transpose(
         "conv_transpose3d", 3, input, weight, bias, stride, padding, output_padding, groups, dilation
     )
@@ -642,7 +680,14 @@ def convolution(
     output_padding: Any,
     groups: int,
 ) -> Tensor:
-    """Any of the convolutions, by the number of dimensions of ``weight``."""
+    """Any of the convolutions, by the number of dimensions of ``weight``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([[[1.0, 2.0, 3.0, 4.0]]])
+        >>> torch.convolution(x, torch.tensor([[[1.0, -1.0]]]), None, [1], [0], [1], False, [0], 1)
+        tensor([[[-1., -1., -1.]]])
+    """
     axes = weight.ndim - 2
     if transposed:
         return _conv_transpose(
@@ -656,6 +701,12 @@ def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tenso
     """One-dimensional convolution of sequences laid out as (time, batch, channels).
 
     Shape: input (T, N, C), weight (K, C, O), bias (O); result (T', N, O).
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([1.0, 2.0, 3.0]).reshape(3, 1, 1)
+        >>> torch.conv_tbc(x, torch.tensor([1.0, -1.0]).reshape(2, 1, 1), torch.zeros(1)).flatten()
+        tensor([-1., -1.])
     """
     if input.ndim != 3:
         raise RuntimeError("Input must have 3 dims: time, batch, in_channel.")

@@ -82,7 +82,13 @@ def unique_method(
     return_counts: bool = False,
     dim: int | None = None,
 ) -> Any:
-    """The distinct elements in ascending order; see ``torch.unique``."""
+    """The distinct elements in ascending order; see ``torch.unique``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.tensor([3, 1, 3]).unique()
+        tensor([1, 3])
+    """
     return unique(input, sorted, return_inverse, return_counts, dim)
 
 
@@ -90,7 +96,13 @@ def unique_method(
 def unique_consecutive(
     input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> Any:
-    """All but the first of each run of equal elements left out; along ``dim``, of equal parts."""
+    """All but the first of each run of equal elements left out; along ``dim``, of equal parts.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.unique_consecutive(torch.tensor([1, 1, 2, 2, 2, 1]), return_counts=True)
+        (tensor([1, 2, 1]), tensor([2, 3, 1]))
+    """
     array = input._array()
     if dim is None:
         rows, at = array.reshape(-1, 1), 0
@@ -123,6 +135,13 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
 
     Raises:
         RuntimeError: if the numbers are negative or not integers, or the weights do not fit.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.bincount(torch.tensor([0, 2, 2]), minlength=4)
+        tensor([1, 0, 2, 0])
+        >>> torch.bincount(torch.tensor([0, 2, 2]), weights=torch.tensor([0.5, 1.0, 2.0]))
+        tensor([0.5000, 0.0000, 3.0000])
     """
     if input.dtype.category != dtypes.INTEGER:
         raise RuntimeError(f"\"bincount_cpu\" not implemented for '{input.dtype.title}'")
@@ -159,6 +178,11 @@ def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
     """How many elements fall into each of ``bins`` intervals of equal width between ``min`` and ``max``.
 
     Elements outside count nowhere.  If both ends are equal, the smallest and largest element are taken.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.histc(torch.tensor([1.0, 2.0, 2.5, 9.0]), bins=2, min=0, max=4)
+        tensor([1., 2.])
     """
     if bins <= 0:
         raise RuntimeError("bins must be > 0")
@@ -208,6 +232,13 @@ def histogram(
         bins: how many of equal width, or a vector of edges.
         range: the outermost edges; the smallest and largest element if None.
         density: divide by the total and by each bin's width.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.histogram(torch.tensor([1.0, 2.0, 2.5, 4.0]), bins=2, range=(0.0, 4.0))
+        torch.return_types.histogram(
+        hist=tensor([1., 3.]),
+        bin_edges=tensor([0., 2., 4.]))
     """
     if not input.dtype.is_floating_point or input.dtype in dtypes.REDUCED:
         raise RuntimeError(f"\"histogram_cpu\" not implemented for '{input.dtype.title}'")
@@ -264,6 +295,16 @@ def histogramdd(
         input: points along the last dimension.
         bins: how many per coordinate (or one number for all), or vectors of edges.
         range: the outermost edges, two numbers per coordinate in a row.
+
+    Example:
+        >>> import flambeau as torch
+        >>> points = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+        >>> found = torch.histogramdd(points, bins=[2, 2])
+        >>> found.hist
+        tensor([[1., 1.],
+                [0., 1.]])
+        >>> found.bin_edges[0]
+        tensor([0.0000, 0.5000, 1.0000])
     """
     if input.ndim < 2:
         raise RuntimeError(f"torch.histogramdd(): input tensor should have at least 2 dimensions, but got {input.ndim}")
@@ -377,6 +418,14 @@ def searchsorted(
     Args:
         right: after elements that are equal, rather than before.  Likewise ``side="right"``.
         sorter: indices that sort the rows, if they are not sorted.
+
+    Example:
+        >>> import flambeau as torch
+        >>> rows = torch.tensor([1, 3, 5])
+        >>> torch.searchsorted(rows, torch.tensor([0, 3, 9]))
+        tensor([0, 1, 3])
+        >>> torch.searchsorted(rows, torch.tensor([0, 3, 9]), right=True)
+        tensor([0, 2, 3])
     """
     from flambeau.ops.gather import GATHER
 

@@ -59,7 +59,7 @@ def _shape(name: str, size: tuple[Any, ...], named: dict[str, Any]) -> tuple[int
     return shape
 
 
-def _float_filled(name: str, value: float) -> Any:
+def _float_filled(name: str, value: int) -> Any:
     def make(
         *size: Any,
         dtype: dtypes.dtype | None = None,
@@ -72,7 +72,19 @@ def _float_filled(name: str, value: float) -> Any:
         return filled(_shape(name, size, named), value, dtype or dtypes.get_default_dtype(), device, requires_grad)
 
     make.__name__ = name
-    make.__doc__ = f"A tensor of {name} in the given shape, float32 unless ``dtype`` says otherwise."
+    make.__doc__ = f"""A tensor of {name} in the given shape.
+
+    Args:
+        size: the shape, as integers or one sequence.
+        dtype: the default floating type if None.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.{name}(3)
+        tensor([{value}., {value}., {value}.])
+        >>> torch.{name}((1, 2), dtype=torch.int64)
+        tensor([[{value}, {value}]])
+    """
     return public(name, out="made")(make)
 
 
@@ -95,6 +107,13 @@ def empty(
 
     Raises:
         RuntimeError: for ``memory_format=preserve_format``, as there is nothing to preserve.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.empty(2, 3).shape
+        torch.Size([2, 3])
+        >>> torch.empty((2, 3), dtype=torch.int64).dtype
+        torch.int64
     """
     shape = _shape("empty", size, named)
     result = filled(shape, 0, dtype or dtypes.get_default_dtype(), device, requires_grad)
@@ -114,7 +133,16 @@ def full(
     pin_memory: bool = False,
     requires_grad: bool = False,
 ) -> Tensor:
-    """A tensor of one value; its dtype is the value's unless given."""
+    """A tensor of one value; its dtype is the value's unless given.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.full((2, 2), 7)
+        tensor([[7, 7],
+                [7, 7]])
+        >>> torch.full((2,), 0.5, dtype=torch.float64)
+        tensor([0.5000, 0.5000], dtype=torch.float64)
+    """
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
     kind = dtype or dtypes.of_number(fill_value)
@@ -124,7 +152,7 @@ def full(
 # ---------------------------------------------------------------- like another tensor
 
 
-def _like(name: str, value: float) -> Any:
+def _like(name: str, value: int) -> Any:
     def like(
         input: Tensor,
         *,
@@ -139,7 +167,15 @@ def _like(name: str, value: float) -> Any:
         return laid_out(result, checked_format(f"{name}_like", memory_format), input)
 
     like.__name__ = f"{name}_like"
-    like.__doc__ = f"A tensor of {name} with the shape, type and device of ``input``."
+    what = "any values (here: zeros)" if name == "empty" else name
+    shown = "torch.Size([2])" if name == "empty" else f"tensor([{value}, {value}])"
+    like.__doc__ = f"""A tensor of {what} with the shape, type and device of ``input``, unless given.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.{name}_like(torch.tensor([5, 6])){".shape" if name == "empty" else ""}
+        {shown}
+    """
     public(like.__name__)(like)
 
     def new(
@@ -158,7 +194,13 @@ def _like(name: str, value: float) -> Any:
         )
 
     new.__name__ = f"new_{name}"
-    new.__doc__ = f"A tensor of {name} in the given shape, with the type and device of this one."
+    new.__doc__ = f"""A tensor of {what} in the given shape, with the type and device of this one, unless given.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.tensor([5]).new_{name}(2){".shape" if name == "empty" else ""}
+        {shown}
+    """
     public(new.__name__, into="", method=True)(new)
     return like
 
@@ -179,7 +221,13 @@ def full_like(
     requires_grad: bool = False,
     memory_format: Any = None,
 ) -> Tensor:
-    """A tensor of one value with the shape, type and device of ``input``."""
+    """A tensor of one value with the shape, type and device of ``input``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.full_like(torch.tensor([1.0, 2.0]), 7)
+        tensor([7., 7.])
+    """
     aval = input._node.aval
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
     kind = dtype or aval.dtype
@@ -197,7 +245,13 @@ def new_full(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """A tensor of one value in the given shape, with the type and device of this one."""
+    """A tensor of one value in the given shape, with the type and device of this one.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.tensor([1.0]).new_full((3,), 7)
+        tensor([7., 7., 7.])
+    """
     aval = input._node.aval
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
     kind = dtype or aval.dtype
@@ -208,13 +262,25 @@ def new_full(
 def new_tensor(
     input: Tensor, data: Any, *, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """A new leaf with a copy of the data, of the type of this tensor unless given."""
+    """A new leaf with a copy of the data, of the type of this tensor unless given.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.tensor([1.0]).new_tensor([1, 2])
+        tensor([1., 2.])
+    """
     return made(data, dtype or input.dtype, input.device if device is None else device, requires_grad)
 
 
 @public(into="", method=True)
 def new(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """A tensor of this one's type: of the sizes given, or with the data given."""
+    """A tensor of this one's type: of the sizes given, or with the data given.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.tensor([1, 2]).new([3, 4])
+        tensor([3, 4])
+    """
     from flambeau.tensor.construct import legacy
 
     return legacy(input.dtype, *args, **kwargs)
@@ -231,7 +297,13 @@ def empty_strided(
     requires_grad: bool = False,
     pin_memory: bool = False,
 ) -> Tensor:
-    """A tensor with given strides, whose values do not matter (here: zeros)."""
+    """A tensor with given strides, whose values do not matter (here: zeros).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.empty_strided((2, 3), (1, 2)).stride()
+        (1, 2)
+    """
     return _strided(size, stride, dtype or dtypes.get_default_dtype(), device, requires_grad)
 
 
@@ -262,7 +334,13 @@ def new_empty_strided(
     requires_grad: bool = False,
     pin_memory: bool = False,
 ) -> Tensor:
-    """A tensor with given strides and the type of this one, whose values do not matter (here: zeros)."""
+    """A tensor with given strides and the type of this one, whose values do not matter (here: zeros).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.ones(1).new_empty_strided((2, 3), (1, 2)).stride()
+        (1, 2)
+    """
     return _strided(size, stride, dtype or input.dtype, device or input.device, requires_grad)
 
 
@@ -277,7 +355,13 @@ def empty_permuted(
     requires_grad: bool = False,
     pin_memory: bool = False,
 ) -> Tensor:
-    """A tensor whose dimensions lie in memory in the order given, outermost first; its values do not matter."""
+    """A tensor whose dimensions lie in memory in the order given, outermost first; its values do not matter.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.empty_permuted((2, 3, 4), (0, 2, 1)).stride()
+        (12, 1, 3)
+    """
     size, order = sizes_of((size,)), sizes_of((physical_layout,))
     if len(size) != len(order):
         raise RuntimeError(

@@ -221,7 +221,16 @@ def made(data: Any, dtype: dtypes.dtype | None = None, device: Any = None, requi
 
 @public()
 def as_tensor(data: Any, dtype: dtypes.dtype | None = None, device: Any = None) -> Tensor:
-    """The data as a tensor; a tensor that is as asked for already is returned itself."""
+    """The data as a tensor; a tensor that is as asked for already is returned itself.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([1.0, 2.0])
+        >>> torch.as_tensor(x) is x
+        True
+        >>> torch.as_tensor([1, 2], dtype=torch.float64)
+        tensor([1., 2.], dtype=torch.float64)
+    """
     device = devices.injected(device)
     if isinstance(data, Tensor):
         return data.to(device=device, dtype=dtype) if dtype or device else data
@@ -237,7 +246,16 @@ def asarray(
     copy: bool | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """The object as a tensor; a tensor that is as asked for already is returned itself, unless ``copy`` is set."""
+    """The object as a tensor; a tensor that is as asked for already is returned itself, unless ``copy`` is set.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.asarray([1, 2], dtype=torch.float32)
+        tensor([1., 2.])
+        >>> x = torch.zeros(2)
+        >>> torch.asarray(x) is x, torch.asarray(x, copy=True) is x
+        (True, False)
+    """
     device = devices.injected(device)
     if isinstance(obj, Tensor):
         result = obj.to(device=device, dtype=dtype) if dtype or device else obj
@@ -255,7 +273,14 @@ def asarray(
 
 @public()
 def from_numpy(ndarray: np.ndarray) -> Tensor:
-    """A tensor with a copy of an array's values."""
+    """A tensor with a copy of an array's values.
+
+    Example:
+        >>> import flambeau as torch
+        >>> import numpy
+        >>> torch.from_numpy(numpy.array([1.0, 2.0], dtype="float32"))
+        tensor([1., 2.])
+    """
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
     return from_array(np.array(ndarray, dtype=dtypes.from_numpy(ndarray.dtype).numpy, order="C"))
@@ -269,6 +294,11 @@ def frombuffer(
 
     Raises:
         ValueError: if there are too few bytes, or no whole number of elements.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.frombuffer(bytearray(b"abc"), dtype=torch.uint8, offset=1)
+        tensor([98, 99], dtype=torch.uint8)
     """
     length = memoryview(buffer).nbytes
     size = dtype.itemsize
@@ -303,7 +333,13 @@ def scalar_tensor(
     pin_memory: bool = False,
     requires_grad: bool = False,
 ) -> Tensor:
-    """A tensor without dimensions, of the default floating type unless ``dtype`` is given."""
+    """A tensor without dimensions, of the default floating type unless ``dtype`` is given.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.scalar_tensor(2)
+        tensor(2.)
+    """
     if not isinstance(s, Tensor | int | float | complex | np.generic):
         raise TypeError(f"scalar_tensor(): argument 's' (position 1) must be Number, not {type(s).__name__}")
     return made(
@@ -316,7 +352,14 @@ def scalar_tensor(
 
 @public()
 def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
-    """A tensor with a copy of the values of any object that speaks DLPack."""
+    """A tensor with a copy of the values of any object that speaks DLPack.
+
+    Example:
+        >>> import flambeau as torch
+        >>> import numpy
+        >>> torch.from_dlpack(numpy.array([1, 2]))
+        tensor([1, 2])
+    """
     if isinstance(ext_tensor, Tensor):
         return ext_tensor.detach()
     if type(ext_tensor).__name__ == "PyCapsule":
@@ -350,7 +393,13 @@ def dlpack(input: Tensor, *, stream: Any = None, **options: Any) -> Any:
 
 @public()
 def to_dlpack(tensor: Tensor) -> Any:
-    """A DLPack capsule of a copy of the values, for what takes capsules alone."""
+    """A DLPack capsule of a copy of the values, for what takes capsules alone.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.from_dlpack(torch.to_dlpack(torch.tensor([1, 2])))
+        tensor([1, 2])
+    """
     return dlpack(tensor)
 
 
@@ -375,6 +424,16 @@ def from_file(
     Raises:
         RuntimeError: if there is no such file, or it is too small.
         NotImplementedError: for a shared one.
+
+    Example:
+        >>> import flambeau as torch
+        >>> import os, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "numbers")
+        ...     with open(path, "wb") as file:
+        ...         _ = file.write(bytes([1, 2, 3]))
+        ...     torch.from_file(path, size=2, dtype=torch.uint8)
+        tensor([1, 2], dtype=torch.uint8)
     """
     if not isinstance(filename, str):
         raise TypeError(f"from_file(): argument 'filename' (position 1) must be str, not {type(filename).__name__}")
@@ -401,5 +460,11 @@ def from_file(
 
 @public(into="", method="__dlpack_device__")
 def dlpack_device(input: Tensor) -> tuple[int, int]:
-    """DLPack's type and number of the device: (1, 0) for the CPU, (2, number) for a GPU."""
+    """DLPack's type and number of the device: (1, 0) for the CPU, (2, number) for a GPU.
+
+    Example:
+        >>> import flambeau as torch
+        >>> tuple(map(int, torch.ones(2).__dlpack_device__()))
+        (1, 0)
+    """
     return (2, input.device.index or 0) if input.device.type == "cuda" else (1, 0)

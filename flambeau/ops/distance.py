@@ -20,7 +20,14 @@ DIRECT = 1 << 22
 
 @public(into="torch nn.functional")
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
-    """``‖x1 - x2 + eps‖ₚ`` along the last dimension."""
+    """``‖x1 - x2 + eps‖ₚ`` along the last dimension.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
+        >>> torch.nn.functional.pairwise_distance(x, torch.tensor([[3.0, 4.0], [1.0, 3.0]]))
+        tensor([5.0000, 2.0000])
+    """
     difference = x1 - x2 + eps
     return difference.norm(p, difference.ndim - 1, keepdim=keepdim)
 
@@ -195,6 +202,16 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_fo
     Args:
         p: from 0, the number of differing elements, to infinity.
         compute_mode: accepted; how a Euclidean distance is computed is left to the size of the work.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
+        >>> torch.cdist(x, torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]]))
+        tensor([[0., 3., 4.],
+                [5., 4., 3.]])
+        >>> torch.cdist(x, x, p=1.0)
+        tensor([[0., 7.],
+                [7., 0.]])
     """
     if p < 0:
         raise RuntimeError("cdist only supports non-negative p values")
@@ -209,6 +226,11 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """The distance ``‖xᵢ - xⱼ‖ₚ`` of each pair of rows i < j.
 
     Shape: (N, M) gives (N (N - 1) / 2).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.pdist(torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 4.0]]))
+        tensor([5., 4., 3.])
     """
     if input.ndim != 2:
         raise RuntimeError(f"pdist only supports 2D tensors, got: {input.ndim}D")

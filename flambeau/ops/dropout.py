@@ -126,7 +126,16 @@ def _checked(p: float) -> float:
 
 
 def _dropout(input: Tensor, p: float, train: bool) -> Tensor:
-    """Elements left out with probability p in training; the others times ``1 / (1 - p)``."""
+    """Elements left out with probability p in training; the others times ``1 / (1 - p)``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> y = torch.dropout(torch.ones(1000), 0.25, train=True)
+        >>> y.unique()
+        tensor([0.0000, 1.3333])
+        >>> torch.dropout(torch.ones(2), 0.25, train=False)
+        tensor([1., 1.])
+    """
     if not 0.0 <= p <= 1.0:
         raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {p:g}")
     if p == 0.0 or not train or not input._node.aval.size:
@@ -143,7 +152,14 @@ def _noise_shape(input: Tensor) -> tuple[int, ...]:
 
 
 def _feature_dropout(input: Tensor, p: float, train: bool) -> Tensor:
-    """Whole channels left out with probability p in training; the others times ``1 / (1 - p)``."""
+    """Whole channels left out with probability p in training; the others times ``1 / (1 - p)``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> y = torch.feature_dropout(torch.ones(10, 10, 3), 0.5, train=True)
+        >>> bool((y[:, :, :1] == y).all())
+        True
+    """
     if not 0.0 <= p <= 1.0:
         raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {p:g}")
     if p == 0.0 or not train or not input._node.aval.size:
@@ -174,12 +190,25 @@ def _alpha(input: Tensor, p: float, train: bool, shape: Callable[[Tensor], tuple
 
 
 def _alpha_dropout(input: Tensor, p: float, train: bool) -> Tensor:
-    """Elements set to SELU's saturation value with probability p, keeping mean and variance."""
+    """Elements set to SELU's saturation value with probability p, keeping mean and variance.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.alpha_dropout(torch.zeros(1000), 0.5, train=True).unique()
+        tensor([-0.7792,  0.7792])
+    """
     return _alpha(input, p, train, lambda x: tuple(x.shape))
 
 
 def _feature_alpha_dropout(input: Tensor, p: float, train: bool) -> Tensor:
-    """Whole channels set to SELU's saturation value with probability p, keeping mean and variance."""
+    """Whole channels set to SELU's saturation value with probability p, keeping mean and variance.
+
+    Example:
+        >>> import flambeau as torch
+        >>> y = torch.feature_alpha_dropout(torch.ones(10, 10, 3), 0.5, train=True)
+        >>> bool((y[:, :, :1] == y).all())
+        True
+    """
     return _alpha(input, p, train, _noise_shape)
 
 
@@ -214,6 +243,14 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
         ValueError: if p is no probability.
 
     Srivastava et al., Dropout, JMLR 2014.
+
+    Example:
+        >>> import flambeau as torch
+        >>> y = torch.nn.functional.dropout(torch.ones(1000), p=0.2)
+        >>> y.unique()
+        tensor([0.0000, 1.2500])
+        >>> torch.nn.functional.dropout(torch.ones(2), p=0.2, training=False)
+        tensor([1., 1.])
     """
     return _finished(input, _dropout(input, _checked(p), training), inplace)
 
@@ -223,19 +260,38 @@ def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace
     """Dropout that keeps mean and variance, for networks of SELUs.
 
     Klambauer, Unterthiner, Mayr and Hochreiter, Self-Normalizing Neural Networks, NeurIPS 2017.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.alpha_dropout(torch.zeros(1000), p=0.5, training=True).unique()
+        tensor([-0.7792,  0.7792])
     """
     return _finished(input, _alpha_dropout(input, _checked(p), training), inplace)
 
 
 @public(into="nn.functional")
 def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
-    """Alpha dropout of whole channels.  Shape: (N, C, ...)."""
+    """Alpha dropout of whole channels.  Shape: (N, C, ...).
+
+    Example:
+        >>> import flambeau as torch
+        >>> y = torch.nn.functional.feature_alpha_dropout(torch.ones(10, 10, 3), p=0.5, training=True)
+        >>> bool((y[:, :, :1] == y).all())
+        True
+    """
     return _finished(input, _feature_alpha_dropout(input, _checked(p), training), inplace)
 
 
 @public(into="nn.functional")
 def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Whole channels set to 0 with probability p in training.  Shape: (N, C, L) or (C, L)."""
+    """Whole channels set to 0 with probability p in training.  Shape: (N, C, L) or (C, L).
+
+    Example:
+        >>> import flambeau as torch
+        >>> y = torch.nn.functional.dropout1d(torch.ones(10, 10, 3), p=0.5)
+        >>> bool((y[:, :, :1] == y).all())
+        True
+    """
     p = _checked(p)
     if input.ndim not in (2, 3):
         raise RuntimeError(
@@ -254,6 +310,12 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     """Whole channels set to 0 with probability p in training.  Shape: (N, C, H, W).
 
     Tompson et al., Efficient Object Localization Using Convolutional Networks, CVPR 2015.
+
+    Example:
+        >>> import flambeau as torch
+        >>> y = torch.nn.functional.dropout2d(torch.ones(10, 10, 3, 3), p=0.5)
+        >>> bool((y[:, :, :1, :1] == y).all())
+        True
     """
     p = _checked(p)
     if input.ndim not in (3, 4):
@@ -277,7 +339,14 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
 
 @public(into="nn.functional")
 def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Whole channels set to 0 with probability p in training.  Shape: (N, C, D, H, W) or (C, D, H, W)."""
+    """Whole channels set to 0 with probability p in training.  Shape: (N, C, D, H, W) or (C, D, H, W).
+
+    Example:
+        >>> import flambeau as torch
+        >>> y = torch.nn.functional.dropout3d(torch.ones(10, 10, 3, 3, 3), p=0.5)
+        >>> bool((y[:, :, :1, :1, :1] == y).all())
+        True
+    """
     p = _checked(p)
     if input.ndim not in (4, 5):
         warnings.warn(

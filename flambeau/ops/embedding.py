@@ -224,7 +224,15 @@ RENORM_ROWS = operator(
 
 @public()
 def embedding_renorm_(self: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> Tensor:
-    """Scales down, in place, those of the rows looked up whose norm exceeds ``max_norm``."""
+    """Scales down, in place, those of the rows looked up whose norm exceeds ``max_norm``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> table = torch.tensor([[3.0, 4.0], [30.0, 40.0]])
+        >>> torch.embedding_renorm_(table, torch.tensor([0]), 1.0, 2.0)
+        tensor([[ 0.6000,  0.8000],
+                [30.0000, 40.0000]])
+    """
     from flambeau.tensor.views import write
 
     check_rows(indices, self.shape[0])
@@ -240,7 +248,14 @@ def embedding_renorm_(self: Tensor, indices: Tensor, max_norm: float, norm_type:
 def _embedding(
     weight: Tensor, indices: Tensor, padding_idx: int = -1, scale_grad_by_freq: bool = False, sparse: bool = False
 ) -> Tensor:
-    """Rows of ``weight`` at ``indices``; see ``nn.functional.embedding``."""
+    """Rows of ``weight`` at ``indices``; see ``nn.functional.embedding``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.embedding(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([1, 0]))
+        tensor([[3., 4.],
+                [1., 2.]])
+    """
     check_rows(indices, weight.shape[0])
     return EMBEDDING(weight, indices, padding_idx, scale_grad_by_freq)
 
@@ -407,6 +422,15 @@ def embedding_bag(
     Raises:
         ValueError: if shapes do not fit or the mode is unknown.
         RuntimeError: for an index out of range, and for types that do not fit.
+
+    Example:
+        >>> import flambeau as torch
+        >>> table = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+        >>> torch.nn.functional.embedding_bag(torch.tensor([0, 1, 2]), table, offsets=torch.tensor([0, 2]))
+        tensor([[2., 3.],
+                [5., 6.]])
+        >>> torch.nn.functional.embedding_bag(torch.tensor([[0, 2]]), table, mode="max")
+        tensor([[5., 6.]])
     """
     if per_sample_weights is not None and per_sample_weights.shape != input.shape:
         raise ValueError(

@@ -67,6 +67,13 @@ def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The largest element along ``dim``, one dimension or several (all if empty).
 
     The gradient is shared evenly among equal elements.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.amax(torch.tensor([[1, 5], [3, 2]]), 1)
+        tensor([5, 3])
+        >>> torch.amax(torch.tensor([[1, 5], [3, 2]]))
+        tensor(5)
     """
     check_ordered("max_values_cpu", input)
     check_named("amax", dim, input)
@@ -80,6 +87,11 @@ def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The smallest element along ``dim``, one dimension or several (all if empty).
 
     The gradient is shared evenly among equal elements.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.amin(torch.tensor([[1, 5], [3, 2]]), 0, keepdim=True)
+        tensor([[1, 2]])
     """
     check_ordered("min_values_cpu", input)
     check_named("amin", dim, input)
@@ -259,6 +271,16 @@ def _public_arg(name: str, op: Operator) -> Any:
     Args:
         dim: None for the index into the flattened tensor.
         keepdim: leave the reduced dimension as one.
+
+    Raises:
+        IndexError: if there is nothing to choose from.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.{name}(torch.tensor([[1, 5], [3, 2]]), 1)
+        tensor([{"1, 0" if name == "argmax" else "0, 1"}])
+        >>> torch.{name}(torch.tensor([[1, 5], [3, 2]]))
+        tensor({1 if name == "argmax" else 0})
     """
     return public(name, method=True, out="exact")(position)
 

@@ -194,6 +194,14 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
 
     Raises:
         RuntimeError: if the input has other dimensions, or no block fits.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.unfold(torch.arange(9.0).reshape(1, 1, 3, 3), kernel_size=2)
+        tensor([[[0., 1., 3., 4.],
+                 [1., 2., 4., 5.],
+                 [3., 4., 6., 7.],
+                 [4., 5., 7., 8.]]])
     """
     options = _checked("unfold", kernel_size, dilation, padding, stride)
     shape = tuple(input.shape)
@@ -218,6 +226,13 @@ def fold(
 
     Raises:
         RuntimeError: if the number of rows or of blocks does not fit.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.fold(torch.ones(1, 4, 4), output_size=(3, 3), kernel_size=2)
+        tensor([[[[1., 2., 1.],
+                  [2., 4., 2.],
+                  [1., 2., 1.]]]])
     """
     size = _pair("fold", "output_size", output_size)
     options = _checked("fold", kernel_size, dilation, padding, stride)
