@@ -21,6 +21,15 @@ class device:
     Attributes:
         type: ``"cpu"``, ``"cuda"``, ``"tpu"`` or ``"meta"``.
         index: which of several, or None.
+
+    Example:
+        >>> import flambeau as torch
+        >>> device = torch.device("cuda", 0)
+        >>> device, device.type, device.index
+        (device(type='cuda', index=0), 'cuda', 0)
+        >>> with torch.device("meta"):
+        ...     torch.zeros(2).device
+        device(type='meta')
     """
 
     __slots__ = ("index", "type")

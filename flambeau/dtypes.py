@@ -25,6 +25,13 @@ class dtype:
         numpy: the NumPy dtype of the array that carries the values.
         itemsize: bytes per element.
         category: ``BOOL``, ``INTEGER``, ``FLOATING`` or ``COMPLEX``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.bfloat16.itemsize, torch.bfloat16.is_floating_point
+        (2, True)
+        >>> torch.ones(2, dtype=torch.float16).dtype
+        torch.float16
     """
 
     __slots__ = ("category", "is_complex", "is_floating_point", "is_signed", "itemsize", "name", "numpy")

@@ -19,13 +19,26 @@ class _Named:
 
 
 class memory_format(_Named):
-    """In which order the elements of a dense tensor lie."""
+    """In which order the elements of a dense tensor lie.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.zeros(1, 3, 4, 4).to(memory_format=torch.channels_last)
+        >>> x.stride(), x.is_contiguous(memory_format=torch.channels_last)
+        ((48, 1, 12, 3), True)
+    """
 
     __slots__ = ()
 
 
 class layout(_Named):
-    """How a tensor is stored; only dense ones (``torch.strided``) are supported."""
+    """How a tensor is stored; only dense ones (``torch.strided``) are supported.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.zeros(2).layout
+        torch.strided
+    """
 
     __slots__ = ()
 

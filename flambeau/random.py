@@ -180,7 +180,14 @@ def manual_seed(seed: Any) -> Generator:
 
 @public()
 def seed() -> int:
-    """Starts a sequence from the system's entropy on every device and returns its seed."""
+    """Starts a sequence from the system's entropy on every device and returns its seed.
+
+    Example:
+        >>> import flambeau as torch
+        >>> first = torch.seed()
+        >>> first == torch.initial_seed()
+        True
+    """
     found = default_generator.seed()
     for generator in _others.values():
         generator.manual_seed(found)
@@ -189,19 +196,42 @@ def seed() -> int:
 
 @public()
 def initial_seed() -> int:
-    """The seed that the current sequence started from."""
+    """The seed that the current sequence started from.
+
+    Example:
+        >>> import flambeau as torch
+        >>> _ = torch.manual_seed(42)
+        >>> torch.initial_seed()
+        42
+    """
     return default_generator.initial_seed()
 
 
 @public()
 def get_rng_state() -> Tensor:
-    """The state of the CPU's generator as a uint8 tensor."""
+    """The state of the CPU's generator as a uint8 tensor.
+
+    Example:
+        >>> import flambeau as torch
+        >>> state = torch.get_rng_state()
+        >>> state.dtype, state.shape
+        (torch.uint8, torch.Size([5056]))
+    """
     return default_generator.get_state()
 
 
 @public()
 def set_rng_state(new_state: Tensor) -> None:
-    """Goes on from a state that :func:`get_rng_state` gave, here or in PyTorch."""
+    """Goes on from a state that :func:`get_rng_state` gave, here or in PyTorch.
+
+    Example:
+        >>> import flambeau as torch
+        >>> state = torch.get_rng_state()
+        >>> x = torch.rand(3)
+        >>> torch.set_rng_state(state)
+        >>> torch.equal(torch.rand(3), x)
+        True
+    """
     default_generator.set_state(new_state)
 
 
@@ -218,6 +248,14 @@ def fork_rng(
     Args:
         devices: accelerators whose state is kept too; all that were used if None.
         enabled: False makes it do nothing.
+
+    Example:
+        >>> import flambeau as torch
+        >>> _ = torch.manual_seed(0)
+        >>> with torch.random.fork_rng():
+        ...     x = torch.rand(100)
+        >>> torch.rand(2)
+        tensor([0.4963, 0.7682])
     """
     if not enabled:
         yield
@@ -240,5 +278,11 @@ def _accelerator(device: Any, device_type: str) -> devices.device:
 
 
 def thread_safe_generator() -> Generator | None:
-    """The generator of the thread that a DataLoader's worker runs in: None, as workers are processes of their own."""
+    """The generator of the thread that a DataLoader's worker runs in: None, as workers are processes of their own.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.random.thread_safe_generator() is None
+        True
+    """
     return None

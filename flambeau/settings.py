@@ -38,6 +38,14 @@ def set_num_threads(num: int) -> None:
 
     Raises:
         RuntimeError: unless the number is positive.
+
+    Example:
+        >>> import flambeau as torch
+        >>> before = torch.get_num_threads()
+        >>> torch.set_num_threads(1)
+        >>> torch.get_num_threads()
+        1
+        >>> torch.set_num_threads(before)
     """
     global _threads
     if num <= 0:
@@ -52,13 +60,30 @@ def set_num_threads(num: int) -> None:
 
 @public()
 def get_num_threads() -> int:
-    """How many threads matrix products use."""
+    """How many threads matrix products use.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.get_num_threads() >= 1
+        True
+    """
     return _threads or target.threads()
 
 
 @public()
 def set_num_interop_threads(num: int) -> None:
-    """Accepted: operations are not run beside each other."""
+    """Accepted: operations are not run beside each other.
+
+    Raises:
+        RuntimeError: unless the number is positive.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.set_num_interop_threads(0)
+        Traceback (most recent call last):
+            ...
+        RuntimeError: set_num_interop_threads expects a positive integer
+    """
     global _interop_threads
     if num <= 0:
         raise RuntimeError("set_num_interop_threads expects a positive integer")
@@ -67,7 +92,13 @@ def set_num_interop_threads(num: int) -> None:
 
 @public()
 def get_num_interop_threads() -> int:
-    """What ``set_num_interop_threads`` was given."""
+    """What ``set_num_interop_threads`` was given.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.get_num_interop_threads() >= 1
+        True
+    """
     return _interop_threads
 
 
@@ -76,6 +107,13 @@ def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None
     """Makes every run take the same way: a program is then compiled at its third run, not when it proves faster.
 
     All operators are deterministic in themselves; the last bits of a float depend on the tier.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.use_deterministic_algorithms(True)
+        >>> torch.are_deterministic_algorithms_enabled()
+        True
+        >>> torch.use_deterministic_algorithms(False)
     """
     global _warn_only
     _warn_only = bool(mode and warn_only)
@@ -84,13 +122,27 @@ def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None
 
 @public()
 def are_deterministic_algorithms_enabled() -> bool:
-    """Whether the choice of tier is deterministic."""
+    """Whether the choice of tier is deterministic.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.are_deterministic_algorithms_enabled()
+        False
+    """
     return tiers.is_deterministic()
 
 
 @public()
 def is_deterministic_algorithms_warn_only_enabled() -> bool:
-    """Whether determinism was asked for with ``warn_only``."""
+    """Whether determinism was asked for with ``warn_only``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.use_deterministic_algorithms(True, warn_only=True)
+        >>> torch.is_deterministic_algorithms_warn_only_enabled()
+        True
+        >>> torch.use_deterministic_algorithms(False)
+    """
     return _warn_only
 
 
@@ -103,6 +155,13 @@ def set_deterministic_debug_mode(debug_mode: int | str) -> None:
 
     Raises:
         TypeError, RuntimeError: for anything else.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.set_deterministic_debug_mode("error")
+        >>> torch.get_deterministic_debug_mode(), torch.are_deterministic_algorithms_enabled()
+        (2, True)
+        >>> torch.set_deterministic_debug_mode("default")
     """
     if not isinstance(debug_mode, int | str):
         raise TypeError(f"debug_mode must be str or int, but got {type(debug_mode)}")
@@ -119,7 +178,13 @@ def set_deterministic_debug_mode(debug_mode: int | str) -> None:
 
 @public()
 def get_deterministic_debug_mode() -> int:
-    """What was asked for of determinism: 0 (nothing), 1 (with ``warn_only``) or 2."""
+    """What was asked for of determinism: 0 (nothing), 1 (with ``warn_only``) or 2.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.get_deterministic_debug_mode()
+        0
+    """
     if not are_deterministic_algorithms_enabled():
         return 0
     return 1 if _warn_only else 2
@@ -131,6 +196,13 @@ def set_warn_always(b: bool) -> None:
 
     Raises:
         RuntimeError: if it is no bool.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.set_warn_always(True)
+        >>> torch.is_warn_always_enabled()
+        True
+        >>> torch.set_warn_always(False)
     """
     global _warn_always
     if not isinstance(b, bool):
@@ -140,7 +212,13 @@ def set_warn_always(b: bool) -> None:
 
 @public()
 def is_warn_always_enabled() -> bool:
-    """What ``set_warn_always`` was given."""
+    """What ``set_warn_always`` was given.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.is_warn_always_enabled()
+        False
+    """
     return _warn_always
 
 
@@ -154,6 +232,13 @@ def set_float32_matmul_precision(precision: str) -> None:
 
     Raises:
         RuntimeError: if it is no string.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.set_float32_matmul_precision("high")
+        >>> torch.get_float32_matmul_precision()
+        'high'
+        >>> torch.set_float32_matmul_precision("highest")
     """
     if not isinstance(precision, str):
         raise RuntimeError(f"set_float32_matmul_precision expects a str, but got {type(precision).__name__}")
@@ -171,31 +256,63 @@ def set_float32_matmul_precision(precision: str) -> None:
 
 @public()
 def get_float32_matmul_precision() -> str:
-    """How exact float32 products must be."""
+    """How exact float32 products must be.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.get_float32_matmul_precision()
+        'highest'
+    """
     return products.level
 
 
 @public()
 def set_flush_denormal(mode: bool) -> bool:
-    """Not supported: returns False, as PyTorch does on processors without it."""
+    """Not supported: returns False, as PyTorch does on processors without it.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.set_flush_denormal(True)
+        False
+    """
     return False
 
 
 @public()
 def get_default_device() -> devices.device:
-    """The device of tensors that are made without saying where."""
+    """The device of tensors that are made without saying where.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.get_default_device()
+        device(type='cpu')
+    """
     return devices.default()
 
 
 @public()
 def set_default_device(device: Any) -> None:
-    """Sets the device of tensors that are made without saying where (None: the CPU)."""
+    """Sets the device of tensors that are made without saying where (None: the CPU).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.set_default_device("meta")
+        >>> torch.zeros(2).device
+        device(type='meta')
+        >>> torch.set_default_device(None)
+    """
     devices.replace_default(devices.cpu if device is None else devices.resolve(device))
 
 
 @public()
 def typename(obj: Any) -> str:
-    """The name of an object's type; a tensor's tells its dtype, such as ``"torch.FloatTensor"``."""
+    """The name of an object's type; a tensor's tells its dtype, such as ``"torch.FloatTensor"``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.typename(torch.ones(2)), torch.typename([1, 2])
+        ('torch.FloatTensor', 'list')
+    """
     from flambeau.tensor.construct import type_of
     from flambeau.tensor.tensor import Tensor
 

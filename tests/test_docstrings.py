@@ -35,6 +35,8 @@ DIFFERENT = {
     "flambeau.capture.compile.compile",
     # There are no sparse gradients.
     "flambeau.optim.sparse_adam.SparseAdam",
+    # Denormal numbers are as the processor and XLA treat them.
+    "flambeau.settings.set_flush_denormal",
     # Additions of Flambeau's.
     "flambeau.engine.report.statistics",
     "flambeau.nn.modules.pooling.MinPool1d",
@@ -42,6 +44,8 @@ DIFFERENT = {
     "flambeau.nn.modules.pooling.MinPool3d",
     "flambeau.nn.modules.recurrent.LayerNormLSTMCell",
     "flambeau.nn.modules.recurrent.Recurrent",
+    "flambeau.tensor.printing.get_printoptions",
+    "flambeau.tensor.printing.printoptions",
 }
 """Examples of what PyTorch does not have or does otherwise (docs/differences.md), by the names of what they explain."""
 

@@ -231,7 +231,18 @@ def _put(storage: Storage, location: str) -> Storage:
 
 
 def get_unsafe_globals_in_checkpoint(f: Any) -> list[str]:
-    """The full names in a checkpoint that ``load`` with ``weights_only=True`` would refuse."""
+    """The full names in a checkpoint that ``load`` with ``weights_only=True`` would refuse.
+
+    Example:
+        >>> import flambeau as torch
+        >>> import io
+        >>> import pathlib
+        >>> file = io.BytesIO()
+        >>> torch.save({"weight": torch.ones(2), "path": pathlib.PurePosixPath("a")}, file)
+        >>> _ = file.seek(0)
+        >>> torch.serialization.get_unsafe_globals_in_checkpoint(file)
+        ['pathlib.PurePosixPath']
+    """
     if isinstance(f, str | os.PathLike):
         with open(f, "rb") as file:
             return get_unsafe_globals_in_checkpoint(file)

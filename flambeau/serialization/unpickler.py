@@ -28,6 +28,18 @@ def add_safe_globals(safe_globals: list[Any]) -> None:
 
     Args:
         safe_globals: classes and functions, or pairs of one and the full name that files use for it.
+
+    Example:
+        >>> import flambeau as torch
+        >>> import io
+        >>> import pathlib
+        >>> file = io.BytesIO()
+        >>> torch.save(pathlib.PurePosixPath("a/b"), file)
+        >>> _ = file.seek(0)
+        >>> torch.serialization.add_safe_globals([pathlib.PurePosixPath])
+        >>> torch.load(file)
+        PurePosixPath('a/b')
+        >>> torch.serialization.clear_safe_globals()
     """
     _safe.update(_by_name(safe_globals))
 
@@ -52,18 +64,47 @@ def _by_name(safe_globals: list[Any]) -> dict[str, Any]:
 
 
 def get_safe_globals() -> list[Any]:
-    """What ``add_safe_globals`` was given."""
+    """What ``add_safe_globals`` was given.
+
+    Example:
+        >>> import flambeau as torch
+        >>> import pathlib
+        >>> with torch.serialization.safe_globals([pathlib.PurePosixPath]):
+        ...     torch.serialization.get_safe_globals()
+        [<class 'pathlib.PurePosixPath'>]
+    """
     return list({id(entry): entry for entry in _safe.values()}.values())
 
 
 def clear_safe_globals() -> None:
-    """Forgets what ``add_safe_globals`` was given."""
+    """Forgets what ``add_safe_globals`` was given.
+
+    Example:
+        >>> import flambeau as torch
+        >>> import pathlib
+        >>> torch.serialization.add_safe_globals([pathlib.PurePosixPath])
+        >>> torch.serialization.clear_safe_globals()
+        >>> torch.serialization.get_safe_globals()
+        []
+    """
     _safe.clear()
 
 
 @contextlib.contextmanager
 def safe_globals(safe_globals: list[Any]) -> Iterator[None]:
-    """Inside the block, ``load`` trusts these classes and functions, too."""
+    """Inside the block, ``load`` trusts these classes and functions, too.
+
+    Example:
+        >>> import flambeau as torch
+        >>> import io
+        >>> import pathlib
+        >>> file = io.BytesIO()
+        >>> torch.save(pathlib.PurePosixPath("a/b"), file)
+        >>> _ = file.seek(0)
+        >>> with torch.serialization.safe_globals([pathlib.PurePosixPath]):
+        ...     torch.load(file)
+        PurePosixPath('a/b')
+    """
     before = dict(_safe)
     add_safe_globals(safe_globals)
     try:

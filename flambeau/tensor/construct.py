@@ -143,6 +143,17 @@ _TITLED = {
 }  # fmt: skip
 
 
+_TYPE = """Tensors of type {dtype}{where}: an old constructor, of data or of sizes, and a name for ``type``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.{name}([1, 0]).dtype
+        torch.{dtype}
+        >>> torch.{name}(2, 3).shape
+        torch.Size([2, 3])
+"""
+
+
 def _types(place: str) -> dict[str, _TensorType]:
     where = " on GPUs" if place == "cuda" else ""
     return {
@@ -150,7 +161,7 @@ def _types(place: str) -> dict[str, _TensorType]:
             name,
             (),
             {
-                "__doc__": f"Tensors of type {dtype.name}{where}: an old constructor and a name for ``type``.",
+                "__doc__": _TYPE.format(dtype=dtype.name, where=where, name=f"{'cuda.' * bool(where)}{name}"),
                 "dtype": dtype,
                 "place": place,
             },

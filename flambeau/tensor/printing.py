@@ -69,6 +69,15 @@ def set_printoptions(
             then override.
         sci_mode: `True` or `False` forces scientific notation on or off. Leaving it out hands the
             choice back to the values themselves, whatever an earlier call said.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.set_printoptions(precision=2, threshold=5, edgeitems=1)
+        >>> torch.arange(6.) / 7
+        tensor([0.00,  ..., 0.71])
+        >>> torch.set_printoptions(profile="default")
+        >>> torch.tensor([1 / 7])
+        tensor([0.1429])
     """
     changes = dict(_PROFILES.get(profile, {})) if profile is not None else {}
     given = {
@@ -84,13 +93,26 @@ def set_printoptions(
 
 
 def get_printoptions() -> dict[str, Any]:
-    """The current print options as a dict that `set_printoptions` accepts."""
+    """The current print options as a dict that `set_printoptions` accepts.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.get_printoptions()["precision"]
+        4
+    """
     return dataclasses.asdict(_options)
 
 
 @contextlib.contextmanager
 def printoptions(**kwargs: Any) -> Iterator[None]:
-    """Apply `set_printoptions(**kwargs)` inside a `with` block only."""
+    """Apply `set_printoptions(**kwargs)` inside a `with` block only.
+
+    Example:
+        >>> import flambeau as torch
+        >>> with torch.printoptions(precision=2, sci_mode=False):
+        ...     print(torch.tensor([1e-3, 1e4]))
+        tensor([    0.00, 10000.00])
+    """
     saved = get_printoptions()
     set_printoptions(**kwargs)
     try:

@@ -73,6 +73,16 @@ class Tensor:
         grad: the gradient that ``backward`` accumulated, or None.
         requires_grad: whether operations on it are noted for differentiation.
         grad_fn: the step of differentiation that it came from, or None for a leaf.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([1., 2.], requires_grad=True)
+        >>> y = (x * x).sum()
+        >>> y
+        tensor(5., grad_fn=<SumBackward0>)
+        >>> y.backward()
+        >>> x.grad
+        tensor([2., 4.])
     """
 
     # Only what nearly every tensor has is a slot; the rest are class attributes that an instance
