@@ -113,6 +113,17 @@ def _linalg_qr(A: Tensor, mode: str = "reduced") -> Any:
 
     Raises:
         RuntimeError: for another mode.
+
+    Example:
+        >>> import flambeau as torch
+        >>> A = torch.tensor([[3.0, 1.0], [4.0, 2.0], [0.0, 5.0]])
+        >>> Q, R = torch.linalg.qr(A)
+        >>> Q.shape, R.shape
+        (torch.Size([3, 2]), torch.Size([2, 2]))
+        >>> torch.allclose(Q @ R, A)
+        True
+        >>> torch.linalg.qr(A, mode="complete").Q.shape
+        torch.Size([3, 3])
     """
     matrices("linalg.qr", A)
     floating("linalg.qr", A, "geqrf_cpu")
@@ -125,7 +136,15 @@ def _linalg_qr(A: Tensor, mode: str = "reduced") -> Any:
 
 @public(method=True, out="exact")
 def qr(input: Tensor, some: bool = True) -> Any:
-    """``input = Q R``; the older form of :func:`flambeau.linalg.qr`."""
+    """``input = Q R``; the older form of :func:`flambeau.linalg.qr`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> A = torch.tensor([[3.0, 1.0], [4.0, 2.0]])
+        >>> Q, R = torch.qr(A)
+        >>> torch.allclose(Q @ R, A), torch.allclose(Q.T @ Q, torch.eye(2), atol=1e-6)
+        (True, True)
+    """
     matrices("linalg.qr", input)
     floating("linalg.qr", input, "geqrf_cpu")
     return named("qr", *QR(input, "reduced" if some else "complete"))
@@ -160,7 +179,15 @@ def _no_geqrf_derivative() -> Any:
 
 @public(method=True, out=True)
 def geqrf(input: Tensor) -> Any:
-    """The QR factorization as reflections: R in the upper triangle, the vectors below it, and their factors tau."""
+    """The QR factorization as reflections: R in the upper triangle, the vectors below it, and their factors tau.
+
+    Example:
+        >>> import flambeau as torch
+        >>> A = torch.tensor([[3.0, 1.0], [4.0, 2.0]])
+        >>> a, tau = torch.geqrf(A)
+        >>> torch.allclose(torch.linalg.householder_product(a, tau) @ a.triu(), A)
+        True
+    """
     matrices_of("torch.geqrf", input)
     floating("torch.geqrf", input, "geqrf_cpu")
     return named("geqrf", *GEQRF(input))
@@ -204,6 +231,13 @@ def householder_product(input: Tensor, tau: Tensor) -> Tensor:
 
     Raises:
         RuntimeError: unless M >= N >= K.
+
+    Example:
+        >>> import flambeau as torch
+        >>> v = torch.tensor([[1.0], [1.0]])
+        >>> torch.linalg.householder_product(v, torch.tensor([1.0]))
+        tensor([[ 0.],
+                [-1.]])
     """
     name = "torch.linalg.householder_product"
     _check_reflections(name, input, tau)
@@ -223,6 +257,13 @@ def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpos
     Args:
         input, tau: as :func:`geqrf` gives them.
         transpose: whether to multiply with Qᴴ.
+
+    Example:
+        >>> import flambeau as torch
+        >>> A = torch.tensor([[3.0, 1.0], [4.0, 2.0]])
+        >>> a, tau = torch.geqrf(A)
+        >>> torch.allclose(torch.ormqr(a, tau, a.triu()), A)
+        True
     """
     _check_reflections("torch.ormqr", input, tau)
     if other.ndim < 2:
@@ -357,7 +398,18 @@ def _check_lu(function: str, A: Tensor, pivot: bool) -> None:
 
 @public(into="linalg", out="exact")
 def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -> Any:
-    """Both factors of ``A = P L U`` in one matrix, the pivots, and an ``info`` that is positive where U is singular."""
+    """Both factors of ``A = P L U`` in one matrix, the pivots, and an ``info`` that is positive where U is singular.
+
+    Example:
+        >>> import flambeau as torch
+        >>> A = torch.tensor([[1.0, 2.0], [2.0, 4.0]])
+        >>> torch.linalg.lu_factor_ex(A)
+        torch.return_types.linalg_lu_factor_ex(
+        LU=tensor([[2.0000, 4.0000],
+                [0.5000, 0.0000]]),
+        pivots=tensor([2, 2], dtype=torch.int32),
+        info=tensor(2, dtype=torch.int32))
+    """
     _check_lu("torch.linalg.lu_factor", A, pivot)
     packed, pivots, info = LU(A)
     if check_errors:
@@ -381,6 +433,14 @@ def lu_factor(A: Tensor, *, pivot: bool = True) -> Any:
 
     Raises:
         RuntimeError: if U is singular.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.linalg.lu_factor(torch.tensor([[1.0, 2.0], [4.0, 4.0]]))
+        torch.return_types.linalg_lu_factor(
+        LU=tensor([[4.0000, 4.0000],
+                [0.2500, 1.0000]]),
+        pivots=tensor([2, 2], dtype=torch.int32))
     """
     _check_lu("torch.lu_factor", A, True)
     _check_lu("linalg.lu_factor", A, pivot)
@@ -391,7 +451,17 @@ def lu_factor(A: Tensor, *, pivot: bool = True) -> Any:
 
 @public(method=True)
 def lu(A: Tensor, pivot: bool = True, get_infos: bool = False, out: Any = None) -> Any:
-    """Both factors in one matrix, and the pivots; the older form of :func:`flambeau.linalg.lu_factor`."""
+    """Both factors in one matrix, and the pivots; the older form of :func:`flambeau.linalg.lu_factor`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> LU, pivots = torch.lu(torch.tensor([[1.0, 2.0], [4.0, 4.0]]))
+        >>> LU
+        tensor([[4.0000, 4.0000],
+                [0.2500, 1.0000]])
+        >>> pivots
+        tensor([2, 2], dtype=torch.int32)
+    """
     _check_lu("torch.linalg.lu_factor", A, pivot)
     packed, pivots, info = LU(A)
     if not get_infos:
@@ -409,6 +479,19 @@ def _linalg_lu(A: Tensor, *, pivot: bool = True) -> Any:
     """``A = P L U``: a permutation, a unit lower and an upper triangular (or trapezoidal) matrix.
 
     Shape: A (..., M, N), P (..., M, M), L (..., M, K), U (..., K, N), K being the smaller of M and N.
+
+    Example:
+        >>> import flambeau as torch
+        >>> P, L, U = torch.linalg.lu(torch.tensor([[1.0, 2.0], [4.0, 4.0]]))
+        >>> P
+        tensor([[0., 1.],
+                [1., 0.]])
+        >>> L
+        tensor([[1.0000, 0.0000],
+                [0.2500, 1.0000]])
+        >>> U
+        tensor([[4., 4.],
+                [0., 1.]])
     """
     _check_lu("linalg.lu", A, pivot)
     packed, pivots, _ = LU(A)
@@ -424,7 +507,15 @@ def _unpacked(packed: Tensor) -> tuple[Tensor, Tensor]:
 
 @public(out="exact")
 def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True) -> Any:
-    """P, L and U from what :func:`flambeau.linalg.lu_factor` gives; what is not asked for is empty."""
+    """P, L and U from what :func:`flambeau.linalg.lu_factor` gives; what is not asked for is empty.
+
+    Example:
+        >>> import flambeau as torch
+        >>> A = torch.tensor([[1.0, 2.0], [4.0, 4.0]])
+        >>> P, L, U = torch.lu_unpack(*torch.linalg.lu_factor(A))
+        >>> torch.equal(P @ L @ U, A)
+        True
+    """
     if unpack_pivots and LU_pivots.dtype is not int32:
         raise RuntimeError(
             "torch.lu_unpack: LU_pivots is expected to be a contiguous tensor of torch.int32 dtype.\n"
@@ -498,7 +589,15 @@ ORDERED = operator(
 
 @public("lu_solve", into="linalg", out="exact")
 def _linalg_lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False) -> Tensor:
-    """The solutions of ``AX = B`` (``XA = B`` if not ``left``), given the factors of A; of Aᴴ if ``adjoint``."""
+    """The solutions of ``AX = B`` (``XA = B`` if not ``left``), given the factors of A; of Aᴴ if ``adjoint``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> LU, pivots = torch.linalg.lu_factor(torch.tensor([[1.0, 2.0], [4.0, 4.0]]))
+        >>> torch.linalg.lu_solve(LU, pivots, torch.tensor([[3.0], [8.0]]))
+        tensor([[1.],
+                [1.]])
+    """
     function = "linalg.lu_solve"
     if pivots.dtype is not int32:
         raise RuntimeError("linalg.lu_solve: pivots should be a Tensor of scalar type torch.int32")
@@ -524,5 +623,13 @@ def _lu_solved(packed: Tensor, pivots: Tensor, B: Tensor, left: bool, conjugated
 
 @public(method=True, out="exact")
 def lu_solve(input: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
-    """The solutions of ``AX = input``, given the factors of A; see :func:`flambeau.linalg.lu_solve`."""
+    """The solutions of ``AX = input``, given the factors of A; see :func:`flambeau.linalg.lu_solve`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> LU, pivots = torch.linalg.lu_factor(torch.tensor([[1.0, 2.0], [4.0, 4.0]]))
+        >>> torch.lu_solve(torch.tensor([[3.0], [8.0]]), LU, pivots)
+        tensor([[1.],
+                [1.]])
+    """
     return _linalg_lu_solve(LU_data, LU_pivots, input)

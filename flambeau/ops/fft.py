@@ -287,21 +287,43 @@ def fft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = N
 
 @public(into="fft", out=True)
 def ifft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
-    """The inverse of :func:`fft`."""
+    """The inverse of :func:`fft`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.fft.ifft(torch.fft.fft(torch.tensor([1.0, 2.0, 3.0, 4.0]))).real
+        tensor([1., 2., 3., 4.])
+    """
     at, size = _one(input, n, dim, False)
     return _complex_transform("ifft", input, (at,), (size,), norm, False)
 
 
 @public(into="fft", out=True)
 def fftn(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
-    """:func:`fft` along several dimensions; ``s`` gives their sizes (-1: as it is)."""
+    """:func:`fft` along several dimensions; ``s`` gives their sizes (-1: as it is).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.fft.fftn(torch.ones(2, 2)).real
+        tensor([[4., 0.],
+                [0., 0.]])
+        >>> torch.fft.fftn(torch.ones(2, 3), s=(4,), dim=(1,)).shape
+        torch.Size([2, 4])
+    """
     dims, sizes = _many("fftn", input, s, dim, False)
     return _complex_transform("fftn", input, dims, sizes, norm, True)
 
 
 @public(into="fft", out=True)
 def ifftn(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
-    """The inverse of :func:`fftn`."""
+    """The inverse of :func:`fftn`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.fft.ifftn(torch.tensor([[4.0, 0.0], [0.0, 0.0]])).real
+        tensor([[1., 1.],
+                [1., 1.]])
+    """
     dims, sizes = _many("ifftn", input, s, dim, False)
     return _complex_transform("ifftn", input, dims, sizes, norm, False)
 
@@ -324,7 +346,15 @@ def _to_real(function: str, input: Tensor, dims: Shape, sizes: Shape, scale: flo
 
 @public(into="fft", out=True)
 def rfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
-    """:func:`fft` of real values; of the result, which is Hermitian, the first n // 2 + 1 elements."""
+    """:func:`fft` of real values; of the result, which is Hermitian, the first n // 2 + 1 elements.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.fft.rfft(torch.tensor([1.0, 0.0, -1.0, 0.0])).real
+        tensor([0., 2., 0.])
+        >>> torch.fft.rfft(torch.ones(5)).shape
+        torch.Size([3])
+    """
     _operand("rfft", input, False)
     at, size = _one(input, n, dim, False)
     return _real_transform("rfft", input, (at,), (size,), _scale(norm, size, True, "rfft"))
@@ -332,14 +362,30 @@ def rfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = 
 
 @public(into="fft", out=True)
 def irfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
-    """The inverse of :func:`rfft`: real values of size ``n``, by default twice that of the input less two."""
+    """The inverse of :func:`rfft`: real values of size ``n``, by default twice that of the input less two.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
+        >>> torch.fft.irfft(torch.fft.rfft(x)).shape
+        torch.Size([4])
+        >>> torch.allclose(torch.fft.irfft(torch.fft.rfft(x), n=5), x)
+        True
+    """
     at, size = _one(input, n, dim, True)
     return _to_real("irfft", input, (at,), (size,), _scale(norm, size, False, "irfft"))
 
 
 @public(into="fft", out=True)
 def rfftn(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
-    """:func:`fftn` of real values; the last dimension is halved as in :func:`rfft`."""
+    """:func:`fftn` of real values; the last dimension is halved as in :func:`rfft`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.fft.rfftn(torch.ones(2, 4)).real
+        tensor([[8., 0., 0.],
+                [0., 0., 0.]])
+    """
     _operand("rfftn", input, False)
     dims, sizes = _many("rfftn", input, s, dim, False)
     return _real_transform("rfftn", input, dims, sizes, _scale(norm, _count(sizes), True, "rfftn"))
@@ -347,21 +393,40 @@ def rfftn(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = None
 
 @public(into="fft", out=True)
 def irfftn(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
-    """The inverse of :func:`rfftn`."""
+    """The inverse of :func:`rfftn`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.fft.irfftn(torch.tensor([[4.0, 0.0], [0.0, 0.0]]))
+        tensor([[1., 1.],
+                [1., 1.]])
+    """
     dims, sizes = _many("irfftn", input, s, dim, True)
     return _to_real("irfftn", input, dims, sizes, _scale(norm, _count(sizes), False, "irfftn"))
 
 
 @public(into="fft", out=True)
 def hfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
-    """:func:`fft` of the first half of a Hermitian signal: real values."""
+    """:func:`fft` of the first half of a Hermitian signal: real values.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.fft.hfft(torch.tensor([1.0, 1.0, 1.0]))
+        tensor([4., 0., 0., 0.])
+    """
     at, size = _one(input, n, dim, True)
     return _to_real("hfft", conj(input), (at,), (size,), _scale(norm, size, True, "hfft"))
 
 
 @public(into="fft", out="exact")
 def ihfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
-    """The inverse of :func:`hfft`."""
+    """The inverse of :func:`hfft`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.fft.ihfft(torch.tensor([4.0, 0.0, 0.0, 0.0])).real
+        tensor([1., 1., 1.])
+    """
     _operand("ihfft", input, False)
     at, size = _one(input, n, dim, False)
     return conj(_real_transform("ihfft", input, (at,), (size,), _scale(norm, size, False, "ihfft")))
@@ -369,30 +434,59 @@ def ihfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None =
 
 @public(into="fft", out=True)
 def hfftn(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
-    """:func:`fftn` of a signal that is Hermitian, of which the last dimension is half: real values."""
+    """:func:`fftn` of a signal that is Hermitian, of which the last dimension is half: real values.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.fft.hfftn(torch.ones(2, 2))
+        tensor([[4., 0.],
+                [0., 0.]])
+    """
     dims, sizes = _many("hfftn", input, s, dim, True)
     return _to_real("hfftn", conj(input), dims, sizes, _scale(norm, _count(sizes), True, "hfftn"))
 
 
 @public(into="fft", out=True)
 def ihfftn(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
-    """The inverse of :func:`hfftn`."""
+    """The inverse of :func:`hfftn`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.fft.ihfftn(torch.tensor([[4.0, 0.0], [0.0, 0.0]])).real
+        tensor([[1., 1.],
+                [1., 1.]])
+    """
     _operand("ihfftn", input, False)
     dims, sizes = _many("ihfftn", input, s, dim, False)
     return conj(_real_transform("ihfftn", input, dims, sizes, _scale(norm, _count(sizes), False, "ihfftn")))
 
 
-def _of_two(transform: Callable[..., Tensor]) -> None:
+def _of_two(transform: Callable[..., Tensor], shown: str) -> None:
     def two(input: Tensor, s: Any = None, dim: Any = (-2, -1), norm: str | None = None) -> Tensor:
         return transform(input, s, dim, norm)
 
     two.__name__ = two.__qualname__ = transform.__name__[:-1] + "2"
-    two.__doc__ = f"``{transform.__name__}`` along two dimensions, the last ones by default."
+    two.__doc__ = f"""``{transform.__name__}`` along two dimensions, the last ones by default.
+
+    Args:
+        s: the sizes to transform; those of the input if None.
+        dim: along which.
+        norm: as of :func:`fft`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.fft.{two.__name__}(torch.ones(2, 4)).real.tolist()
+        {shown}
+    """
     public(two.__name__, into="fft", out=True)(two)
 
 
-for _transform in (fftn, ifftn, rfftn, irfftn, hfftn, ihfftn):
-    _of_two(_transform)
+_of_two(fftn, "[[8.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]")
+_of_two(ifftn, "[[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]")
+_of_two(rfftn, "[[8.0, 0.0, 0.0], [0.0, 0.0, 0.0]]")
+_of_two(irfftn, "[[1.0, 0.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0]]")
+_of_two(hfftn, "[[12.0, 0.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0]]")
+_of_two(ihfftn, "[[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]")
 
 
 # ---------------------------------------------------------------- frequencies, and their order
@@ -422,7 +516,15 @@ def fftfreq(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """The frequencies of :func:`fft` of ``n`` samples ``d`` apart: 0, 1, ..., -2, -1, over ``n d``."""
+    """The frequencies of :func:`fft` of ``n`` samples ``d`` apart: 0, 1, ..., -2, -1, over ``n d``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.fft.fftfreq(4, d=0.5)
+        tensor([ 0.0000,  0.5000, -1.0000, -0.5000])
+        >>> torch.fft.fftfreq(5)
+        tensor([ 0.0000,  0.2000,  0.4000, -0.4000, -0.2000])
+    """
     order = numpy.fft.ifftshift(numpy.arange(-(n // 2), (n + 1) // 2))
     return _frequencies(n, d, out, dtype, device, requires_grad, order)
 
@@ -438,7 +540,13 @@ def rfftfreq(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """The frequencies of :func:`rfft` of ``n`` samples ``d`` apart: 0, 1, ..., n // 2, over ``n d``."""
+    """The frequencies of :func:`rfft` of ``n`` samples ``d`` apart: 0, 1, ..., n // 2, over ``n d``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.fft.rfftfreq(4, d=0.5)
+        tensor([0.0000, 0.5000, 1.0000])
+    """
     return _frequencies(n, d, out, dtype, device, requires_grad, numpy.arange(n // 2 + 1))
 
 
@@ -474,11 +582,23 @@ def _shifted(input: Tensor, dim: Any, forward: bool) -> Tensor:
 
 @public(into="fft")
 def fftshift(input: Tensor, dim: Any = None) -> Tensor:
-    """Puts the zero frequency into the middle of each dimension of ``dim`` (all if None)."""
+    """Puts the zero frequency into the middle of each dimension of ``dim`` (all if None).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.fft.fftshift(torch.fft.fftfreq(4))
+        tensor([-0.5000, -0.2500,  0.0000,  0.2500])
+    """
     return _shifted(input, dim, True)
 
 
 @public(into="fft")
 def ifftshift(input: Tensor, dim: Any = None) -> Tensor:
-    """The inverse of :func:`fftshift`."""
+    """The inverse of :func:`fftshift`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.fft.ifftshift(torch.tensor([-2, -1, 0, 1]))
+        tensor([ 0,  1, -2, -1])
+    """
     return _shifted(input, dim, False)

@@ -132,17 +132,37 @@ def _define(axes: int) -> None:
         found = with_indices(input, kernel_size, output_size, output_ratio, True, _random_samples)
         return found if return_indices else found[0]
 
-    values.__name__ = name
-    values.__doc__ = f"""Maxima of windows at pseudo-random distances (Graham, arXiv:1412.6071).
+    about = f"""Maxima of windows at pseudo-random distances (Graham, arXiv:1412.6071){{also}}.
 
     Args:
         input: an image with {axes} spatial axes, with or without a batch.
         kernel_size: of the windows.
         output_size, output_ratio: how many windows, or what part of the input's size; one must be given.
         return_indices: also give where in the image (flattened) each maximum is.
+
+    Raises:
+        ValueError: if neither size nor ratio is given, or not one for each axis.
+        RuntimeError: if the kernel is larger than what the windows leave room for.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.arange(8.0 ** {axes}).reshape(1, 1, {", ".join("8" * axes)})
+        """
+    values.__name__ = name
+    values.__doc__ = (
+        about.format(also="")
+        + f""">>> torch.nn.functional.{name}(x, kernel_size=2, output_size=3).shape
+        torch.Size([1, 1, {", ".join("3" * axes)}])
     """
+    )
     with_indices.__name__ = f"{name}_with_indices"
-    with_indices.__doc__ = values.__doc__
+    with_indices.__doc__ = (
+        about.format(also=", and where they are")
+        + f""">>> largest, places = torch.nn.functional.{name}_with_indices(x, kernel_size=2, output_size=3)
+        >>> bool((largest == places).all())
+        True
+    """
+    )
     public(into="nn.functional")(values)
     public(into="nn.functional")(with_indices)
 
