@@ -39,6 +39,9 @@ DIFFERENT = {
     "flambeau.settings.set_flush_denormal",
     # Additions of Flambeau's.
     "flambeau.engine.report.statistics",
+    "flambeau.nn.functional.min_pool1d",
+    "flambeau.nn.functional.min_pool2d",
+    "flambeau.nn.functional.min_pool3d",
     "flambeau.nn.modules.pooling.MinPool1d",
     "flambeau.nn.modules.pooling.MinPool2d",
     "flambeau.nn.modules.pooling.MinPool3d",

@@ -179,7 +179,13 @@ def _zero_block(code: int) -> str:
 
 @public(into="linalg", out="exact")
 def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = False) -> Any:
-    """L and the block diagonal D of ``A = L D Lᵀ`` in one matrix, the pivots, and an ``info``."""
+    """L and the block diagonal D of ``A = L D Lᵀ`` in one matrix, the pivots, and an ``info``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.linalg.ldl_factor_ex(torch.tensor([[4., 2.], [2., 3.]])).info
+        tensor(0, dtype=torch.int32)
+    """
     LD, pivots, info = _factored(A, hermitian)
     if check_errors:
         raise_where(info, "torch.linalg.ldl_factor_ex", _zero_block, RuntimeError)
@@ -195,6 +201,14 @@ def ldl_factor(A: Tensor, *, hermitian: bool = False) -> Any:
 
     Raises:
         RuntimeError: if a block of D is zero.
+
+    Example:
+        >>> import flambeau as torch
+        >>> A = torch.tensor([[4., 2.], [2., 3.]])
+        >>> LD, pivots = torch.linalg.ldl_factor(A)
+        >>> LD
+        tensor([[4.0000, 0.0000],
+                [0.5000, 2.0000]])
     """
     LD, pivots, info = _factored(A, hermitian)
     raise_where(info, "torch.linalg.ldl_factor", _zero_block, RuntimeError)
@@ -321,6 +335,13 @@ def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False)
     """The solutions of ``AX = B``, given what :func:`ldl_factor` gives for A.
 
     Shape: LD (..., N, N), pivots (..., N), B (..., N, K).
+
+    Example:
+        >>> import flambeau as torch
+        >>> A, B = torch.tensor([[4., 2.], [2., 3.]]), torch.tensor([[8.], [8.]])
+        >>> torch.linalg.ldl_solve(*torch.linalg.ldl_factor(A), B)
+        tensor([[1.],
+                [2.]])
     """
     function = "torch.linalg.ldl_solve"
     matrices(function, B, "B")

@@ -1,4 +1,4 @@
-"""Linear algebra: what the family shares, determinants, inverses and solutions of linear systems.
+"""Linear algebra: what the family shares, inverses and solutions of linear systems.
 
 Where a function of PyTorch raises for a singular matrix, its operator gives, beside the result, an
 ``info`` tensor (zero where all went well), and the function looks at it: that computes what was recorded
@@ -27,7 +27,16 @@ from flambeau.tensor.tensor import Tensor, from_array
 
 
 class _LinAlgError(RuntimeError):
-    """A matrix does not allow what was asked for: it is singular, not positive-definite, not finite."""
+    """A matrix does not allow what was asked for: it is singular, not positive-definite, not finite.
+
+    Example:
+        >>> import flambeau as torch
+        >>> try:
+        ...     torch.linalg.inv(torch.zeros(2, 2))
+        ... except torch.linalg.LinAlgError as error:
+        ...     print(str(error)[:42])
+        linalg.inv: The diagonal element 1 is zero
+    """
 
 
 LinAlgError = _LinAlgError
@@ -252,7 +261,8 @@ def _inv_numpy(np: Any, A: Any) -> tuple[Any, Any]:
         return solve_numpy(np, A, np.eye(A.shape[-1], dtype=A.dtype))
 
 
-def _inv_lax(jnp: Any, A: Any) -> tuple[Any, Any]:
+def inv_lax(jnp: Any, A: Any) -> tuple[Any, Any]:
+    """Inverses and what was wrong with them, compiled."""
     return solve_lax(jnp, A, jnp.eye(A.shape[-1], dtype=A.dtype))
 
 
@@ -267,7 +277,7 @@ INV = operator(
     None,
     _inv_derivative,
     numpy=_inv_numpy,
-    lax=_inv_lax,
+    lax=inv_lax,
     samples=lambda: [
         case("linalg.inv", T(3, 3)),
         case("linalg.inv_ex", T(2, 4, 4)),
@@ -286,7 +296,13 @@ def _singular(code: int) -> str:
 
 @public(into="linalg", out="exact")
 def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
-    """The inverses of square matrices, and an ``info`` that is positive where there is none."""
+    """The inverses of square matrices, and an ``info`` that is positive where there is none.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.linalg.inv_ex(torch.tensor([[1., 0.], [0., 0.]])).info
+        tensor(2, dtype=torch.int32)
+    """
     square("linalg.inv_ex", A)
     floating("linalg.inv_ex", A)
     inverse, info = INV(A)
@@ -319,7 +335,14 @@ def inv(A: Tensor) -> Tensor:
 
 @public(method=True, out=True)
 def inverse(input: Tensor) -> Tensor:
-    """The inverses of square matrices; see :func:`flambeau.linalg.inv`."""
+    """The inverses of square matrices; see :func:`flambeau.linalg.inv`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.inverse(torch.tensor([[2., 0.], [0., 4.]]))
+        tensor([[0.5000, 0.0000],
+                [0.0000, 0.2500]])
+    """
     return inv(input)
 
 
@@ -389,7 +412,15 @@ def fits(function: str, A: Tensor, B: Tensor, left: bool) -> None:
 
 @public(into="linalg", out="exact")
 def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> Any:
-    """Solutions of ``AX = B``, and an ``info`` that is positive where a matrix is singular."""
+    """Solutions of ``AX = B``, and an ``info`` that is positive where a matrix is singular.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.linalg.solve_ex(torch.tensor([[2., 0.], [0., 4.]]), torch.tensor([2., 2.]))
+        torch.return_types.linalg_solve_ex(
+        result=tensor([1.0000, 0.5000]),
+        info=tensor(0, dtype=torch.int32))
+    """
     result, info = _solved(A, B, left)
     if check_errors:
         raise_where(info, "torch.linalg.solve_ex", _unsolvable)
@@ -417,171 +448,6 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     result, info = _solved(A, B, left)
     raise_where(info, "torch.linalg.solve", _unsolvable)
     return result
-
-
-# ---------------------------------------------------------------- determinants
-
-
-def _det_rule(A: Aval) -> Aval:
-    return A.of(A.shape[:-2])
-
-
-def _det_kernel(xp: Any, A: Any) -> Any:
-    return xp.linalg.det(A).astype(A.dtype) if A.shape[-1] else xp.ones(A.shape[:-2], A.dtype)
-
-
-def _det_derivative(grad: Tensor, A: Tensor) -> Tensor:
-    return COFACTOR(A) * grad.unsqueeze(-1).unsqueeze(-1)
-
-
-DET = operator(
-    "linalg_det",
-    _det_rule,
-    _det_kernel,
-    _det_derivative,
-    samples=lambda: [
-        case("linalg.det", T(3, 3)),
-        case("det", T(2, 4, 4)),
-        case("linalg.det", T(2, 0, 0)),
-        case("linalg.det", T(2, 2, dtype="complex64")),
-    ],
-)
-
-
-def _cofactor_rule(A: Aval) -> Aval:
-    return A.of()
-
-
-def _cofactor_by_svd(xp: Any, A: Any) -> Any:
-    u, s, vh = xp.linalg.svd(A)
-    n = A.shape[-1]
-    others = xp.prod(xp.where(xp.eye(n, dtype=bool), xp.ones((), s.dtype), s[..., None, :]), axis=-1)
-    phase = xp.conj(xp.linalg.det(u) * xp.linalg.det(vh))[..., None, None]
-    return (phase * ((u * others[..., None, :]) @ vh)).astype(A.dtype)
-
-
-def _cofactor_numpy(np: Any, A: Any) -> Any:
-    try:
-        inverse = np.linalg.inv(A)
-    except np.linalg.LinAlgError:
-        return _cofactor_by_svd(np, A)
-    det = np.linalg.det(A)[..., None, None]
-    return np.conj(det * np.swapaxes(inverse, -2, -1)).astype(A.dtype)
-
-
-def _cofactor_lax(jnp: Any, A: Any) -> Any:
-    from jax import lax
-
-    if A.size == 0:
-        return A
-    inverse, info = _inv_lax(jnp, A)
-
-    def regular(_: Any) -> Any:
-        det = jnp.linalg.det(A)[..., None, None]
-        return jnp.conj(det * jnp.swapaxes(inverse, -2, -1)).astype(A.dtype)
-
-    return lax.cond(jnp.any(info != 0), lambda _: _cofactor_by_svd(jnp, A), regular, None)
-
-
-def _cofactor_derivative(grad: Tensor, A: Tensor) -> Tensor:
-    inverse = INV(A)[0]
-    backward = adjoint(inverse)
-    along = conj((grad * inverse.transpose(-2, -1)).sum((-2, -1), keepdim=True))
-    det = conj(DET(A)).unsqueeze(-1).unsqueeze(-1)
-    return det * (along * backward - backward @ adjoint(grad) @ backward)
-
-
-COFACTOR = operator(
-    "cofactor",
-    _cofactor_rule,
-    None,
-    _cofactor_derivative,
-    numpy=_cofactor_numpy,
-    lax=_cofactor_lax,
-    samples=lambda: [case("linalg.det", T(3, 3))],
-)
-
-
-@public(into="linalg", out="exact")
-def det(A: Tensor) -> Tensor:
-    """The determinants of square matrices.  Its gradient, the cofactors, exists for singular ones as well.
-
-    Shape: (..., N, N) gives (...).
-    """
-    square("linalg.det", A)
-    floating("linalg.det", A, "lu_cpu")
-    return DET(A)
-
-
-@public("det", method=True)
-def _det(input: Tensor) -> Tensor:
-    """The determinants of square matrices; see :func:`flambeau.linalg.det`."""
-    return det(input)
-
-
-def _slogdet_rule(A: Aval) -> tuple[Aval, Aval]:
-    return A.of(A.shape[:-2]), A.of(A.shape[:-2], A.dtype.to_real())
-
-
-def _slogdet_kernel(xp: Any, A: Any) -> Any:
-    if A.shape[-1] == 0:
-        return xp.ones(A.shape[:-2], A.dtype), xp.zeros(A.shape[:-2], A.real.dtype)
-    sign, size = xp.linalg.slogdet(A)
-    return sign.astype(A.dtype), size
-
-
-def _slogdet_derivative(grads: list[Tensor], A: Tensor, outs: list[Tensor]) -> Tensor:
-    slope = grads[1]
-    if A.dtype.is_complex:
-        turned = (conj(grads[0]) * outs[0]).imag
-        slope = slope - turned * 1j
-    return adjoint(INV(A)[0]) * slope.unsqueeze(-1).unsqueeze(-1)
-
-
-SLOGDET = operator(
-    "linalg_slogdet",
-    _slogdet_rule,
-    _slogdet_kernel,
-    _slogdet_derivative,
-    samples=lambda: [
-        case("linalg.slogdet", T(3, 3)),
-        case("slogdet", T(2, 4, 4)),
-        case("linalg.slogdet", T(2, 2, dtype="complex64")),
-    ],
-)
-
-
-@public(into="linalg", out="exact")
-def slogdet(A: Tensor) -> Any:
-    """The sign of the determinants (complex: the phase) and the logarithm of their size.
-
-    Shape: (..., N, N) gives (...) twice.
-    """
-    square("linalg.slogdet", A)
-    floating("linalg.slogdet", A)
-    return named("linalg_slogdet", *SLOGDET(A))
-
-
-@public("slogdet", method=True, out="exact")
-def _slogdet(input: Tensor) -> Any:
-    """The sign and the logarithm of the size of determinants; see :func:`flambeau.linalg.slogdet`."""
-    square("linalg.slogdet", input)
-    floating("linalg.slogdet", input)
-    return named("slogdet", *SLOGDET(input))
-
-
-@public(method=True)
-def logdet(input: Tensor) -> Tensor:
-    """The logarithms of determinants; nan where one is negative.
-
-    Shape: (..., N, N) gives (...).
-    """
-    square("logdet", input)
-    floating("logdet", input)
-    sign, size = SLOGDET(input)
-    if input.dtype.is_complex:
-        return sign.log() + size
-    return size.masked_fill(sign == -1, float("nan"))
 
 
 # ---------------------------------------------------------------- matrix exponential
@@ -659,6 +525,12 @@ def matrix_exp(input: Tensor) -> Tensor:
     """The exponentials of square matrices, by scaling and squaring (Higham 2005).
 
     Shape: (..., N, N).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.matrix_exp(torch.tensor([[0., 1.], [0., 0.]]))
+        tensor([[1., 1.],
+                [0., 1.]])
     """
     square("linalg.matrix_exp", input)
     if input.dtype.category < FLOATING:
@@ -678,6 +550,15 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
 
     Raises:
         RuntimeError: if both sides do not have equally many elements.
+
+    Example:
+        >>> import flambeau as torch
+        >>> A = torch.eye(4).view(4, 2, 2) * 2
+        >>> torch.linalg.tensorinv(A, ind=1).shape
+        torch.Size([2, 2, 4])
+        >>> torch.tensordot(torch.linalg.tensorinv(A, ind=1), torch.ones(4), dims=1)
+        tensor([[0.5000, 0.5000],
+                [0.5000, 0.5000]])
     """
     if ind <= 0:
         raise RuntimeError(f"Expected a strictly positive integer for 'ind', but got {ind}")
@@ -696,6 +577,12 @@ def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tens
 
     Args:
         dims: dimensions of ``A`` to be moved to its end first.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.linalg.tensorsolve(torch.eye(4).view(4, 2, 2) * 2, torch.tensor([2., 4., 6., 8.]))
+        tensor([[1., 2.],
+                [3., 4.]])
     """
     if dims is not None:
         A = A.movedim(tuple(dims), tuple(range(A.ndim - len(dims), A.ndim)))
@@ -711,5 +598,12 @@ def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tens
 
 @public(into="linalg")
 def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
-    """A view of the diagonals of matrices, along a new last dimension."""
+    """A view of the diagonals of matrices, along a new last dimension.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.linalg.diagonal(torch.arange(8).view(2, 2, 2))
+        tensor([[0, 3],
+                [4, 7]])
+    """
     return A.diagonal(offset, dim1, dim2)

@@ -93,6 +93,14 @@ def lobpcg(
 
     Raises:
         ValueError: if M is below three times the number of columns, or for an unknown ``method``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> A = torch.diag(torch.arange(1., 13.))
+        >>> torch.lobpcg(A, k=2, X=torch.eye(12)[:, :2] + 0.1)[0].round()
+        tensor([12., 11.])
+        >>> torch.lobpcg(A, k=2, X=torch.eye(12)[:, :2] + 0.1, largest=False)[0].round()
+        tensor([1., 2.])
     """
     square("lobpcg", A)
     if method not in METHODS_KNOWN:

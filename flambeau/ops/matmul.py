@@ -344,5 +344,11 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     Raises:
         RuntimeError: if the sizes or the types do not fit.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x, weight = torch.tensor([[1., 2.]]), torch.tensor([[1., 1.], [0., 10.]])
+        >>> torch.nn.functional.linear(x, weight, bias=torch.tensor([0.5, 0.]))
+        tensor([[ 3.5000, 20.0000]])
     """
     return LINEAR(input, weight, bias)

@@ -122,7 +122,13 @@ def std(
     *,
     correction: float | None = None,
 ) -> Tensor:
-    """The standard deviation along ``dim``, the root of :func:`var`."""
+    """The standard deviation along ``dim``, the root of :func:`var`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.std(torch.tensor([1., 2., 3.])), torch.std(torch.tensor([1., 3.]), unbiased=False)
+        (tensor(1.), tensor(1.))
+    """
     return STD(input, *_spread("std", input, dim, unbiased, keepdim, correction))
 
 
@@ -135,7 +141,13 @@ def var_mean(
     *,
     correction: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Variance and mean along ``dim``."""
+    """Variance and mean along ``dim``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.var_mean(torch.tensor([[1., 3.], [2., 2.]]), dim=1)
+        (tensor([2., 0.]), tensor([2., 2.]))
+    """
     dims, correction, keepdim = _spread("var_mean", input, dim, unbiased, keepdim, correction)
     return VAR(input, dims, correction, keepdim), MEAN(input, dims, keepdim)
 
@@ -149,7 +161,13 @@ def std_mean(
     *,
     correction: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Standard deviation and mean along ``dim``."""
+    """Standard deviation and mean along ``dim``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.std_mean(torch.tensor([[1., 3.], [2., 2.]]), dim=1, correction=0)
+        (tensor([1., 0.]), tensor([2., 2.]))
+    """
     dims, correction, keepdim = _spread("std_mean", input, dim, unbiased, keepdim, correction)
     return STD(input, dims, correction, keepdim), MEAN(input, dims, keepdim)
 
@@ -232,6 +250,12 @@ def norm(
 
     Raises:
         RuntimeError: for integer and bool tensors.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([[3., 4.], [0., -5.]])
+        >>> torch.norm(x), torch.norm(x, p=1, dim=1)
+        (tensor(7.0711), tensor([7., 5.]))
     """
     if dtype is not None:
         input = input.to(dtype)

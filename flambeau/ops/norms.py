@@ -133,6 +133,12 @@ def matrix_norm(
 
     Raises:
         RuntimeError: for any other ``ord``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> A = torch.tensor([[3., 0.], [4., 0.]])
+        >>> torch.linalg.matrix_norm(A), torch.linalg.matrix_norm(A, ord=1), torch.linalg.matrix_norm(A, ord="nuc")
+        (tensor(5.), tensor(7.), tensor(5.))
     """
     matrices("linalg.matrix_norm", A)
     if A.dtype.category < FLOATING:
@@ -163,6 +169,12 @@ def _linalg_norm(
 
     Without ``ord``, the root of the sum of squares along ``dim``.  With it, :func:`matrix_norm` where ``dim`` has
     two dimensions, or is None and A is a matrix; else :func:`vector_norm`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([[3., 4.], [0., 5.]])
+        >>> torch.linalg.norm(x), torch.linalg.norm(x, ord=1), torch.linalg.norm(x, ord=1, dim=1)
+        (tensor(7.0711), tensor(9.), tensor([7., 5.]))
     """
     checked_tensor("linalg_norm", "A", 1, A)
     dims = None if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
@@ -191,6 +203,11 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
     Args:
         A: (..., M, N), square unless ``p`` is None, 2 or -2.
         p: the norm, as of :func:`matrix_norm`; by default 2, the largest singular value over the smallest.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.linalg.cond(torch.tensor([[1., 0.], [0., 100.]]))
+        tensor(100.)
     """
     if A.ndim < 2:
         raise RuntimeError("linalg.cond: The input tensor must have at least 2 dimensions.")
@@ -220,7 +237,14 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
 
 @public(method=True, out=True)
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
-    """The p-norm of ``input - other``, over all elements, after broadcasting."""
+    """The p-norm of ``input - other``, over all elements, after broadcasting.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x, y = torch.tensor([1., 1.]), torch.tensor([4., 5.])
+        >>> torch.dist(x, y), torch.dist(x, y, p=1)
+        (tensor(5.), tensor(7.))
+    """
     return NORM(input - other, float(p), tuple(range(max(input.ndim, other.ndim))), False)
 
 
@@ -230,6 +254,12 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
 
     Raises:
         RuntimeError: if ``p`` is not positive, ``maxnorm`` is negative, or there are fewer than two dimensions.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.renorm(torch.tensor([[3., 4.], [0.3, 0.4]]), p=2, dim=0, maxnorm=1)
+        tensor([[0.6000, 0.8000],
+                [0.3000, 0.4000]])
     """
     if p <= 0:
         raise RuntimeError("renorm: non-positive-norm not supported")

@@ -10,6 +10,7 @@ from flambeau.ops import fractional_pool  # noqa: F401  (registers its operator)
 from flambeau.ops.avg_pool import AVG_POOL
 from flambeau.ops.max_pool import MAX_POOL, MAX_POOL_INDICES, MAX_UNPOOL
 from flambeau.ops.operator import public
+from flambeau.ops.pointwise import with_example
 from flambeau.ops.pool_windows import adaptive, axis_values, sliding
 from flambeau.ops.taps import Taps, tapped
 from flambeau.tensor.tensor import Tensor
@@ -32,17 +33,32 @@ def _max_pool(
 
 _MAX_DOC = """The largest element of each window{more}.
 
-    Args:
-        input: (N, C, {axes}) or (C, {axes}).
-        kernel_size, stride, padding, dilation: of the windows, one number or {count}; the stride is the
-            kernel's size if None, padding counts as minus infinity.
-        ceil_mode: round the number of windows up rather than down.
-        return_indices: also give where in the image (flattened) each maximum is.
+Args:
+    input: (N, C, {axes}) or (C, {axes}).
+    kernel_size, stride, padding, dilation: of the windows, one number or {count}; the stride is the kernel's size if
+        None, padding counts as minus infinity.
+    ceil_mode: round the number of windows up rather than down.
+    return_indices: also give where in the image (flattened) each maximum is.
 
-    Raises:
-        RuntimeError: if the windows do not fit, or padding exceeds half of them.
-    """
+Raises:
+    RuntimeError: if the windows do not fit, or padding exceeds half of them."""
 _AXES = {1: "L", 2: "H, W", 3: "D, H, W"}
+_IMAGES = {
+    1: "torch.tensor([[1., 5., 2., 4.]])",
+    2: "torch.tensor([[[1., 5., 2., 4.], [3., 0., 8., 6.]]])",
+    3: "torch.arange(8.).view(1, 2, 2, 2)",
+}
+"""What the examples of the docstrings pool, in windows of 2; the largest and smallest elements of these, and where."""
+_LARGEST = {1: "5., 4.", 2: "5., 8.", 3: "7."}
+_PLACES = {1: "1, 3", 2: "1, 6", 3: "7"}
+_SMALLEST = {1: "1., 2.", 2: "0., 2.", 3: "0."}
+_WHOLE = {1: ("5.", "1"), 2: ("8.", "6"), 3: ("7.", "7")}
+"""The largest element of each whole image, and where it is."""
+
+
+def _image_of(elements: str, axes: int) -> str:
+    """How a tensor of one channel, and of one line of elements, is written."""
+    return f"tensor({'[' * (axes + 1)}{elements}{']' * (axes + 1)})"
 
 
 def _define_max_pool(axes: int) -> None:
@@ -95,12 +111,20 @@ def _define_max_pool(axes: int) -> None:
         return (-found[0], found[1]) if return_indices else -found
 
     words = {"axes": _AXES[axes], "count": axes}
+    largest, places, smallest = (_image_of(shown[axes], axes) for shown in (_LARGEST, _PLACES, _SMALLEST))
+    of_maxima = _MAX_DOC.format(more="", **words)
+    located = _MAX_DOC.format(more=", and where it is", **words)
+    of_minima = _MAX_DOC.format(more=" of the negated input, negated: the smallest", **words)
+    operands = f"({_IMAGES[axes]}, 2)"
     max_pool.__name__ = torch_max_pool.__name__ = name
-    max_pool.__doc__ = torch_max_pool.__doc__ = _MAX_DOC.format(more="", **words)
+    max_pool.__doc__ = with_example(of_maxima, f"torch.nn.functional.{name}{operands}", largest)
+    torch_max_pool.__doc__ = with_example(of_maxima, f"torch.{name}{operands}", largest)
     max_pool_with_indices.__name__ = f"{name}_with_indices"
-    max_pool_with_indices.__doc__ = _MAX_DOC.format(more=", and where it is", **words)
+    max_pool_with_indices.__doc__ = with_example(
+        located, f"torch.nn.functional.{name}_with_indices{operands}", f"({largest}, {places})"
+    )
     min_pool.__name__ = f"min_pool{axes}d"
-    min_pool.__doc__ = _MAX_DOC.format(more=" of the negated input, negated: the smallest", **words)
+    min_pool.__doc__ = with_example(of_minima, f"torch.nn.functional.min_pool{axes}d{operands}", smallest)
     public(into="nn.functional")(max_pool)
     public(into="torch")(torch_max_pool)
     public(into="nn.functional")(max_pool_with_indices)
@@ -122,7 +146,13 @@ def avg_pool1d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Tensor:
-    """The mean of each window; see :func:`avg_pool2d`.  Shape: (N, C, L) or (C, L)."""
+    """The mean of each window; see :func:`avg_pool2d`.  Shape: (N, C, L) or (C, L).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.avg_pool1d(torch.tensor([[1., 3., 5., 9.]]), 2)
+        tensor([[2., 7.]])
+    """
     windows = sliding("avg_pool1d", input, 1, kernel_size, stride, padding, 1, ceil_mode, count_include_pad)
     return AVG_POOL(input, windows)
 
@@ -148,6 +178,15 @@ def avg_pool2d(
 
     Raises:
         RuntimeError: if the windows do not fit, or padding exceeds half of them.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([[[2., 4.], [6., 8.]]])
+        >>> torch.nn.functional.avg_pool2d(x, 2)
+        tensor([[[5.]]])
+        >>> torch.nn.functional.avg_pool2d(x, 2, padding=1, count_include_pad=False)
+        tensor([[[2., 4.],
+                 [6., 8.]]])
     """
     windows = sliding(
         "avg_pool2d", input, 2, kernel_size, stride, padding, 1, ceil_mode, count_include_pad, divisor_override
@@ -165,7 +204,13 @@ def avg_pool3d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Tensor:
-    """The mean of each window; see :func:`avg_pool2d`.  Shape: (N, C, D, H, W) or (C, D, H, W)."""
+    """The mean of each window; see :func:`avg_pool2d`.  Shape: (N, C, D, H, W) or (C, D, H, W).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.avg_pool3d(torch.arange(8.).view(1, 2, 2, 2), 2)
+        tensor([[[[3.5000]]]])
+    """
     windows = sliding(
         "avg_pool3d", input, 3, kernel_size, stride, padding, 1, ceil_mode, count_include_pad, divisor_override
     )
@@ -181,7 +226,13 @@ def _adaptive_avg(name: str, axes: int, input: Tensor, output_size: Any) -> Tens
 
 @public(into="torch nn.functional")
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
-    """Means of windows chosen so that ``output_size`` results come out; see :func:`adaptive_avg_pool2d`."""
+    """Means of windows chosen so that ``output_size`` results come out; see :func:`adaptive_avg_pool2d`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.adaptive_avg_pool1d(torch.tensor([[1., 3., 5.]]), 2)
+        tensor([[2., 4.]])
+    """
     return _adaptive_avg("adaptive_avg_pool1d", 1, input, output_size)
 
 
@@ -194,13 +245,25 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     Args:
         input: (N, C, H, W) or (C, H, W).
         output_size: one number or one per axis; None keeps the axis as it is.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.adaptive_avg_pool2d(torch.tensor([[[2., 4.], [6., 8.]]]), (None, 1))
+        tensor([[[3.],
+                 [7.]]])
     """
     return _adaptive_avg("adaptive_avg_pool2d", 2, input, output_size)
 
 
 @public(into="nn.functional")
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
-    """Means of windows chosen so that ``output_size`` results come out; see :func:`adaptive_avg_pool2d`."""
+    """Means of windows chosen so that ``output_size`` results come out; see :func:`adaptive_avg_pool2d`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.adaptive_avg_pool3d(torch.arange(8.).view(1, 2, 2, 2), 1)
+        tensor([[[[3.5000]]]])
+    """
     return _adaptive_avg("adaptive_avg_pool3d", 3, input, output_size)
 
 
@@ -222,9 +285,18 @@ def _define_adaptive_max(axes: int) -> None:
         return _adaptive_max(name, axes, input, output_size, True)
 
     adaptive_max_pool.__name__ = name
-    adaptive_max_pool.__doc__ = "Maxima of windows chosen so that ``output_size`` results come out (as for the means)."
     with_indices.__name__ = f"{name}_with_indices"
-    with_indices.__doc__ = "Maxima of windows chosen so that ``output_size`` results come out, and where they are."
+    largest, place = _image_of(_WHOLE[axes][0], axes), _image_of(_WHOLE[axes][1], axes)
+    adaptive_max_pool.__doc__ = with_example(
+        "Maxima of windows chosen so that ``output_size`` results come out (as for the means).",
+        f"torch.nn.functional.{name}({_IMAGES[axes]}, 1)",
+        largest,
+    )
+    with_indices.__doc__ = with_example(
+        "Maxima of windows chosen so that ``output_size`` results come out, and where they are.",
+        f"torch.nn.functional.{name}_with_indices({_IMAGES[axes]}, 1)",
+        f"({largest}, {place})",
+    )
     public(into="nn.functional")(adaptive_max_pool)
     public(into="nn.functional")(with_indices)
     if axes == 1:
@@ -233,6 +305,21 @@ def _define_adaptive_max(axes: int) -> None:
 
 for _axes_count in (1, 2, 3):
     _define_adaptive_max(_axes_count)
+
+
+_UNPOOL_DOC = """Puts the results of a max pooling back where ``indices`` says they were, zeros elsewhere.
+
+Args:
+    input, indices: as ``max_pool{axes}d`` gives them.
+    kernel_size, stride, padding: of that pooling, from which the size follows unless ``output_size`` gives it.
+
+Raises:
+    ValueError: if a pooling of ``output_size`` could not have given ``input``."""
+_UNPOOLED = {
+    1: "tensor([0., 5., 0., 4.])",
+    2: "tensor([0., 5., 0., 0., 0., 0., 8., 0.])",
+    3: "tensor([0., 0., 0., 0., 0., 0., 0., 7.])",
+}
 
 
 def _define_unpool(axes: int) -> None:
@@ -278,12 +365,10 @@ def _define_unpool(axes: int) -> None:
         return MAX_UNPOOL(input, indices, tuple([int(n) for n in size]))
 
     max_unpool.__name__ = name
-    max_unpool.__doc__ = f"""Puts the results of a max pooling back where ``indices`` says they were, zeros elsewhere.
-
-    Args:
-        input, indices: as ``max_pool{axes}d`` gives them.
-        kernel_size, stride, padding: of that pooling, from which the size follows unless ``output_size`` gives it.
-    """
+    pooled = ", ".join(f"torch.{_image_of(shown[axes], axes)}" for shown in (_LARGEST, _PLACES))
+    max_unpool.__doc__ = with_example(
+        _UNPOOL_DOC.format(axes=axes), f"torch.nn.functional.{name}({pooled}, 2).flatten()", _UNPOOLED[axes]
+    )
     public(into="nn.functional")(max_unpool)
 
 
@@ -303,17 +388,35 @@ def _lp_pool(input: Tensor, norm_type: float, axes: int, kernel_size: Any, strid
 
 @public(into="nn.functional")
 def lp_pool1d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
-    """``(sum of x^p)^(1/p)`` over each window, with p the ``norm_type``."""
+    """``(sum of x^p)^(1/p)`` over each window, with p the ``norm_type``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.lp_pool1d(torch.tensor([[3., 4., 5., 12.]]), 2, 2)
+        tensor([[ 5., 13.]])
+    """
     return _lp_pool(input, norm_type, 1, kernel_size, stride, ceil_mode)
 
 
 @public(into="nn.functional")
 def lp_pool2d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
-    """``(sum of x^p)^(1/p)`` over each window, with p the ``norm_type``."""
+    """``(sum of x^p)^(1/p)`` over each window, with p the ``norm_type``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.lp_pool2d(torch.tensor([[[3., 4.], [0., 12.]]]), 2, 2)
+        tensor([[[13.]]])
+    """
     return _lp_pool(input, norm_type, 2, kernel_size, stride, ceil_mode)
 
 
 @public(into="nn.functional")
 def lp_pool3d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
-    """``(sum of x^p)^(1/p)`` over each window, with p the ``norm_type``."""
+    """``(sum of x^p)^(1/p)`` over each window, with p the ``norm_type``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.lp_pool3d(torch.full((1, 2, 2, 2), 3.), 1, 2)
+        tensor([[[[24.]]]])
+    """
     return _lp_pool(input, norm_type, 3, kernel_size, stride, ceil_mode)

@@ -7,15 +7,14 @@ is one derivative and one way to the fast kernels.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from flambeau.dtypes import BOOL, FLOATING, INTEGER, bool_, result_dtype
+from flambeau.dtypes import BOOL, FLOATING, INTEGER, result_dtype
 from flambeau.graph.node import Aval
 from flambeau.graph.op import check_devices
 from flambeau.ops.matmul import MATMUL
-from flambeau.ops.operator import inputs_of, operator, public
+from flambeau.ops.operator import operator, public
 from flambeau.ops.pointwise import broadcast_shapes, checked_tensor, conj
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import wrapped_dim
@@ -57,6 +56,13 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
 
     Raises:
         RuntimeError: if an operand does not have three dimensions, or the sizes or the types do not fit.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.bmm(torch.tensor([[[1., 2.]], [[3., 4.]]]), torch.tensor([[[1.], [1.]], [[10.], [10.]]]))
+        tensor([[[ 3.]],
+        <BLANKLINE>
+                [[70.]]])
     """
     _stacks(input, mat2)
     return MATMUL(input, mat2)
@@ -82,6 +88,11 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
 
     Raises:
         RuntimeError: if the operands are not a matrix and a vector, or their sizes do not fit.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.mv(torch.tensor([[1., 2.], [3., 4.]]), torch.tensor([1., 10.]))
+        tensor([21., 43.])
     """
     _matrix_and_vector(1, input, vec)
     return MATMUL(input, vec)
@@ -116,6 +127,11 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
 
     Raises:
         RuntimeError: if an operand is no vector, or the sizes or the types differ.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.dot(torch.tensor([1., 2.]), torch.tensor([3., 4.]))
+        tensor(11.)
     """
     _vectors(input, tensor)
     return MATMUL(input, tensor)
@@ -123,7 +139,13 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
 
 @public(method=True, out="exact")
 def vdot(input: Tensor, other: Tensor) -> Tensor:
-    """``sum(conj(input) * other)`` of two vectors."""
+    """``sum(conj(input) * other)`` of two vectors.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.vdot(torch.tensor([1j, 2.]), torch.tensor([1j, 3.]))
+        tensor(7.+0.j)
+    """
     _vectors(input, other)
     return MATMUL(conj(input), other)
 
@@ -133,6 +155,11 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     """The sums of products over the last dimensions; with a zero-dim operand, the product.
 
     Shape: (..., K) and (*, K) give (..., *).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.inner(torch.tensor([[1., 2.], [3., 4.]]), torch.tensor([1., 10.]))
+        tensor([21., 43.])
     """
     if not input.ndim or not other.ndim:
         return input * other
@@ -154,7 +181,14 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
 @public("ger", method=True, out=True)
 @public(method=True, out=True)
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
-    """All products of an element of ``input`` and one of ``vec2``: (N) and (M) give (N, M)."""
+    """All products of an element of ``input`` and one of ``vec2``: (N) and (M) give (N, M).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.outer(torch.tensor([1., 2.]), torch.tensor([3., 4., 5.]))
+        tensor([[ 3.,  4.,  5.],
+                [ 6.,  8., 10.]])
+    """
     for name, vector in (("self", input), ("vec2", vec2)):
         if vector.ndim != 1:
             raise RuntimeError(f"outer: Expected 1-D argument {name}, but got {vector.ndim}-D")
@@ -163,7 +197,13 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
 
 @public(into="linalg", out="exact")
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
-    """``sum(conj(x) * y)`` along ``dim``, broadcast over the rest."""
+    """``sum(conj(x) * y)`` along ``dim``, broadcast over the rest.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.linalg.vecdot(torch.tensor([[1., 2.], [3., 4.]]), torch.tensor([1., 10.]))
+        tensor([21., 43.])
+    """
     for name, vector in (("x", x), ("y", y)):
         _floating_operand("linalg.vecdot", name, vector)
     if x.dtype is not y.dtype:
@@ -180,6 +220,18 @@ def _floating_operand(function: str, name: str, tensor: Tensor) -> None:
         raise RuntimeError(
             f"{function}: Expected a floating point or complex tensor as input. Got {tensor.dtype.title}"
         )
+
+
+@public("matmul", into="linalg", out=True)
+def _linalg_matmul(input: Tensor, other: Tensor) -> Tensor:
+    """The matrix product; see :func:`flambeau.matmul`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.linalg.matmul(torch.tensor([[1., 2.], [3., 4.]]), torch.tensor([1., 10.]))
+        tensor([21., 43.])
+    """
+    return MATMUL(input, other)
 
 
 # ---------------------------------------------------------------- a product added to a third operand
@@ -232,6 +284,11 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
 
     Raises:
         RuntimeError: if the shapes or the types do not fit.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.addmm(torch.ones(2), torch.tensor([[1., 2.]]), torch.tensor([[3., 4.], [5., 6.]]), beta=100)
+        tensor([[113., 116.]])
     """
     for name, mat in (("mat1", mat1), ("mat2", mat2)):
         if mat.ndim != 2:
@@ -252,6 +309,11 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
     """``beta * input + alpha * (mat @ vec)``.
 
     Shape: mat (N, M), vec (M); input broadcast to (N).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.addmv(torch.ones(2), torch.tensor([[1., 2.], [3., 4.]]), torch.tensor([1., 1.]), alpha=10)
+        tensor([31., 71.])
     """
     _check_place("addmv", input, mat)
     _matrix_and_vector(input.ndim, mat, vec)
@@ -273,6 +335,12 @@ def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alph
     """``beta * input + alpha * sum_b batch1[b] @ batch2[b]``.
 
     Shape: batch1 (B, N, K), batch2 (B, K, M); input broadcast to (N, M).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.addbmm(torch.ones(2), torch.ones(3, 2, 4), torch.ones(3, 4, 2))
+        tensor([[13., 13.],
+                [13., 13.]])
     """
     _check_place("addbmm", input, batch1)
     _stacks(batch1, batch2)
@@ -308,6 +376,13 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alp
     """``beta * input + alpha * (batch1 @ batch2)``.
 
     Shape: batch1 (B, N, K), batch2 (B, K, M); input broadcast to (B, N, M).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.baddbmm(torch.tensor([1., 2.]), torch.ones(2, 1, 4), torch.ones(2, 4, 2))
+        tensor([[[5., 6.]],
+        <BLANKLINE>
+                [[5., 6.]]])
     """
     if input.dtype is not batch1.dtype or input.dtype is not batch2.dtype:
         raise RuntimeError(
@@ -327,6 +402,12 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
     """``beta * input + alpha * outer(vec1, vec2)``.
 
     Shape: vec1 (N), vec2 (M); input broadcast to (N, M).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.addr(torch.ones(2), torch.tensor([1., 2.]), torch.tensor([3., 4.]), alpha=10)
+        tensor([[31., 41.],
+                [61., 81.]])
     """
     for name, vector in (("vec1", vec1), ("vec2", vec2)):
         if vector.ndim != 1:
@@ -338,146 +419,6 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
     input, product = input.to(common), (vec1.unsqueeze(1) * vec2).to(common)
     beta, alpha = _weights(input, beta, alpha)
     return _blend(input, product, beta, alpha)
-
-
-# ---------------------------------------------------------------- several matrices
-
-
-@public()
-def chain_matmul(*matrices: Tensor, out: Tensor | None = None) -> Tensor:
-    """The product of matrices in the order that costs least; of one matrix, the matrix itself."""
-    if not matrices:
-        raise RuntimeError("chain_matmul(): Expected one or more matrices")
-    warnings.warn(
-        "torch.chain_matmul is deprecated and will be removed in a future PyTorch release. Use torch.linalg.multi_dot "
-        "instead, which accepts a list of two or more tensors rather than multiple parameters.",
-        UserWarning,
-        stacklevel=3,
-    )
-    for matrix in matrices:
-        if matrix.ndim != 2:
-            raise RuntimeError(f"Tensor dimension is {matrix.ndim}, expected 2 instead.")
-    result = matrices[0] if len(matrices) == 1 else multi_dot(list(matrices))
-    if out is None:
-        return result
-    from flambeau.tensor.out import write_out
-
-    return write_out("chain_matmul", result, out)
-
-
-@public(into="linalg", out="exact")
-def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
-    """The product of two or more matrices, multiplied in the order that costs least.
-
-    The first and the last may be vectors, a row and a column.  The order comes from dynamic programming over
-    the sizes (Cormen et al., Introduction to Algorithms, chapter 15.2).
-
-    Raises:
-        RuntimeError: if there are fewer than two, or neighbours do not fit.
-    """
-    tensors = inputs_of(tensors)
-    _check_chain(tensors)
-    first, last = tensors[0].ndim == 1, tensors[-1].ndim == 1
-    if first:
-        tensors[0] = tensors[0].unsqueeze(0)
-    if last:
-        tensors[-1] = tensors[-1].unsqueeze(1)
-    sizes = [tensor.shape[0] for tensor in tensors] + [tensors[-1].shape[1]]
-    product = _multiplied(tensors, _best_splits(sizes), 0, len(tensors) - 1)
-    if first:
-        product = product.squeeze(0)
-    return product.squeeze(-1) if last else product
-
-
-def _check_chain(tensors: list[Tensor]) -> None:
-    if len(tensors) < 2:
-        raise RuntimeError(f"multi_dot(): expected at least 2 tensors but got {len(tensors)}")
-    for place, tensor in (("first", tensors[0]), ("last", tensors[-1])):
-        if tensor.ndim not in (1, 2):
-            raise RuntimeError(f"multi_dot(): the {place} tensor must be 1D or 2D but got {tensor.ndim}D")
-    for i, tensor in enumerate(tensors):
-        if 0 < i < len(tensors) - 1 and tensor.ndim != 2:
-            raise RuntimeError(f"multi_dot(): tensor {i} must be 2D but got {tensor.ndim}D")
-        if tensor.dtype is not tensors[0].dtype:
-            words = {"Float": "float", "Double": "double", "Long": "long int"}
-            words |= {"BFloat16": "c10::BFloat16", "Half": "c10::Half"}
-            one, two = (words.get(t.dtype.title, t.dtype.title) for t in (tensors[0], tensor))
-            raise RuntimeError(
-                f"multi_dot(): all tensors must have be the same dtype but tensor 0 is {one} and tensor {i} {two}"
-            )
-    for i, (one, two) in enumerate(pairwise(tensors)):
-        if one.shape[-1] != two.shape[0]:
-            raise RuntimeError(
-                f"multi_dot(): tensors {i} and {i + 1} with shapes {list(one.shape)} and {list(two.shape)} cannot be "
-                "multiplied"
-            )
-
-
-def _best_splits(sizes: list[int]) -> dict[tuple[int, int], int]:
-    """Where to split the chain from i to j, matrix i being of ``sizes[i]`` by ``sizes[i + 1]``."""
-    count = len(sizes) - 1
-    cost = {(i, i): 0 for i in range(count)}
-    splits = {}
-    for length in range(1, count):
-        for i in range(count - length):
-            j = i + length
-            cost[i, j], splits[i, j] = min(
-                (cost[i, k] + cost[k + 1, j] + sizes[i] * sizes[k + 1] * sizes[j + 1], k) for k in range(i, j)
-            )
-    return splits
-
-
-def _multiplied(tensors: list[Tensor], splits: dict[tuple[int, int], int], i: int, j: int) -> Tensor:
-    if i == j:
-        return tensors[i]
-    k = splits[i, j]
-    return MATMUL(_multiplied(tensors, splits, i, k), _multiplied(tensors, splits, k + 1, j))
-
-
-@public(method=True, out="exact")
-def matrix_power(input: Tensor, n: int) -> Tensor:
-    """The n-th power of square matrices, by repeated squaring; of the inverse if ``n`` is negative.
-
-    Shape: (..., N, N).
-
-    Raises:
-        RuntimeError: if the matrices are not square; LinAlgError if ``n`` is negative and one is singular.
-    """
-    if input.ndim < 2:
-        raise RuntimeError("linalg.matrix_power: The input tensor A must have at least 2 dimensions.")
-    if input.shape[-1] != input.shape[-2]:
-        raise RuntimeError(
-            f"linalg.matrix_power: A must be batches of square matrices, but they are {input.shape[-2]} by "
-            f"{input.shape[-1]} matrices"
-        )
-    if n == 0:
-        from flambeau.ops.linalg import identity
-
-        return input.masked_fill(input.new_ones((), dtype=bool_), 0) + identity(input)
-    if n < 0:
-        from flambeau.ops.linalg import inv
-
-        input, n = inv(input), -n
-    result = None
-    while True:
-        if n & 1:
-            result = input if result is None else MATMUL(result, input)
-        n >>= 1
-        if not n:
-            return result.clone() if result is input else result  # type: ignore[union-attr]
-        input = MATMUL(input, input)
-
-
-@public("matrix_power", into="linalg", out="exact")
-def _linalg_matrix_power(A: Tensor, n: int) -> Tensor:
-    """The n-th power of square matrices; see :func:`matrix_power`."""
-    return matrix_power(A, n)
-
-
-@public("matmul", into="linalg", out=True)
-def _linalg_matmul(input: Tensor, other: Tensor) -> Tensor:
-    """The matrix product; see :func:`flambeau.matmul`."""
-    return MATMUL(input, other)
 
 
 # ---------------------------------------------------------------- cross, trace, kron, bilinear, vander
@@ -515,7 +456,13 @@ CROSS = operator(
 
 @public("cross", into="linalg", out="exact")
 def _linalg_cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
-    """The cross product of vectors of three elements along ``dim``, broadcast over the rest."""
+    """The cross product of vectors of three elements along ``dim``, broadcast over the rest.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.linalg.cross(torch.tensor([1., 0., 0.]), torch.tensor([0., 1., 0.]))
+        tensor([0., 0., 1.])
+    """
     if input.ndim != other.ndim:
         raise RuntimeError("linalg.cross: inputs must have the same number of dimensions.")
     at = wrapped_dim(dim, input.ndim)
@@ -528,7 +475,13 @@ def _linalg_cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
 
 @public(method=True, out="exact")
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
-    """The cross product along ``dim``; by default, with a warning, along the first dimension of size three."""
+    """The cross product along ``dim``; by default, with a warning, along the first dimension of size three.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.cross(torch.tensor([[1., 0., 0.]]), torch.tensor([[0., 1., 0.]]), dim=1)
+        tensor([[0., 0., 1.]])
+    """
     if dim is None:
         warnings.warn(
             "Using torch.cross without specifying the dim arg is deprecated.\nPlease either pass the dim explicitly or "
@@ -568,7 +521,13 @@ TRACE = operator(
 
 @public(method=True)
 def trace(input: Tensor) -> Tensor:
-    """The sum of the diagonal of a matrix; integers and bools are summed as int64."""
+    """The sum of the diagonal of a matrix; integers and bools are summed as int64.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.trace(torch.tensor([[1, 2], [3, 4]]))
+        tensor(5)
+    """
     if input.ndim != 2:
         raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {input.ndim}")
     return TRACE(input.long() if input.dtype.category < FLOATING else input)
@@ -579,6 +538,12 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
     """The Kronecker product: each element of ``input`` times all of ``other``, laid out as blocks.
 
     Shape: (a1, ..., an) and (b1, ..., bn) give (a1 b1, ..., an bn); the shorter shape gets leading ones.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.kron(torch.tensor([1, 10]), torch.tensor([[1, 2], [3, 4]]))
+        tensor([[ 1,  2, 10, 20],
+                [ 3,  4, 30, 40]])
     """
     ndim = max(input.ndim, other.ndim)
     a = (1,) * (ndim - input.ndim) + tuple(input.shape)
@@ -593,6 +558,12 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     """``y_o = x1ᵀ W_o x2 + b_o``.
 
     Shape: input1 (..., in1), input2 (..., in2), weight (out, in1, in2), bias (out); result (..., out).
+
+    Example:
+        >>> import flambeau as torch
+        >>> x, y = torch.tensor([[1., 2.]]), torch.tensor([[3., 4.]])
+        >>> torch.nn.functional.bilinear(x, y, torch.ones(1, 2, 2), bias=torch.tensor([0.5]))
+        tensor([[21.5000]])
     """
     if not input1.dtype is input2.dtype is weight.dtype:
         names = [t.dtype.title.lower() for t in (input1, input2, weight)]
@@ -622,7 +593,14 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
 
 @public("vander", into="linalg")
 def _linalg_vander(x: Tensor, *, N: int | None = None) -> Tensor:
-    """Powers 0 to N-1 of each element, along a new last dimension; N is the size of the last one by default."""
+    """Powers 0 to N-1 of each element, along a new last dimension; N is the size of the last one by default.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.linalg.vander(torch.tensor([2., 3.]), N=4)
+        tensor([[ 1.,  2.,  4.,  8.],
+                [ 1.,  3.,  9., 27.]])
+    """
     if not x.ndim:
         x = x.unsqueeze(0)
     count = x.shape[-1] if N is None else N
@@ -644,7 +622,14 @@ def _columns(columns: list[Tensor], base: Tensor, count: int) -> Tensor:
 
 @public()
 def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
-    """Powers of the elements of a vector, the highest first unless ``increasing``."""
+    """Powers of the elements of a vector, the highest first unless ``increasing``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.vander(torch.tensor([2., 3.]), 4)
+        tensor([[ 8.,  4.,  2.,  1.],
+                [27.,  9.,  3.,  1.]])
+    """
     if x.ndim != 1:
         raise RuntimeError("x must be a one-dimensional tensor.")
     count = x.shape[0] if N is None else N

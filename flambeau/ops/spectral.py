@@ -129,6 +129,14 @@ def eigh(A: Tensor, UPLO: str = "L") -> Any:
         UPLO: which triangle is read.
 
     The vectors' derivative exists where the values differ.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.linalg.eigh(torch.tensor([[2., 0.], [0., 1.]]))
+        torch.return_types.linalg_eigh(
+        eigenvalues=tensor([1., 2.]),
+        eigenvectors=tensor([[0., 1.],
+                [1., 0.]]))
     """
     return named("linalg_eigh", *EIGH(A, _check_eigh(A, UPLO)))
 
@@ -138,6 +146,11 @@ def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     """Eigenvalues of Hermitian matrices, in ascending order.
 
     Shape: (..., N, N) gives (..., N).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.linalg.eigvalsh(torch.tensor([[2., 1.], [1., 2.]]))
+        tensor([1., 3.])
     """
     return EIGVALSH(A, _check_eigh(A, UPLO))
 
@@ -263,6 +276,14 @@ def eig(A: Tensor) -> Any:
 
     Raises:
         RuntimeError: if an element is not finite.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.linalg.eig(torch.tensor([[1., 0.], [0., 2.]]))
+        torch.return_types.linalg_eig(
+        eigenvalues=tensor([1.+0.j, 2.+0.j]),
+        eigenvectors=tensor([[1.+0.j, 0.+0.j],
+                [0.+0.j, 1.+0.j]]))
     """
     return named("linalg_eig", *_eigen("linalg.eig", A))
 
@@ -272,6 +293,11 @@ def eigvals(A: Tensor) -> Tensor:
     """Eigenvalues of square matrices, complex.
 
     Shape: (..., N, N) gives (..., N).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.linalg.eigvals(torch.tensor([[0., 1.], [-1., 0.]])).imag.abs()
+        tensor([1., 1.])
     """
     return _eigen("linalg.eigvals", A)[0]
 
@@ -423,6 +449,14 @@ def _linalg_svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = N
 
     Raises:
         LinAlgError: if an element is not finite.
+
+    Example:
+        >>> import flambeau as torch
+        >>> U, S, Vh = torch.linalg.svd(torch.tensor([[3., 0.], [0., -4.], [0., 0.]]), full_matrices=False)
+        >>> S, U.shape, Vh.shape
+        (tensor([4., 3.]), torch.Size([3, 2]), torch.Size([2, 2]))
+        >>> torch.allclose(U @ torch.diag(S) @ Vh, torch.tensor([[3., 0.], [0., -4.], [0., 0.]]))
+        True
     """
     _check_svd(A, driver)
     return named("linalg_svd", *decomposed(A, bool(full_matrices)))
@@ -433,6 +467,11 @@ def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     """Singular values, in descending order.
 
     Shape: (..., M, N) gives (..., min(M, N)).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.linalg.svdvals(torch.tensor([[3., 0.], [0., -4.]]))
+        tensor([4., 3.])
     """
     _check_svd(A, driver)
     values, info = SVDVALS(A)
@@ -442,7 +481,15 @@ def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
 
 @public(method=True, out="exact")
 def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
-    """``input = U diag(S) Vᴴ`` as U, S and V; the older form of :func:`flambeau.linalg.svd`."""
+    """``input = U diag(S) Vᴴ`` as U, S and V; the older form of :func:`flambeau.linalg.svd`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> A = torch.tensor([[3., 0.], [0., -4.]])
+        >>> U, S, V = torch.svd(A)
+        >>> S, torch.allclose(U @ torch.diag(S) @ V.mT, A)
+        (tensor([4., 3.]), True)
+    """
     matrices("linalg.svd", input)
     floating("linalg.svd", input, "linalg_svd_cpu")
     if not compute_uv:
@@ -558,6 +605,12 @@ def pinv(A: Tensor, *, atol: Any = None, rtol: Any = None, rcond: Any = None, he
         atol, rtol: singular values up to the larger of ``atol`` and ``rtol`` times the largest count as zero.
         rcond: the older name of ``rtol``.
         hermitian: whether A is Hermitian, which is faster.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.linalg.pinv(torch.tensor([[2., 0.], [0., 4.], [0., 0.]]))
+        tensor([[0.5000, 0.0000, 0.0000],
+                [0.0000, 0.2500, 0.0000]])
     """
     if A.ndim < 2 or A.dtype.category < FLOATING or A.dtype.itemsize < 4:
         raise RuntimeError(
@@ -572,7 +625,14 @@ def pinv(A: Tensor, *, atol: Any = None, rtol: Any = None, rcond: Any = None, he
 
 @public(method=True)
 def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
-    """The Moore-Penrose pseudo-inverses; see :func:`flambeau.linalg.pinv`."""
+    """The Moore-Penrose pseudo-inverses; see :func:`flambeau.linalg.pinv`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.pinverse(torch.tensor([[2., 0.], [0., 0.]]))
+        tensor([[0.5000, 0.0000],
+                [0.0000, 0.0000]])
+    """
     return pinv(input, rcond=rcond)
 
 
@@ -586,6 +646,13 @@ def matrix_rank(A: Tensor, *, atol: Any = None, rtol: Any = None, tol: Any = Non
     Args:
         A: (..., M, N); the result is (...), int64.
         atol, rtol: as of :func:`pinv`; ``tol`` is the older name of ``atol``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.linalg.matrix_rank(torch.tensor([[1., 2.], [2., 4.]]))
+        tensor(1)
+        >>> torch.linalg.matrix_rank(torch.tensor([[1., 0.], [0., 0.01]]), atol=0.1)
+        tensor(1)
     """
     function = "torch.linalg.matrix_rank"
     matrices(function, A, "input")
@@ -625,6 +692,13 @@ def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None)
     Returns:
         solution, residuals (the squares of the columns' norms, where M > N and all ranks are full, else empty),
         rank, singular values.
+
+    Example:
+        >>> import flambeau as torch
+        >>> A, B = torch.tensor([[1., 0.], [1., 1.], [1., 2.]]), torch.tensor([[1.], [3.], [5.]])
+        >>> torch.linalg.lstsq(A, B).solution.round()
+        tensor([[1.],
+                [2.]])
     """
     function = "torch.linalg.lstsq"
     for name, tensor in (("input", A), ("other", B)):
@@ -666,64 +740,3 @@ def _least_squares(A: Tensor, B: Tensor, vector: bool, rcond: Any, driver: str) 
     if driver in ("gels", "gelsy"):
         values = values.new_zeros((0,))
     return named("linalg_lstsq", solution.squeeze(-1) if vector else solution, residuals, rank, values)
-
-
-# ---------------------------------------------------------------- by random projection
-
-
-@public()
-def svd_lowrank(
-    A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """An approximate singular value decomposition of rank ``q``: U, S and V.
-
-    Projects onto a random subspace, turned towards the largest values ``niter`` times (Halko, Martinsson and Tropp,
-    "Finding structure with randomness", 2009, algorithms 4.4 and 5.1).
-
-    Args:
-        A: (..., M, N).
-        M: subtracted from A first.
-    """
-    q = 6 if q is None else q
-    niter = 2 if niter is None else niter
-    if M is not None:
-        A = A - M.expand(A.shape)
-    # The projection goes along the longer side.
-    wide = A.shape[-2] < A.shape[-1]
-    if wide:
-        A = adjoint(A)
-    Q = _range(A, q, niter)
-    U, S, Vh = decomposed(adjoint(Q) @ A)
-    U, V = Q @ U, adjoint(Vh)
-    return (V, S, U) if wide else (U, S, V)
-
-
-def _range(A: Tensor, q: int, niter: int) -> Tensor:
-    from flambeau.ops.factor import QR
-    from flambeau.ops.random import randn
-
-    found = randn(A.shape[-1], q, dtype=A.dtype, device=A.device)
-    Q = QR(A @ found, "reduced")[0]
-    for _ in range(niter):
-        Q = QR(adjoint(A) @ Q, "reduced")[0]
-        Q = QR(A @ Q, "reduced")[0]
-    return Q
-
-
-@public()
-def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int = 2) -> tuple[Tensor, Tensor, Tensor]:
-    """The first ``q`` principal components of the rows of ``A``, approximately: U, S and V of :func:`svd_lowrank`.
-
-    Args:
-        A: (..., M, N): M samples of N features.
-        q: 6, or the smaller of M and N, by default.
-        center: whether to subtract the features' means.
-    """
-    m, n = A.shape[-2:]
-    if q is None:
-        q = min(6, m, n)
-    elif not 0 <= q <= min(m, n):
-        raise ValueError(f"q(={q}) must be non-negative integer and not greater than min(m, n)={min(m, n)}")
-    if niter < 0:
-        raise ValueError(f"niter(={niter}) must be non-negative integer")
-    return svd_lowrank(A - A.mean(-2, keepdim=True) if center else A, q, niter)
