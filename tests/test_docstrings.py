@@ -37,6 +37,8 @@ DIFFERENT = {
     "flambeau.optim.sparse_adam.SparseAdam",
     # Denormal numbers are as the processor and XLA treat them.
     "flambeau.settings.set_flush_denormal",
+    # Without a GPU PyTorch refuses.
+    "flambeau.nn.parallel.data_parallel.data_parallel",
     # Additions of Flambeau's.
     "flambeau.engine.report.statistics",
     "flambeau.nn.functional.min_pool1d",

@@ -18,7 +18,16 @@ __all__ = ["UnpackedDualTensor", "dual_level", "enter_dual_level", "exit_dual_le
 
 
 class UnpackedDualTensor(NamedTuple):
-    """What :func:`unpack_dual` gives: a tensor and its tangent, or None."""
+    """What :func:`unpack_dual` gives: a tensor and its tangent, or None.
+
+    Example:
+        >>> import flambeau as torch
+        >>> with torch.autograd.forward_ad.dual_level():
+        ...     x = torch.autograd.forward_ad.make_dual(torch.tensor(3.), torch.tensor(1.))
+        ...     primal, tangent = torch.autograd.forward_ad.unpack_dual(x * x)
+        ...     print(primal, tangent)
+        tensor(9.) tensor(6.)
+    """
 
     primal: Tensor
     tangent: Tensor | None
@@ -40,6 +49,14 @@ def enter_dual_level() -> int:
 
     Raises:
         RuntimeError: if there is one already.
+
+    Example:
+        >>> import flambeau as torch
+        >>> level = torch.autograd.forward_ad.enter_dual_level()
+        >>> x = torch.autograd.forward_ad.make_dual(torch.tensor(3.), torch.tensor(1.))
+        >>> torch.autograd.forward_ad.unpack_dual(x * x).tangent
+        tensor(6.)
+        >>> torch.autograd.forward_ad.exit_dual_level(level=level)
     """
     global _level
     if _level is not None:
@@ -53,6 +70,14 @@ def exit_dual_level(*, level: int | None = None) -> None:
 
     Raises:
         RuntimeError: if there is none, or it has another number.
+
+    Example:
+        >>> import flambeau as torch
+        >>> level = torch.autograd.forward_ad.enter_dual_level()
+        >>> x = torch.autograd.forward_ad.make_dual(torch.tensor(3.), torch.tensor(1.))
+        >>> torch.autograd.forward_ad.exit_dual_level(level=level)
+        >>> torch.autograd.forward_ad.unpack_dual(x).tangent is None
+        True
     """
     global _level
     if _level is None or level not in (None, 0):
@@ -88,6 +113,13 @@ def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> T
     Raises:
         RuntimeError: outside of a level, or if the tangent has another shape.
         ValueError: if one of the two is not of a floating-point or complex type.
+
+    Example:
+        >>> import flambeau as torch
+        >>> with torch.autograd.forward_ad.dual_level():
+        ...     x = torch.autograd.forward_ad.make_dual(torch.tensor([1., 2.]), torch.tensor([1., 0.]))
+        ...     torch.autograd.forward_ad.unpack_dual(x**2).tangent
+        tensor([2., 0.])
     """
     if _level is None:
         raise RuntimeError(
@@ -108,7 +140,15 @@ def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> T
 
 
 def unpack_dual(tensor: Tensor, *, level: int | None = None) -> UnpackedDualTensor:
-    """A tensor without its tangent, and the tangent: None if it carries none."""
+    """A tensor without its tangent, and the tangent: None if it carries none.
+
+    Example:
+        >>> import flambeau as torch
+        >>> with torch.autograd.forward_ad.dual_level():
+        ...     x = torch.autograd.forward_ad.make_dual(torch.tensor(2.), torch.tensor(1.))
+        ...     torch.autograd.forward_ad.unpack_dual(x**3)
+        UnpackedDualTensor(primal=tensor(8.), tangent=tensor(12.))
+    """
     if _level is None or not tensor.requires_grad:
         return UnpackedDualTensor(tensor, None)
     before = mode.grad

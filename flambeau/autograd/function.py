@@ -20,6 +20,24 @@ class FunctionCtx:
     Attributes:
         needs_input_grad: per argument of forward, whether a gradient is wanted.
         saved_tensors: what ``save_for_backward`` was given.
+
+    Example:
+        >>> import flambeau as torch
+        >>> class Cube(torch.autograd.Function):
+        ...     @staticmethod
+        ...     def forward(ctx, x):
+        ...         ctx.save_for_backward(x)
+        ...         return x**3
+        ...     @staticmethod
+        ...     def backward(ctx, grad):
+        ...         print(ctx.needs_input_grad)
+        ...         (x,) = ctx.saved_tensors
+        ...         return 3 * x**2 * grad
+        >>> x = torch.tensor(2., requires_grad=True)
+        >>> Cube.apply(x).backward()
+        (True,)
+        >>> x.grad
+        tensor(12.)
     """
 
     needs_input_grad: tuple[bool, ...] = ()

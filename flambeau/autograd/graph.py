@@ -27,7 +27,15 @@ Node = GradNode
 
 
 class GradientEdge(NamedTuple):
-    """A place on the tape: gradients go to result ``output_nr`` of ``node``."""
+    """A place on the tape: gradients go to result ``output_nr`` of ``node``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor(3., requires_grad=True)
+        >>> edge = torch.autograd.graph.get_gradient_edge(x * x)
+        >>> edge.node.name(), edge.output_nr
+        ('MulBackward0', 0)
+    """
 
     node: Any
     output_nr: int
@@ -38,6 +46,15 @@ def get_gradient_edge(tensor: Tensor) -> GradientEdge:
 
     Raises:
         RuntimeError: if it requires none.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor(3., requires_grad=True)
+        >>> y = x * x
+        >>> edge = torch.autograd.graph.get_gradient_edge(y)
+        >>> del y
+        >>> torch.autograd.grad(edge, x)
+        (tensor(6.),)
     """
     if not tensor.requires_grad:
         raise RuntimeError("It is not possible to get the gradient edge for a Tensor that does not require gradients")
@@ -47,7 +64,16 @@ def get_gradient_edge(tensor: Tensor) -> GradientEdge:
 
 
 def increment_version(tensor: Any) -> None:
-    """Counts a write to a tensor, or to each of several, that was made behind the back of autograd."""
+    """Counts a write to a tensor, or to each of several, that was made behind the back of autograd.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.zeros(2)
+        >>> before = x._version
+        >>> torch.autograd.graph.increment_version(x)
+        >>> x._version - before
+        1
+    """
     for one in (tensor,) if isinstance(tensor, Tensor) else tensor:
         if one._base is None:
             one._writes += 1
@@ -93,6 +119,15 @@ class save_on_cpu(saved_tensors_hooks):
     Args:
         pin_memory: accepted; the memory of the host is all alike here.
         device_type: the accelerator meant.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([2., 3.], requires_grad=True)
+        >>> with torch.autograd.graph.save_on_cpu():
+        ...     y = (x * x).sum()
+        >>> y.backward()
+        >>> x.grad
+        tensor([4., 6.])
     """
 
     def __init__(self, pin_memory: bool = False, device_type: str = "cuda") -> None:
@@ -101,7 +136,18 @@ class save_on_cpu(saved_tensors_hooks):
 
 @contextlib.contextmanager
 def disable_saved_tensors_hooks(error_message: str) -> Iterator[None]:
-    """Inside the block, setting hooks on saved tensors raises a RuntimeError with this message."""
+    """Inside the block, setting hooks on saved tensors raises a RuntimeError with this message.
+
+    Example:
+        >>> import flambeau as torch
+        >>> with torch.autograd.graph.disable_saved_tensors_hooks("no hooks here"):
+        ...     try:
+        ...         with torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t):
+        ...             pass
+        ...     except RuntimeError as error:
+        ...         print(error)
+        no hooks here
+    """
     if mode.hooks is not None:
         raise RuntimeError(error_message)
     before, mode.refusal = mode.refusal, error_message
@@ -113,7 +159,19 @@ def disable_saved_tensors_hooks(error_message: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def allow_mutation_on_saved_tensors() -> Iterator[None]:
-    """Nothing to allow: what the tape saved is never overwritten."""
+    """Nothing to allow: what the tape saved is never overwritten.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([2., 3.], requires_grad=True)
+        >>> with torch.autograd.graph.allow_mutation_on_saved_tensors():
+        ...     y = x.clone()
+        ...     z = (y * y).sum()
+        ...     _ = y.zero_()
+        ...     z.backward()
+        >>> x.grad
+        tensor([4., 6.])
+    """
     yield
 
 
@@ -140,6 +198,14 @@ def register_multi_grad_hook(
 
     Returns:
         A handle that takes the hook off.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x, y = torch.tensor(2., requires_grad=True), torch.tensor(3., requires_grad=True)
+        >>> handle = torch.autograd.graph.register_multi_grad_hook([x, y], lambda grads: print(grads))
+        >>> (x * y).backward()
+        [tensor(3.), tensor(2.)]
+        >>> handle.remove()
     """
     if mode not in ("all", "any"):
         raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")

@@ -341,12 +341,34 @@ def _registered(hooks: OrderedDict[int, Any], hook: Callable[..., Any], prepend:
 
 
 def register_optimizer_step_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
-    """Calls ``hook(optimizer, args, kwargs)`` before each step of any optimizer."""
+    """Calls ``hook(optimizer, args, kwargs)`` before each step of any optimizer.
+
+    Example:
+        >>> import flambeau as torch
+        >>> from flambeau.optim.optimizer import register_optimizer_step_pre_hook
+        >>> def note(optimizer, args, kwargs):
+        ...     print("before", type(optimizer).__name__)
+        >>> handle = register_optimizer_step_pre_hook(note)
+        >>> torch.optim.SGD([torch.ones(2, requires_grad=True)], lr=0.1).step()
+        before SGD
+        >>> handle.remove()
+    """
     return _registered(_global_pre_hooks, hook)
 
 
 def register_optimizer_step_post_hook(hook: Callable[..., Any]) -> RemovableHandle:
-    """Calls ``hook(optimizer, args, kwargs)`` after each step of any optimizer."""
+    """Calls ``hook(optimizer, args, kwargs)`` after each step of any optimizer.
+
+    Example:
+        >>> import flambeau as torch
+        >>> from flambeau.optim.optimizer import register_optimizer_step_post_hook
+        >>> def note(optimizer, args, kwargs):
+        ...     print("after", type(optimizer).__name__)
+        >>> handle = register_optimizer_step_post_hook(note)
+        >>> torch.optim.SGD([torch.ones(2, requires_grad=True)], lr=0.1).step()
+        after SGD
+        >>> handle.remove()
+    """
     return _registered(_global_post_hooks, hook)
 
 

@@ -35,11 +35,34 @@ __all__ = [
 
 
 class CheckpointError(RuntimeError):
-    """The function did something else when it was called again."""
+    """The function did something else when it was called again.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.ones(2, requires_grad=True)
+        >>> calls = []
+        >>> def unsteady(x):
+        ...     calls.append(1)
+        ...     return x.exp() if len(calls) == 1 else x.sum().exp()
+        >>> y = torch.utils.checkpoint.checkpoint(unsteady, x, use_reentrant=False)
+        >>> try:
+        ...     y.sum().backward()
+        ... except torch.utils.checkpoint.CheckpointError:
+        ...     print("other values were saved")
+        other values were saved
+    """
 
 
 def noop_context_fn() -> tuple[Any, Any]:
-    """Two context managers that do nothing."""
+    """Two context managers that do nothing.
+
+    Example:
+        >>> import flambeau as torch
+        >>> first, second = torch.utils.checkpoint.noop_context_fn()
+        >>> with first as entered:
+        ...     entered is None
+        True
+    """
     return contextlib.nullcontext(), contextlib.nullcontext()
 
 
@@ -121,6 +144,15 @@ def checkpoint_sequential(
         segments: how many.
         input: what the first gets.
         use_reentrant, preserve_rng_state: as of :func:`checkpoint`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> steps = [torch.nn.Linear(3, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1)]
+        >>> x = torch.ones(2, 3, requires_grad=True)
+        >>> y = torch.utils.checkpoint.checkpoint_sequential(steps, 2, x, use_reentrant=False)
+        >>> y.sum().backward()
+        >>> x.grad.shape
+        torch.Size([2, 3])
     """
     if use_reentrant is None:
         warnings.warn(
@@ -158,7 +190,21 @@ _early_stop: bool | None = None
 
 @contextlib.contextmanager
 def set_checkpoint_early_stop(enable: bool) -> Iterator[None]:
-    """Inside the block, says for every checkpoint whether the second call ends with the last value wanted of it."""
+    """Inside the block, says for every checkpoint whether the second call ends with the last value wanted of it.
+
+    Example:
+        >>> import flambeau as torch
+        >>> def exp_and_more(x):
+        ...     y = x.exp()
+        ...     print("exp")
+        ...     return y + 1
+        >>> x = torch.zeros(2, requires_grad=True)
+        >>> with torch.utils.checkpoint.set_checkpoint_early_stop(False):
+        ...     y = torch.utils.checkpoint.checkpoint(exp_and_more, x, use_reentrant=False)
+        exp
+        >>> y.sum().backward()
+        exp
+    """
     global _early_stop
     before, _early_stop = _early_stop, enable
     try:
@@ -169,7 +215,17 @@ def set_checkpoint_early_stop(enable: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def set_checkpoint_debug_enabled(enabled: bool | None) -> Iterator[None]:
-    """Accepted: which operations were saved is told in every case."""
+    """Accepted: which operations were saved is told in every case.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.zeros(2, requires_grad=True)
+        >>> with torch.utils.checkpoint.set_checkpoint_debug_enabled(False):
+        ...     y = torch.utils.checkpoint.checkpoint(torch.exp, x, use_reentrant=False)
+        >>> y.sum().backward()
+        >>> x.grad
+        tensor([1., 1.])
+    """
     yield
 
 
@@ -433,7 +489,15 @@ class _Argument:
 
 
 class CheckpointFunction(Function):
-    """A checkpointed call as one step of the tape: what ``checkpoint(use_reentrant=True)`` applies."""
+    """A checkpointed call as one step of the tape: what ``checkpoint(use_reentrant=True)`` applies.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.zeros(2, requires_grad=True)
+        >>> y = torch.utils.checkpoint.checkpoint(torch.exp, x, use_reentrant=True)
+        >>> y.grad_fn.name()
+        'CheckpointFunctionBackward'
+    """
 
     @staticmethod
     def forward(ctx: Any, run_function: Callable[..., Any], preserve_rng_state: bool, *args: Any) -> Any:

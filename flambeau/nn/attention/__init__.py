@@ -18,7 +18,15 @@ WARN_FOR_UNFUSED_KERNELS = False
 
 
 class SDPBackend(IntEnum):
-    """Ways in which PyTorch computes attention."""
+    """Ways in which PyTorch computes attention.
+
+    Example:
+        >>> import flambeau as torch
+        >>> print(torch.nn.attention.SDPBackend.MATH)
+        SDPBackend.MATH
+        >>> int(torch.nn.attention.SDPBackend.FLASH_ATTENTION)
+        1
+    """
 
     ERROR = -1
     MATH = 0

@@ -17,6 +17,11 @@ class CausalVariant(IntEnum):
     """Where the triangle of a causal mask that is not square lies.
 
     ``UPPER_LEFT``: the first query attends to the first key alone.  ``LOWER_RIGHT``: the last query attends to all.
+
+    Example:
+        >>> from flambeau.nn.attention.bias import CausalVariant
+        >>> CausalVariant(2)
+        <CausalVariant.LOWER_RIGHT: 2>
     """
 
     UPPER_LEFT = 1
@@ -32,6 +37,16 @@ class CausalBias(Tensor):
 
     Raises:
         AssertionError: if ``variant`` is none.
+
+    Example:
+        >>> import flambeau as torch
+        >>> from flambeau.nn.attention.bias import CausalBias, causal_lower_right
+        >>> mask = causal_lower_right(2, 4)
+        >>> isinstance(mask, CausalBias), mask.variant.name
+        (True, 'LOWER_RIGHT')
+        >>> q, k = torch.zeros(1, 1, 2, 8), torch.zeros(1, 1, 4, 8)
+        >>> torch.nn.functional.scaled_dot_product_attention(q, k, k, attn_mask=mask).shape
+        torch.Size([1, 1, 2, 8])
     """
 
     variant: CausalVariant

@@ -22,6 +22,14 @@ class DataParallel(Module):
 
     Raises:
         NotImplementedError: if several devices are asked for.
+
+    Example:
+        >>> import flambeau as torch
+        >>> net = torch.nn.DataParallel(torch.nn.Linear(3, 2))
+        >>> net(torch.zeros(4, 3)).shape
+        torch.Size([4, 2])
+        >>> list(net.state_dict())
+        ['module.weight', 'module.bias']
     """
 
     module: Module
@@ -59,6 +67,11 @@ def data_parallel(
 
     Raises:
         NotImplementedError: if several devices are asked for.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.parallel.data_parallel(torch.nn.Linear(3, 2), torch.zeros(4, 3)).shape
+        torch.Size([4, 2])
     """
     given = inputs if isinstance(inputs, tuple) else () if inputs is None else (inputs,)
     return DataParallel(module, device_ids, output_device, dim)(*given, **(module_kwargs or {}))

@@ -139,6 +139,12 @@ def orthogonal(
 
     Raises:
         ValueError: if there is no such weight, it is no matrix, or there is no such map.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.utils.parametrizations.orthogonal(torch.nn.Linear(3, 3))
+        >>> torch.allclose(layer.weight @ layer.weight.T, torch.eye(3), atol=1e-5)
+        True
     """
     weight = getattr(module, name, None)
     if not isinstance(weight, Tensor):
@@ -181,6 +187,13 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
         module: the module that has the weight.
         name: its name.
         dim: the dimension along which there is a length each; None for a single one.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(2, 1))
+        >>> layer.weight = torch.tensor([[3., 4.]])
+        >>> layer.parametrizations.weight.original0.detach(), layer.parametrizations.weight.original1.detach()
+        (tensor([[5.]]), tensor([[3., 4.]]))
     """
     parametrize.register_parametrization(module, name, _WeightNorm(dim), unsafe=True)
 
@@ -259,6 +272,15 @@ def spectral_norm(
 
     Raises:
         ValueError: if there is no such weight.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.Linear(2, 2)
+        >>> _ = layer.weight.data.copy_(torch.tensor([[4., 0.], [0., 1.]]))
+        >>> layer = torch.nn.utils.parametrizations.spectral_norm(layer)
+        >>> layer.weight.detach().round(decimals=3)
+        tensor([[1.0000, 0.0000],
+                [0.0000, 0.2500]])
     """
     weight = getattr(module, name, None)
     if not isinstance(weight, Tensor):

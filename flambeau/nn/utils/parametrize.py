@@ -30,7 +30,22 @@ _cache: dict[tuple[int, str], Tensor] = {}
 
 @contextlib.contextmanager
 def cached() -> Iterator[None]:
-    """Inside the block a parametrized tensor is worked out once, at first sight, and kept."""
+    """Inside the block a parametrized tensor is worked out once, at first sight, and kept.
+
+    Example:
+        >>> import flambeau as torch
+        >>> class Symmetric(torch.nn.Module):
+        ...     def forward(self, x):
+        ...         print("worked out")
+        ...         return x.triu() + x.triu(1).T
+        >>> layer = torch.nn.Linear(2, 2)
+        >>> layer = torch.nn.utils.parametrize.register_parametrization(layer, "weight", Symmetric(), unsafe=True)
+        >>> with torch.nn.utils.parametrize.cached():
+        ...     equal = torch.equal(layer.weight, layer.weight.T)
+        worked out
+        >>> equal
+        True
+    """
     global _cache_enabled
     _cache_enabled += 1
     try:
@@ -59,6 +74,20 @@ class ParametrizationList(ModuleList):
         modules: the parametrizations, applied in this order.
         original: the tensor as it was.
         unsafe: whether dtype and shape may change; nothing is checked then.
+
+    Example:
+        >>> import flambeau as torch
+        >>> class Doubled(torch.nn.Module):
+        ...     def forward(self, x):
+        ...         return 2 * x
+        ...     def right_inverse(self, y):
+        ...         return y / 2
+        >>> layer = torch.nn.utils.parametrize.register_parametrization(torch.nn.Linear(2, 1), "bias", Doubled())
+        >>> type(layer.parametrizations.bias).__name__
+        'ParametrizationList'
+        >>> layer.bias = torch.tensor([3.])
+        >>> layer.parametrizations.bias.original.detach()
+        tensor([1.5000])
     """
 
     original: Tensor
@@ -307,7 +336,14 @@ def _check_next(module: Module, name: str, parametrization: Module) -> None:
 
 
 def is_parametrized(module: Module, tensor_name: str | None = None) -> bool:
-    """Whether a tensor of a module is parametrized; any at all if no name is given."""
+    """Whether a tensor of a module is parametrized; any at all if no name is given.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(2, 2))
+        >>> [torch.nn.utils.parametrize.is_parametrized(layer, name) for name in ("weight", "bias")]
+        [True, False]
+    """
     chains = getattr(module, "parametrizations", None)
     if not isinstance(chains, ModuleDict):
         return False
@@ -324,6 +360,15 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
 
     Raises:
         ValueError: if it is not parametrized, or has several originals and is not to keep its value.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(2, 2))
+        >>> sorted(name for name, _ in layer.named_parameters())
+        ['bias', 'parametrizations.weight.original0', 'parametrizations.weight.original1']
+        >>> _ = torch.nn.utils.parametrize.remove_parametrizations(layer, "weight")
+        >>> sorted(name for name, _ in layer.named_parameters())
+        ['bias', 'weight']
     """
     if not is_parametrized(module, tensor_name):
         raise ValueError(f"Module {module} does not have a parametrization on {tensor_name}")
@@ -351,7 +396,14 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
 
 
 def type_before_parametrizations(module: Module) -> type:
-    """The class that a module had before it was parametrized."""
+    """The class that a module had before it was parametrized.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(2, 2))
+        >>> type(layer).__name__, torch.nn.utils.parametrize.type_before_parametrizations(layer).__name__
+        ('ParametrizedLinear', 'Linear')
+    """
     return type(module).__bases__[0] if is_parametrized(module) else type(module)
 
 
@@ -364,6 +416,13 @@ def transfer_parametrizations_and_params(
         from_module: the module that has them.
         to_module: the module that gets them.
         tensor_name: of which tensor; of all if None.
+
+    Example:
+        >>> import flambeau as torch
+        >>> source = torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(2, 2))
+        >>> target = torch.nn.utils.parametrize.transfer_parametrizations_and_params(source, torch.nn.Linear(2, 2))
+        >>> torch.equal(source.weight, target.weight)
+        True
     """
     if not is_parametrized(from_module):
         return to_module

@@ -74,6 +74,18 @@ class BasePruningMethod(ABC):
     """A way of choosing what to prune; a subclass defines ``compute_mask`` and ``PRUNING_TYPE``.
 
     ``PRUNING_TYPE`` is ``"unstructured"`` (elements), ``"structured"`` (channels along ``dim``) or ``"global"``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> class Large(torch.nn.utils.prune.BasePruningMethod):
+        ...     PRUNING_TYPE = "unstructured"
+        ...     def compute_mask(self, t, default_mask):
+        ...         return default_mask * (t.abs() > 1.5)
+        >>> layer = torch.nn.Linear(3, 1)
+        >>> _ = layer.weight.data.copy_(torch.tensor([[1., -2., 3.]]))
+        >>> _ = Large.apply(layer, "weight")
+        >>> layer.weight.detach()
+        tensor([[ 0., -2.,  3.]])
     """
 
     _tensor_name: str
@@ -192,6 +204,16 @@ class PruningContainer(BasePruningMethod):
 
     Args:
         args: the methods.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.Linear(4, 1)
+        >>> _ = torch.nn.utils.prune.l1_unstructured(layer, "weight", amount=1)
+        >>> _ = torch.nn.utils.prune.l1_unstructured(layer, "weight", amount=1)
+        >>> [type(hook).__name__ for hook in layer._forward_pre_hooks.values()]
+        ['PruningContainer']
+        >>> int(layer.weight_mask.sum())
+        2
     """
 
     def __init__(self, *args: Any) -> None:
@@ -250,7 +272,15 @@ class PruningContainer(BasePruningMethod):
 
 
 class Identity(BasePruningMethod):
-    """Prunes nothing."""
+    """Prunes nothing.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.Linear(3, 1)
+        >>> _ = torch.nn.utils.prune.Identity.apply(layer, "weight")
+        >>> layer.weight_mask
+        tensor([[1., 1., 1.]])
+    """
 
     PRUNING_TYPE = "unstructured"
 
@@ -293,6 +323,12 @@ class RandomUnstructured(_ByRank):
 
     Args:
         amount: how many, or which fraction.
+
+    Example:
+        >>> import flambeau as torch
+        >>> method = torch.nn.utils.prune.RandomUnstructured(amount=0.5)
+        >>> (method.prune(torch.ones(10)) == 0).sum()
+        tensor(5)
     """
 
     def _ranked(self, t: Tensor) -> tuple[Tensor, bool]:
@@ -309,6 +345,11 @@ class L1Unstructured(_ByRank):
 
     Args:
         amount: how many, or which fraction.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.utils.prune.L1Unstructured(amount=2).prune(torch.tensor([-3., 1., 2., 4.]))
+        tensor([-3.,  0.,  0.,  4.])
     """
 
     def _ranked(self, t: Tensor) -> tuple[Tensor, bool]:
@@ -348,6 +389,12 @@ class RandomStructured(_ByChannel):
     Args:
         amount: how many, or which fraction.
         dim: the dimension along which the channels are.
+
+    Example:
+        >>> import flambeau as torch
+        >>> method = torch.nn.utils.prune.RandomStructured(amount=1, dim=0)
+        >>> method.prune(torch.ones(3, 4)).sum()
+        tensor(8.)
     """
 
     def __init__(self, amount: Any, dim: int = -1) -> None:
@@ -372,6 +419,14 @@ class LnStructured(_ByChannel):
         amount: how many, or which fraction.
         n: of the norm, as of ``torch.norm``.
         dim: the dimension along which the channels are.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([[3., 4.], [-5., 1.], [0., 2.]])
+        >>> torch.nn.utils.prune.LnStructured(amount=1, n=2, dim=0).prune(x)
+        tensor([[ 3.,  4.],
+                [-5.,  1.],
+                [ 0.,  0.]])
     """
 
     def __init__(self, amount: Any, n: Any, dim: int = -1) -> None:
@@ -397,6 +452,12 @@ class CustomFromMask(BasePruningMethod):
 
     Args:
         mask: ones for what stays and zeros for what is pruned.
+
+    Example:
+        >>> import flambeau as torch
+        >>> method = torch.nn.utils.prune.CustomFromMask(torch.tensor([1., 0., 1.]))
+        >>> method.prune(torch.tensor([7., 8., 9.]))
+        tensor([7., 0., 9.])
     """
 
     PRUNING_TYPE = "global"
@@ -422,7 +483,14 @@ class CustomFromMask(BasePruningMethod):
 
 
 def identity(module: Module, name: str) -> Module:
-    """Splits a parameter into original and mask without pruning anything."""
+    """Splits a parameter into original and mask without pruning anything.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.utils.prune.identity(torch.nn.Linear(3, 1), "weight")
+        >>> sorted(name for name, _ in layer.named_parameters())
+        ['bias', 'weight_orig']
+    """
     Identity.apply(module, name)
     return module
 
@@ -434,6 +502,12 @@ def random_unstructured(module: Module, name: str, amount: Any) -> Module:
         module: the module that has the parameter.
         name: its name.
         amount: how many, or which fraction.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.utils.prune.random_unstructured(torch.nn.Linear(5, 2), "weight", amount=3)
+        >>> (layer.weight == 0).sum()
+        tensor(3)
     """
     RandomUnstructured.apply(module, name, amount)
     return module
@@ -466,6 +540,12 @@ def random_structured(module: Module, name: str, amount: Any, dim: int) -> Modul
         name: its name.
         amount: how many, or which fraction.
         dim: the dimension along which the channels are.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.utils.prune.random_structured(torch.nn.Linear(5, 4), "weight", amount=0.5, dim=0)
+        >>> (layer.weight == 0).all(dim=1).sum()
+        tensor(2)
     """
     RandomStructured.apply(module, name, amount, dim)
     return module
@@ -483,13 +563,30 @@ def ln_structured(
         n: of the norm, as of ``torch.norm``.
         dim: the dimension along which the channels are.
         importance_scores: what is looked at instead of the parameter itself.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.Linear(2, 3)
+        >>> _ = layer.weight.data.copy_(torch.tensor([[3., 4.], [-5., 1.], [0., 2.]]))
+        >>> torch.nn.utils.prune.ln_structured(layer, "weight", amount=1, n=2, dim=0).weight.detach()
+        tensor([[ 3.,  4.],
+                [-5.,  1.],
+                [ 0.,  0.]])
     """
     LnStructured.apply(module, name, amount, n, dim, importance_scores=importance_scores)
     return module
 
 
 def custom_from_mask(module: Module, name: str, mask: Tensor) -> Module:
-    """Prunes what a mask says: ones for what stays and zeros for what is pruned."""
+    """Prunes what a mask says: ones for what stays and zeros for what is pruned.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.Linear(3, 1)
+        >>> mask = torch.tensor([[1, 0, 1]])
+        >>> (torch.nn.utils.prune.custom_from_mask(layer, "weight", mask).weight == 0).int()
+        tensor([[0, 1, 0]], dtype=torch.int32)
+    """
     CustomFromMask.apply(module, name, mask)
     return module
 
@@ -507,6 +604,15 @@ def global_unstructured(
 
     Raises:
         TypeError: if the method is not unstructured.
+
+    Example:
+        >>> import flambeau as torch
+        >>> small, large = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+        >>> _ = torch.nn.init.constant_(small.weight, 0.1), torch.nn.init.constant_(large.weight, 1.0)
+        >>> pairs = [(small, "weight"), (large, "weight")]
+        >>> torch.nn.utils.prune.global_unstructured(pairs, torch.nn.utils.prune.L1Unstructured, amount=0.5)
+        >>> int((small.weight == 0).sum()), int((large.weight == 0).sum())
+        (4, 0)
     """
     if not isinstance(parameters, Iterable):
         raise TypeError("global_unstructured(): parameters is not an Iterable")
@@ -540,6 +646,13 @@ def remove(module: Module, name: str) -> Module:
 
     Raises:
         ValueError: if it is not pruned.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.utils.prune.l1_unstructured(torch.nn.Linear(4, 1), "weight", amount=2)
+        >>> layer = torch.nn.utils.prune.remove(layer, "weight")
+        >>> sorted(name for name, _ in layer.named_parameters()), int((layer.weight == 0).sum())
+        (['bias', 'weight'], 2)
     """
     for key, hook in module._forward_pre_hooks.items():
         if isinstance(hook, BasePruningMethod) and hook._tensor_name == name:
@@ -550,7 +663,15 @@ def remove(module: Module, name: str) -> Module:
 
 
 def is_pruned(module: Module) -> bool:
-    """Whether a parameter of a module, or of one of its submodules, is pruned."""
+    """Whether a parameter of a module, or of one of its submodules, is pruned.
+
+    Example:
+        >>> import flambeau as torch
+        >>> layer = torch.nn.Linear(4, 1)
+        >>> before = torch.nn.utils.prune.is_pruned(layer)
+        >>> before, torch.nn.utils.prune.is_pruned(torch.nn.utils.prune.identity(layer, "weight"))
+        (False, True)
+    """
     return any(
         isinstance(hook, BasePruningMethod)
         for _, submodule in module.named_modules()

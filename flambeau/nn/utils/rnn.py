@@ -40,6 +40,12 @@ class PackedSequence(PackedSequence_):
         batch_sizes: how many sequences reach each time step, on the CPU.
         sorted_indices: the order in which the sequences were taken, or None for the given one.
         unsorted_indices: its inverse.
+
+    Example:
+        >>> import flambeau as torch
+        >>> packed = torch.nn.utils.rnn.pack_sequence([torch.tensor([1, 2, 3]), torch.tensor([4])])
+        >>> packed.data, packed.batch_sizes
+        (tensor([1, 4, 2, 3]), tensor([2, 1, 1]))
     """
 
     def __new__(
@@ -238,6 +244,13 @@ def pad_packed_sequence(
 
     Raises:
         ValueError: if ``total_length`` is less than the longest sequence.
+
+    Example:
+        >>> import flambeau as torch
+        >>> packed = torch.nn.utils.rnn.pack_sequence([torch.tensor([1, 2, 3]), torch.tensor([4])])
+        >>> torch.nn.utils.rnn.pad_packed_sequence(packed, batch_first=True, padding_value=-1)
+        (tensor([[ 1,  2,  3],
+                [ 4, -1, -1]]), tensor([3, 1]))
     """
     sizes = sequence.batch_sizes._array()
     longest = sizes.size
@@ -310,7 +323,14 @@ def pad_sequence(
 
 
 def unpad_sequence(padded_sequences: Tensor, lengths: Any, batch_first: bool = False) -> list[Tensor]:
-    """The sequences of a padded batch, each of its length: the inverse of :func:`pad_sequence`."""
+    """The sequences of a padded batch, each of its length: the inverse of :func:`pad_sequence`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> padded = torch.tensor([[1, 2, 3], [4, 0, 0]])
+        >>> torch.nn.utils.rnn.unpad_sequence(padded, torch.tensor([3, 1]), batch_first=True)
+        [tensor([1, 2, 3]), tensor([4])]
+    """
     sizes = lengths.tolist() if isinstance(lengths, Tensor) else [int(n) for n in lengths]
     batch = padded_sequences if batch_first else padded_sequences.transpose(0, 1)
     if batch.shape[0] != len(sizes):
@@ -331,5 +351,12 @@ def pack_sequence(sequences: list[Tensor], enforce_sorted: bool = True) -> Packe
 
 
 def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
-    """The sequences of a packed batch, in their original order: the inverse of :func:`pack_sequence`."""
+    """The sequences of a packed batch, in their original order: the inverse of :func:`pack_sequence`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> packed = torch.nn.utils.rnn.pack_sequence([torch.tensor([1]), torch.tensor([2, 3])], enforce_sorted=False)
+        >>> torch.nn.utils.rnn.unpack_sequence(packed)
+        [tensor([1]), tensor([2, 3])]
+    """
     return unpad_sequence(*pad_packed_sequence(packed_sequences, batch_first=True), batch_first=True)

@@ -126,6 +126,16 @@ def functional_call(
         kwargs: named arguments.
         tie_weights: whether a tensor that the module has by several names stays one.
         strict: whether the names must be just those of the module.
+
+    Example:
+        >>> import flambeau as torch
+        >>> import warnings
+        >>> layer = torch.nn.Linear(1, 1)
+        >>> given = {"weight": torch.tensor([[2.]]), "bias": torch.tensor([1.])}
+        >>> with warnings.catch_warnings(action="ignore"):
+        ...     y = torch.nn.utils.stateless.functional_call(layer, given, torch.tensor([3.]))
+        >>> y
+        tensor([7.])
     """
     warnings.warn(
         "`torch.nn.utils.stateless.functional_call` is deprecated as of PyTorch 2.0 and will be removed in a future "
