@@ -22,7 +22,23 @@ __all__ = ["GradcheckError", "gradcheck", "gradgradcheck"]
 
 
 class GradcheckError(RuntimeError):
-    """A derivative does not stand up to :func:`gradcheck` or :func:`gradgradcheck`."""
+    """A derivative does not stand up to :func:`gradcheck` or :func:`gradgradcheck`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> class Wrong(torch.autograd.Function):
+        ...     @staticmethod
+        ...     def forward(ctx, x):
+        ...         return x * 2
+        ...     @staticmethod
+        ...     def backward(ctx, grad):
+        ...         return grad * 3
+        >>> try:
+        ...     torch.autograd.gradcheck(Wrong.apply, torch.ones(1, dtype=torch.float64, requires_grad=True))
+        ... except RuntimeError as error:
+        ...     print(type(error).__name__)
+        GradcheckError
+    """
 
 
 def gradcheck(

@@ -13,6 +13,14 @@ class RemovableHandle:
 
     Attributes:
         id: its number, the key of the hook in the dictionary that holds it.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.ones(1, requires_grad=True)
+        >>> with x.register_hook(lambda grad: grad * 10):
+        ...     x.backward()
+        >>> x.grad
+        tensor([10.])
     """
 
     def __init__(self, hooks: Any, extra_dict: Any = None) -> None:

@@ -41,7 +41,12 @@ def _defined(axes: int) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
         weight = zeros(tuple(weight_size), dtype=grad_output.dtype, device=grad_output.device, requires_grad=True)
         return _pulled_back(convolve(input, weight, None, stride, padding, dilation, groups), weight, grad_output)
 
-    for kind, function in (("input", by_input), ("weight", by_weight)):
+    ones = ", ".join(["1"] * axes)
+    threes = ", ".join(["3"] * axes)
+    for kind, function, others in (
+        ("input", by_input, f"(1, 1, {threes}), torch.ones(1, 1, {ones})"),
+        ("weight", by_weight, f"torch.ones(1, 1, {threes}), (1, 1, {ones})"),
+    ):
         function.__name__ = function.__qualname__ = f"conv{axes}d_{kind}"
         function.__doc__ = f"""The gradient of ``conv{axes}d`` by its {kind}.
 
@@ -49,6 +54,12 @@ def _defined(axes: int) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
             {kind}_size: the {kind}'s shape.
             grad_output: the gradient of the result.
             stride, padding, dilation, groups: of the convolution.
+
+        Example:
+            >>> import flambeau as torch
+            >>> gradient = torch.ones(1, 1, {threes})
+            >>> torch.nn.grad.conv{axes}d_{kind}({others}, gradient).sum()
+            tensor({3**axes}.)
         """
     return enable_grad()(by_input), enable_grad()(by_weight)
 

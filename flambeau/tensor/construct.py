@@ -198,7 +198,14 @@ def type_named(name: Any) -> tuple[dtypes.dtype, _TensorType | None]:
 
 @public("type", into="", method=True)
 def type_(input: Tensor, dtype: Any = None, non_blocking: bool = False, **kwargs: Any) -> Any:
-    """The name of the tensor's type, such as ``"torch.FloatTensor"``; or the tensor converted to another type."""
+    """The name of the tensor's type, such as ``"torch.FloatTensor"``; or the tensor converted to another type.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.ones(2)
+        >>> x.type(), x.type(torch.int64), x.type("torch.DoubleTensor").dtype
+        ('torch.FloatTensor', tensor([1, 1]), torch.float64)
+    """
     if dtype is None:
         return type_of(input)
     wanted, kind = type_named(dtype)

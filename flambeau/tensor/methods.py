@@ -148,6 +148,11 @@ def item(self: Tensor) -> Any:
 
     Raises:
         RuntimeError: if there is not exactly one element.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.tensor([[2.5]]).item(), torch.tensor(3).item()
+        (2.5, 3)
     """
     if self.device is devices.meta:
         raise RuntimeError("Tensor.item() cannot be called on meta tensors (it has no values: to_empty makes room)")
@@ -158,7 +163,13 @@ def item(self: Tensor) -> Any:
 
 
 def tolist(self: Tensor) -> Any:
-    """The values as nested lists of Python numbers."""
+    """The values as nested lists of Python numbers.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.tensor([[1, 2], [3, 4]]).tolist()
+        [[1, 2], [3, 4]]
+    """
     if self.device is devices.meta:
         raise NotImplementedError("Cannot copy out of meta tensor; no data!")
     array = self._array()
@@ -173,6 +184,13 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
     Raises:
         RuntimeError: if it requires a gradient and ``force`` is not set.
         TypeError: if it is on another device than the CPU and ``force`` is not set.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.tensor([1., 2.]).numpy()
+        array([1., 2.], dtype=float32)
+        >>> torch.ones(1, requires_grad=True).numpy(force=True).dtype
+        dtype('float32')
     """
     if self.device is not devices.cpu and self.device is not devices.meta and not force:
         raise TypeError(
@@ -256,8 +274,48 @@ def _contains(self: Tensor, element: Any) -> bool:
 
 
 def size(self: Tensor, dim: int | None = None) -> Any:
-    """Sizes, or the size of one dimension."""
+    """Sizes, or the size of one dimension.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.zeros(2, 3)
+        >>> x.size(), x.size(-1)
+        (torch.Size([2, 3]), 3)
+    """
     return self.shape if dim is None else self._node.aval.shape[_dim_of(dim, self)]
+
+
+def dim(self: Tensor) -> int:
+    """The number of dimensions; all of them are dense.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.zeros(2, 3).dim(), torch.tensor(1.).dim()
+        (2, 0)
+    """
+    return len(self._node.aval.shape)
+
+
+def _sparse_dim(self: Tensor) -> int:
+    """The number of sparse dimensions: 0, as there are no sparse tensors.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.zeros(2, 3).sparse_dim()
+        0
+    """
+    return 0
+
+
+def get_device(self: Tensor) -> int:
+    """The number of the device that it is on; -1 for the CPU.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.zeros(2).get_device()
+        -1
+    """
+    return -1 if self.device.index is None else self.device.index
 
 
 def _dim_of(dim: int, tensor: Tensor) -> int:
@@ -267,7 +325,14 @@ def _dim_of(dim: int, tensor: Tensor) -> int:
 
 
 def stride(self: Tensor, dim: int | None = None) -> Any:
-    """Strides in elements, or that of one dimension."""
+    """Strides in elements, or that of one dimension.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.zeros(2, 3)
+        >>> x.stride(), x.T.stride(), x.stride(0)
+        ((3, 1), (1, 3), 3)
+    """
     _fresh(self)
     strides = layout(self)[0]
     return strides if dim is None else strides[_dim_of(dim, self)]
@@ -279,22 +344,47 @@ def _fresh(tensor: Tensor) -> None:
 
 
 def storage_offset(self: Tensor) -> int:
-    """Where in its storage it begins, in elements."""
+    """Where in its storage it begins, in elements.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.arange(6).reshape(2, 3)[1, 1:].storage_offset()
+        4
+    """
     return layout(self)[1]
 
 
 def numel(self: Tensor) -> int:
-    """The number of elements."""
+    """The number of elements.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.zeros(2, 3).nelement()
+        6
+    """
     return self._node.aval.size
 
 
 def element_size(self: Tensor) -> int:
-    """Bytes per element."""
+    """Bytes per element.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.zeros(2, dtype=torch.int16).element_size()
+        2
+    """
     return self.dtype.itemsize
 
 
 def contiguous(self: Tensor, memory_format: Any = contiguous_format) -> Tensor:
-    """The tensor itself if its elements lie in that order (row-major unless told otherwise), else a copy."""
+    """The tensor itself if its elements lie in that order (row-major unless told otherwise), else a copy.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.zeros(2, 3).T
+        >>> x.stride(), x.contiguous().stride()
+        ((1, 3), (2, 1))
+    """
     if _is_contiguous(self, memory_format):
         return self
     if memory_format is preserve_format:
@@ -303,7 +393,14 @@ def contiguous(self: Tensor, memory_format: Any = contiguous_format) -> Tensor:
 
 
 def _is_contiguous(self: Tensor, memory_format: Any = contiguous_format) -> bool:
-    """Whether its elements lie without gaps in that order, row-major unless told otherwise."""
+    """Whether its elements lie without gaps in that order, row-major unless told otherwise.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.zeros(2, 3)
+        >>> x.is_contiguous(), x.T.is_contiguous()
+        (True, False)
+    """
     if memory_format is channels_last or memory_format is channels_last_3d:
         return lies_in(self._node.aval.shape, layout(self)[0], memory_format)
     return is_contiguous(self)
@@ -312,12 +409,34 @@ def _is_contiguous(self: Tensor, memory_format: Any = contiguous_format) -> bool
 def backward(
     self: Tensor, gradient: Any = None, retain_graph: Any = None, create_graph: bool = False, inputs: Any = None
 ) -> None:
-    """Adds the gradient of this tensor to the ``grad`` of the leaves it came from."""
+    """Adds the gradient of this tensor to the ``grad`` of the leaves it came from.
+
+    Args:
+        gradient: a factor of its shape; may be left out for one element.
+        retain_graph, create_graph, inputs: as of :func:`flambeau.autograd.backward`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([1., 2.], requires_grad=True)
+        >>> (x * x).backward(torch.tensor([1., 10.]))
+        >>> x.grad
+        tensor([ 2., 40.])
+    """
     run_backward(self, gradient, retain_graph, create_graph, inputs=inputs)
 
 
 def retain_grad(self: Tensor) -> None:
-    """Has ``backward`` keep the gradient of a tensor that is no leaf."""
+    """Has ``backward`` keep the gradient of a tensor that is no leaf.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor(2., requires_grad=True)
+        >>> y = x * 3
+        >>> y.retain_grad()
+        >>> (y * y).backward()
+        >>> y.grad
+        tensor(12.)
+    """
     if not self.requires_grad:
         raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
     grad_fn = self.grad_fn
@@ -333,7 +452,17 @@ def retain_grad(self: Tensor) -> None:
 
 
 def register_hook(self: Tensor, hook: Callable[[Tensor], Any]) -> RemovableHandle:
-    """Calls ``hook(grad)`` when its gradient is known; what it returns replaces the gradient."""
+    """Calls ``hook(grad)`` when its gradient is known; what it returns replaces the gradient.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([1., 2.], requires_grad=True)
+        >>> handle = x.register_hook(lambda grad: grad * 10)
+        >>> x.sum().backward()
+        >>> x.grad
+        tensor([10., 10.])
+        >>> handle.remove()
+    """
     if not self.requires_grad:
         raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
     grad_fn = self.grad_fn
@@ -345,7 +474,15 @@ def register_hook(self: Tensor, hook: Callable[[Tensor], Any]) -> RemovableHandl
 
 
 def register_post_accumulate_grad_hook(self: Tensor, hook: Callable[[Tensor], Any]) -> RemovableHandle:
-    """Calls ``hook(tensor)`` after a gradient was added to this leaf's ``grad``."""
+    """Calls ``hook(tensor)`` after a gradient was added to this leaf's ``grad``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([1., 2.], requires_grad=True)
+        >>> handle = x.register_post_accumulate_grad_hook(lambda leaf: print(leaf.grad))
+        >>> x.sum().backward()
+        tensor([1., 1.])
+    """
     if not self.requires_grad:
         raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
     if self.grad_fn is not None:
@@ -366,7 +503,15 @@ def _set_data(self: Tensor, new: Tensor) -> None:
 
 
 def detach_(self: Tensor) -> Tensor:
-    """Cuts this very tensor off from differentiation."""
+    """Cuts this very tensor off from differentiation.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.ones(2, requires_grad=True)
+        >>> y = x * 2
+        >>> y.detach_()
+        tensor([2., 2.])
+    """
     if self._base is not None:
         raise RuntimeError("Can't detach views in-place. Use detach() instead.")
     self._grad_fn = None
@@ -414,12 +559,48 @@ def _rebuilt(
 
 
 def _is_floating_point(self: Tensor) -> bool:
-    """Whether its type is a floating-point one."""
+    """Whether its type is a floating-point one.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.tensor(1.).is_floating_point(), torch.tensor(1).is_floating_point()
+        (True, False)
+    """
     return self.dtype.is_floating_point
 
 
+def is_signed(self: Tensor) -> bool:
+    """Whether its type has negative numbers.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.zeros(1, dtype=torch.int8).is_signed(), torch.zeros(1, dtype=torch.uint8).is_signed()
+        (True, False)
+    """
+    return self.dtype.is_signed
+
+
+def is_inference(self: Tensor) -> bool:
+    """Whether it was made in inference mode, so that it can never be noted for differentiation.
+
+    Example:
+        >>> import flambeau as torch
+        >>> with torch.inference_mode():
+        ...     x = torch.ones(2)
+        >>> x.is_inference(), torch.ones(2).is_inference()
+        (True, False)
+    """
+    return self._inference
+
+
 def _is_complex(self: Tensor) -> bool:
-    """Whether its type is a complex one."""
+    """Whether its type is a complex one.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.tensor(1j).is_complex(), torch.tensor(1.).is_complex()
+        (True, False)
+    """
     return self.dtype.is_complex
 
 
@@ -451,8 +632,8 @@ _OWN: dict[str, Any] = {
     "tolist": tolist,
     "numpy": numpy,
     "size": size,
-    "dim": lambda self: len(self._node.aval.shape),
-    "ndimension": lambda self: len(self._node.aval.shape),
+    "dim": dim,
+    "ndimension": dim,
     "stride": stride,
     "storage_offset": storage_offset,
     "numel": numel,
@@ -464,8 +645,8 @@ _OWN: dict[str, Any] = {
     "is_contiguous": _is_contiguous,
     "is_floating_point": _is_floating_point,
     "is_complex": _is_complex,
-    "is_signed": lambda self: self.dtype.is_signed,
-    "is_inference": lambda self: self._inference,
+    "is_signed": is_signed,
+    "is_inference": is_inference,
     "backward": backward,
     "retain_grad": retain_grad,
     "retains_grad": property(lambda self: self._retains),
@@ -477,9 +658,9 @@ _OWN: dict[str, Any] = {
     "is_cpu": property(lambda self: self.device.type == "cpu"),
     "is_meta": property(lambda self: self.device.type == "meta"),
     **dict.fromkeys(_NEVER, property(lambda self: False, doc="False: there are no such tensors here.")),
-    "dense_dim": lambda self: len(self._node.aval.shape),
-    "sparse_dim": lambda self: 0,
-    "get_device": lambda self: -1 if self.device.index is None else self.device.index,
+    "dense_dim": dim,
+    "sparse_dim": _sparse_dim,
+    "get_device": get_device,
 }
 
 __all__ = ["Size", "assign", "attach", "inplace"]

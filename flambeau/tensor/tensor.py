@@ -196,6 +196,12 @@ class Tensor:
 
         Raises:
             RuntimeError: if it is not a leaf, or its type is neither floating nor complex.
+
+        Example:
+            >>> import flambeau as torch
+            >>> x = torch.zeros(2)
+            >>> x.requires_grad_()
+            tensor([0., 0.], requires_grad=True)
         """
         if self.grad_fn is not None:
             if not requires_grad:

@@ -42,7 +42,15 @@ _Backend = Literal["AUTO", "TRITON", "FLASH", "TRITON_DECODE"]
 
 
 class FlexKernelOptions(TypedDict, total=False):
-    """Options of PyTorch's own kernels: checked as there, and without effect, since the engine decides here."""
+    """Options of PyTorch's own kernels: checked as there, and without effect, since the engine decides here.
+
+    Example:
+        >>> import flambeau as torch
+        >>> from flambeau.nn.attention.flex_attention import FlexKernelOptions, flex_attention
+        >>> x = torch.zeros(1, 1, 4, 8)
+        >>> flex_attention(x, x, x, kernel_options=FlexKernelOptions(BLOCK_M=32)).shape
+        torch.Size([1, 1, 4, 8])
+    """
 
     num_warps: int
     num_stages: int
@@ -70,6 +78,14 @@ class AuxRequest(NamedTuple):
     Attributes:
         lse: the logarithm of the sum of exponentials of each query's scores.
         max_scores: each query's greatest score.
+
+    Example:
+        >>> import flambeau as torch
+        >>> from flambeau.nn.attention.flex_attention import AuxRequest, flex_attention
+        >>> x = torch.zeros(1, 1, 4, 8)
+        >>> out, aux = flex_attention(x, x, x, return_aux=AuxRequest(lse=True))
+        >>> aux.lse.exp().round()
+        tensor([[[4., 4., 4., 4.]]])
     """
 
     lse: bool = False
@@ -77,7 +93,16 @@ class AuxRequest(NamedTuple):
 
 
 class AuxOutput(NamedTuple):
-    """What was asked for by :class:`AuxRequest`, each (B, Hq, L); None for what was not."""
+    """What was asked for by :class:`AuxRequest`, each (B, Hq, L); None for what was not.
+
+    Example:
+        >>> import flambeau as torch
+        >>> from flambeau.nn.attention.flex_attention import AuxOutput, AuxRequest, flex_attention
+        >>> x = torch.zeros(1, 1, 4, 8)
+        >>> _, aux = flex_attention(x, x, x, return_aux=AuxRequest(max_scores=True))
+        >>> isinstance(aux, AuxOutput), aux.lse, aux.max_scores.shape
+        (True, None, torch.Size([1, 1, 4]))
+    """
 
     lse: Tensor | None = None
     max_scores: Tensor | None = None

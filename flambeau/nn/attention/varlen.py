@@ -22,6 +22,15 @@ class AuxRequest(NamedTuple):
 
     Attributes:
         lse: the logarithm of the sum of exponentials of each query's scores.
+
+    Example:
+        >>> import flambeau as torch
+        >>> from flambeau.nn.attention.varlen import AuxRequest, varlen_attn
+        >>> x, begin = torch.zeros(5, 2, 4), torch.tensor([0, 2, 5])
+        >>> out, lse = varlen_attn(x, x, x, begin, begin, 3, 3, return_aux=AuxRequest(lse=True))
+        >>> lse.exp().round()
+        tensor([[2., 2., 3., 3., 3.],
+                [2., 2., 3., 3., 3.]])
     """
 
     lse: bool = False
@@ -106,7 +115,18 @@ def varlen_attn(
 
 
 def varlen_attn_out(out: Tensor, *args: Any, return_aux: AuxRequest | None = None, **kwargs: Any) -> Any:
-    """As :func:`varlen_attn`, with the result written into ``out``; not differentiable."""
+    """As :func:`varlen_attn`, with the result written into ``out``; not differentiable.
+
+    Example:
+        >>> import flambeau as torch
+        >>> from flambeau.nn.attention.varlen import varlen_attn_out
+        >>> x, begin = torch.zeros(5, 2, 4), torch.tensor([0, 2, 5])
+        >>> out = torch.ones(5, 2, 4)
+        >>> varlen_attn_out(out, x, x, x, begin, begin, 3, 3).shape
+        torch.Size([5, 2, 4])
+        >>> bool((out == 0).all())
+        True
+    """
     with no_grad():
         result = varlen_attn(*args, return_aux=return_aux, **kwargs)
         if return_aux is None or not return_aux.lse:
