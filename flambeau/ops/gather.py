@@ -119,6 +119,13 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False,
 
     Raises:
         RuntimeError: if the shapes do not fit or an index is out of range.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([[1, 2, 3], [4, 5, 6]])
+        >>> torch.gather(x, 1, torch.tensor([[2, 0], [1, 1]]))
+        tensor([[3, 1],
+                [5, 5]])
     """
     _check_index_type("gather", index)
     dim = wrapped_dim(dim, input.ndim)
@@ -276,6 +283,12 @@ def scatter(
 
     Raises:
         RuntimeError: if shapes or types do not fit, or an index is out of range.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.scatter(torch.zeros(2, 3), 1, torch.tensor([[2], [0]]), torch.tensor([[5.], [7.]]))
+        tensor([[0., 0., 5.],
+                [7., 0., 0.]])
     """
     src = value if src is None else src
     _check_index_type("scatter", index)
@@ -297,7 +310,13 @@ def scatter(
 
 @public(method=True, inplace=True, out="exact")
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
-    """``input`` with ``out[index[i][j]][j] += src[i][j]`` for ``dim=0``, and likewise for other dimensions."""
+    """``input`` with ``out[index[i][j]][j] += src[i][j]`` for ``dim=0``, and likewise for other dimensions.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.scatter_add(torch.zeros(3), 0, torch.tensor([0, 2, 2]), torch.tensor([1., 10., 20.]))
+        tensor([ 1.,  0., 30.])
+    """
     _check_index_type("scatter_add", index)
     dim = wrapped_dim(dim, input.ndim)
     if src.dtype is not input.dtype:
@@ -392,6 +411,14 @@ def scatter_reduce(
 
     Raises:
         RuntimeError: if shapes or types do not fit, or ``reduce`` is none of these.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x, index, src = torch.ones(3), torch.tensor([0, 2, 2]), torch.tensor([5., 2., 4.])
+        >>> torch.scatter_reduce(x, 0, index, src, reduce="amax")
+        tensor([5., 1., 4.])
+        >>> torch.scatter_reduce(x, 0, index, src, reduce="mean", include_self=False)
+        tensor([5., 1., 3.])
     """
     if reduce not in ("sum", "prod", "mean", "amax", "amin"):
         raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
@@ -452,6 +479,12 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     Raises:
         IndexError: if an index is out of range.
         RuntimeError: if the index is no vector of integers.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.index_select(torch.tensor([[1, 2, 3], [4, 5, 6]]), 1, torch.tensor([2, 0]))
+        tensor([[3, 1],
+                [6, 4]])
     """
     if isinstance(index, Tensor) and index.ndim > 1:
         raise IndexError(f"index_select(): Index is supposed to be a vector, but got dim: {index.ndim}")
@@ -471,7 +504,13 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
 
 @public(method=True, inplace=True, out="exact")
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
-    """``input`` with ``alpha * source`` added to the parts of a dimension that ``index`` names."""
+    """``input`` with ``alpha * source`` added to the parts of a dimension that ``index`` names.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.index_add(torch.zeros(3), 0, torch.tensor([0, 2, 2]), torch.tensor([1., 10., 20.]), alpha=2)
+        tensor([ 2.,  0., 60.])
+    """
     _check_source("index_add", input, dim, index, source)
     if alpha != 1:
         source = source * alpha
@@ -480,7 +519,15 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
 
 @public(method=True, inplace=True, out="exact")
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
-    """``input`` with the parts of a dimension that ``index`` names replaced by those of ``source``."""
+    """``input`` with the parts of a dimension that ``index`` names replaced by those of ``source``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.index_copy(torch.zeros(3, 2), 0, torch.tensor([2, 0]), torch.tensor([[1., 2.], [3., 4.]]))
+        tensor([[3., 4.],
+                [0., 0.],
+                [1., 2.]])
+    """
     _check_source("index_copy", input, dim, index, source)
     return labelled(_index_put(input, dim, index, source, False), "IndexCopyBackward0")
 
@@ -539,7 +586,14 @@ def _index_put(input: Tensor, dim: int, index: Tensor, source: Any, accumulate: 
 
 @public(method=True, inplace=True)
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
-    """``input`` with the parts of a dimension that ``index`` names filled with one value."""
+    """``input`` with the parts of a dimension that ``index`` names filled with one value.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.index_fill(torch.zeros(2, 3), 1, torch.tensor([0, 2]), 9)
+        tensor([[9., 0., 9.],
+                [9., 0., 9.]])
+    """
     if isinstance(value, Tensor):
         if value.ndim:
             raise RuntimeError(
@@ -571,6 +625,14 @@ def index_reduce(
 
     Args:
         reduce: ``"prod"``, ``"mean"``, ``"amax"`` or ``"amin"``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> import warnings
+        >>> x, index, source = torch.ones(3), torch.tensor([0, 2, 2]), torch.tensor([5., 2., 4.])
+        >>> with warnings.catch_warnings(action="ignore"):
+        ...     print(torch.index_reduce(x, 0, index, source, "prod"))
+        tensor([5., 1., 8.])
     """
     if reduce not in ("prod", "mean", "amax", "amin"):
         raise RuntimeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")

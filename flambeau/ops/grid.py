@@ -97,6 +97,13 @@ def grid_sample(
     Raises:
         ValueError: for other modes.
         RuntimeError: if shapes or types do not fit.
+
+    Example:
+        >>> import flambeau as torch
+        >>> image = torch.tensor([[[[0., 10.], [20., 30.]]]])
+        >>> grid = torch.tensor([[[[-1., -1.], [0., 0.], [1., -1.]]]])
+        >>> torch.nn.functional.grid_sample(image, grid, align_corners=True)
+        tensor([[[[ 0., 15., 10.]]]])
     """
     if mode not in GRID_SAMPLE_INTERPOLATION_MODES:
         raise ValueError(
@@ -146,7 +153,14 @@ def _by_number(input: Tensor, grid: Tensor, mode: int, padding_mode: int, align_
 def grid_sampler(
     input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool
 ) -> Tensor:
-    """:func:`grid_sample` with its modes as numbers."""
+    """:func:`grid_sample` with its modes as numbers.
+
+    Example:
+        >>> import flambeau as torch
+        >>> image, grid = torch.tensor([[[[0., 10.], [20., 30.]]]]), torch.tensor([[[[0., 0.]]]])
+        >>> torch.grid_sampler(image, grid, 0, 0, True)
+        tensor([[[[15.]]]])
+    """
     return _by_number(input, grid, interpolation_mode, padding_mode, align_corners)
 
 
@@ -154,7 +168,14 @@ def grid_sampler(
 def grid_sampler_2d(
     input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool
 ) -> Tensor:
-    """:func:`grid_sample` of images with its modes as numbers."""
+    """:func:`grid_sample` of images with its modes as numbers.
+
+    Example:
+        >>> import flambeau as torch
+        >>> image, grid = torch.tensor([[[[0., 10.], [20., 30.]]]]), torch.tensor([[[[0., 1.]]]])
+        >>> torch.grid_sampler_2d(image, grid, 0, 0, True)
+        tensor([[[[25.]]]])
+    """
     return _by_number(input, grid, interpolation_mode, padding_mode, align_corners)
 
 
@@ -162,7 +183,13 @@ def grid_sampler_2d(
 def grid_sampler_3d(
     input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool
 ) -> Tensor:
-    """:func:`grid_sample` of volumes with its modes as numbers."""
+    """:func:`grid_sample` of volumes with its modes as numbers.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.grid_sampler_3d(torch.arange(8.).view(1, 1, 2, 2, 2), torch.zeros(1, 1, 1, 1, 3), 0, 0, True)
+        tensor([[[[[3.5000]]]]])
+    """
     return _by_number(input, grid, interpolation_mode, padding_mode, align_corners)
 
 
@@ -311,6 +338,13 @@ def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> 
 
     Returns:
         (N, H, W, 2) or (N, D, H, W, 3).
+
+    Example:
+        >>> import flambeau as torch
+        >>> theta = torch.tensor([[[1., 0., 0.5], [0., 1., 0.]]])
+        >>> torch.nn.functional.affine_grid(theta, (1, 1, 2, 2), align_corners=True)[0, 0]
+        tensor([[-0.5000, -1.0000],
+                [ 1.5000, -1.0000]])
     """
     if align_corners is None:
         import warnings

@@ -22,50 +22,101 @@ METHODS["layout"] = property(lambda self: strided, doc="How it is stored: always
 
 @public()
 def is_tensor(obj: Any) -> bool:
-    """Whether an object is a tensor."""
+    """Whether an object is a tensor.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.is_tensor(torch.zeros(2)), torch.is_tensor([0., 0.])
+        (True, False)
+    """
     return isinstance(obj, Tensor)
 
 
 @public()
 def numel(input: Tensor) -> int:
-    """The number of elements."""
+    """The number of elements.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.numel(torch.zeros(2, 3))
+        6
+    """
     return input._node.aval.size
 
 
 @public()
 def is_floating_point(input: Tensor) -> bool:
-    """Whether a tensor's type is a floating-point one."""
+    """Whether a tensor's type is a floating-point one.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.is_floating_point(torch.tensor([1.5])), torch.is_floating_point(torch.tensor([1]))
+        (True, False)
+    """
     return input.dtype.is_floating_point
 
 
 @public()
 def is_signed(input: Tensor) -> bool:
-    """Whether a tensor's type has negative numbers."""
+    """Whether a tensor's type has negative numbers.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.is_signed(torch.tensor([-1])), torch.is_signed(torch.tensor([1], dtype=torch.uint8))
+        (True, False)
+    """
     return input.dtype.is_signed
 
 
 @public()
 def is_inference(input: Tensor) -> bool:
-    """Whether a tensor was made in inference mode."""
+    """Whether a tensor was made in inference mode.
+
+    Example:
+        >>> import flambeau as torch
+        >>> with torch.inference_mode():
+        ...     x = torch.zeros(2)
+        >>> torch.is_inference(x), torch.is_inference(torch.zeros(2))
+        (True, False)
+    """
     return input._inference
 
 
 @public(method=True)
 def is_distributed(input: Tensor) -> bool:
-    """Whether a tensor's elements lie on several machines: never."""
+    """Whether a tensor's elements lie on several machines: never.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.is_distributed(torch.zeros(2))
+        False
+    """
     checked_tensor("is_distributed", "input", 1, input)
     return False
 
 
 @public(method=True)
 def is_same_size(input: Tensor, other: Tensor) -> bool:
-    """Whether two tensors have the same shape."""
+    """Whether two tensors have the same shape.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.zeros(2, 3)
+        >>> torch.is_same_size(x, torch.ones(2, 3)), torch.is_same_size(x, torch.ones(2, 1))
+        (True, False)
+    """
     return input._node.aval.shape == other._node.aval.shape
 
 
 @public()
 def get_device(input: Tensor) -> int:
-    """The number of a tensor's device, -1 for the CPU."""
+    """The number of a tensor's device, -1 for the CPU.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.get_device(torch.zeros(2))
+        -1
+    """
     return input.get_device()
 
 
@@ -77,6 +128,11 @@ def get_device_module(device: Any = None) -> ModuleType:
 
     Raises:
         RuntimeError: for devices without a module.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.get_device_module("cuda") is torch.cuda
+        True
     """
     if not isinstance(device, str | devices.device | None):
         raise TypeError(f"get_device_module(): argument 'device' must be a device or str, not {type(device).__name__}")
@@ -92,6 +148,11 @@ def is_nonzero(input: Tensor) -> bool:
 
     Raises:
         RuntimeError: if there is not exactly one element.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.is_nonzero(torch.tensor([0.5])), torch.is_nonzero(torch.tensor(0))
+        (True, False)
     """
     size = input._node.aval.size
     if size == 0:
@@ -127,19 +188,37 @@ def result_type(tensor1: Any, tensor2: Any) -> dtypes.dtype:
 
 @public()
 def can_cast(from_: dtypes.dtype, to: dtypes.dtype) -> bool:
-    """Whether PyTorch's rules let results of one type be written into tensors of the other."""
+    """Whether PyTorch's rules let results of one type be written into tensors of the other.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.can_cast(torch.float64, torch.float32), torch.can_cast(torch.float32, torch.int64)
+        (True, False)
+    """
     return dtypes.can_cast(from_, to)
 
 
 @public()
 def promote_types(type1: dtypes.dtype, type2: dtypes.dtype) -> dtypes.dtype:
-    """The smallest type that both types convert to."""
+    """The smallest type that both types convert to.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.promote_types(torch.int64, torch.float16)
+        torch.float16
+    """
     return dtypes.promote_types(type1, type2)
 
 
 @public()
 def get_default_dtype() -> dtypes.dtype:
-    """The type of floating-point tensors made from Python numbers."""
+    """The type of floating-point tensors made from Python numbers.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.get_default_dtype()
+        torch.float32
+    """
     return dtypes.get_default_dtype()
 
 
@@ -149,6 +228,13 @@ def set_default_dtype(d: Any) -> None:
 
     Raises:
         TypeError: for any but a floating-point type.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.set_default_dtype(torch.float64)
+        >>> torch.tensor([1.5]).dtype
+        torch.float64
+        >>> torch.set_default_dtype(torch.float32)
     """
     if not isinstance(d, dtypes.dtype):
         raise TypeError("invalid dtype object: only floating-point types are supported as the default type")
@@ -167,6 +253,15 @@ def set_default_tensor_type(t: Any) -> None:
 
     Raises:
         TypeError: if it is no type of tensors of floating-point numbers, or there is no GPU for it.
+
+    Example:
+        >>> import flambeau as torch
+        >>> import warnings
+        >>> with warnings.catch_warnings(action="ignore"):
+        ...     torch.set_default_tensor_type(torch.DoubleTensor)
+        ...     print(torch.tensor([1.5]).dtype)
+        ...     torch.set_default_tensor_type(torch.FloatTensor)
+        torch.float64
     """
     from flambeau.tensor.construct import type_named
 

@@ -136,7 +136,15 @@ def mse_loss(
     reduction: str = "mean",
     weight: Tensor | None = None,
 ) -> Tensor:
-    """``(input - target)²``, averaged, summed (``reduction="sum"``) or for each element (``"none"``)."""
+    """``(input - target)²``, averaged, summed (``reduction="sum"``) or for each element (``"none"``).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.mse_loss(torch.tensor([1., 2.]), torch.tensor([2., 5.]))
+        tensor(5.)
+        >>> torch.nn.functional.mse_loss(torch.tensor([1., 2.]), torch.tensor([2., 5.]), reduction="none")
+        tensor([1., 9.])
+    """
     reduction = reduction_of(size_average, reduce, reduction)
     warn_of_sizes(input, target)
     if weight is None:
@@ -157,7 +165,13 @@ def l1_loss(
     reduction: str = "mean",
     weight: Tensor | None = None,
 ) -> Tensor:
-    """``|input - target|``, reduced."""
+    """``|input - target|``, reduced.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.l1_loss(torch.tensor([1., 2.]), torch.tensor([2., 5.]), reduction="sum")
+        tensor(4.)
+    """
     reduction = reduction_of(size_average, reduce, reduction)
     warn_of_sizes(input, target)
     _check_weight("l1_loss", input, weight)
@@ -199,6 +213,11 @@ def smooth_l1_loss(
     """``d² / (2 beta)`` where ``|d| < beta``, else ``|d| - beta / 2``, for ``d = input - target``; reduced.
 
     Girshick, Fast R-CNN, ICCV 2015.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.smooth_l1_loss(torch.tensor([1., 4.]), torch.zeros(2), reduction="none", beta=2.)
+        tensor([0.2500, 3.0000])
     """
     reduction = reduction_of(size_average, reduce, reduction)
     warn_of_sizes(input, target)
@@ -220,7 +239,13 @@ def _of_type(loss: Tensor, dtype: dtypes.dtype) -> Tensor:
 def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
 ) -> Tensor:
-    """``d² / 2`` where ``|d| < delta``, else ``delta (|d| - delta / 2)``, for ``d = input - target``; reduced."""
+    """``d² / 2`` where ``|d| < delta``, else ``delta (|d| - delta / 2)``, for ``d = input - target``; reduced.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.huber_loss(torch.tensor([1., 4.]), torch.zeros(2), reduction="none", delta=2.)
+        tensor([0.5000, 6.0000])
+    """
     reduction = checked_reduction(reduction)
     warn_of_sizes(input, target)
     if delta <= 0:
@@ -238,7 +263,13 @@ def soft_margin_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """``log(1 + exp(-target · input))`` for targets 1 and -1; reduced."""
+    """``log(1 + exp(-target · input))`` for targets 1 and -1; reduced.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.soft_margin_loss(torch.tensor([0., 3.]), torch.tensor([1., -1.]), reduction="none")
+        tensor([0.6931, 3.0486])
+    """
     reduction = reduction_of(size_average, reduce, reduction)
     return reduced(_of_type(-LOG_SIGMOID(input * target, ()), input.dtype), reduction)
 
@@ -330,6 +361,14 @@ def binary_cross_entropy_with_logits(
 
     Raises:
         ValueError: if target and input differ in shape.
+
+    Example:
+        >>> import flambeau as torch
+        >>> logits, target = torch.tensor([0., 2.]), torch.tensor([1., 1.])
+        >>> torch.nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        tensor([0.6931, 0.1269])
+        >>> torch.nn.functional.binary_cross_entropy_with_logits(logits, target, pos_weight=torch.tensor(3.))
+        tensor(1.2301)
     """
     reduction = reduction_of(size_average, reduce, reduction)
     if target._node.aval.shape != input._node.aval.shape:
@@ -400,6 +439,11 @@ def binary_cross_entropy(
     Raises:
         ValueError: if target and input differ in shape.
         RuntimeError: if x is no probability (as far as the interpreter runs it).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.binary_cross_entropy(torch.tensor([0.5, 0.9]), torch.tensor([1., 0.]), reduction="none")
+        tensor([0.6931, 2.3026])
     """
     reduction = reduction_of(size_average, reduce, reduction)
     if target._node.aval.shape != input._node.aval.shape:
@@ -437,6 +481,12 @@ def kl_div(
     Args:
         reduction: also ``"batchmean"``: the sum over the size of the first dimension, which is the divergence.
         log_target: whether the target holds logarithms, too.
+
+    Example:
+        >>> import flambeau as torch
+        >>> input, target = torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.9, 0.1]])
+        >>> torch.nn.functional.kl_div(input, target, reduction="batchmean")
+        tensor(0.3681)
     """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce, reduction)
@@ -477,6 +527,11 @@ def poisson_nll_loss(
 
     Args:
         full: add Stirling's approximation of log t!, where t > 1.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.poisson_nll_loss(torch.tensor([0., 1.]), torch.tensor([1., 2.]), reduction="none")
+        tensor([1.0000, 0.7183])
     """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce, reduction)
@@ -530,6 +585,12 @@ def gaussian_nll_loss(
         full: add log(2π) / 2.
 
     Nix and Weigend, Estimating the Mean and Variance of the Target Probability Distribution, ICNN 1994.
+
+    Example:
+        >>> import flambeau as torch
+        >>> mean, target, variance = torch.tensor([1., 3.]), torch.tensor([1., 1.]), torch.tensor([1., 4.])
+        >>> torch.nn.functional.gaussian_nll_loss(mean, target, variance, reduction="none")
+        tensor([0.0000, 1.1931])
     """
     if not isinstance(var, Tensor):
         if var < 0:
@@ -583,6 +644,12 @@ def linear_cross_entropy(
         weight, reduction, label_smoothing: as of ``cross_entropy``.
         ignore_index: class index that does not count, -100 if None.
         options: how the logits are to be split into chunks; accepted, and left to the engine.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x, weight, target = torch.ones(2, 4), torch.zeros(3, 4), torch.tensor([0, 2])
+        >>> torch.nn.functional.linear_cross_entropy(x, weight, target)
+        tensor(1.0986)
     """
     if input.ndim not in (1, 2):
         raise RuntimeError(f"expected input with dimensionality 1 or 2, got {input.ndim}")

@@ -563,6 +563,14 @@ def nll_loss(
     Raises:
         IndexError: for a class index out of range.
         RuntimeError: if shapes or types do not fit.
+
+    Example:
+        >>> import flambeau as torch
+        >>> logp = torch.tensor([[0.5, 0.5], [0.1, 0.9]]).log()
+        >>> torch.nn.functional.nll_loss(logp, torch.tensor([0, 1]))
+        tensor(0.3993)
+        >>> torch.nn.functional.nll_loss(logp, torch.tensor([0, -100]), reduction="none")
+        tensor([0.6931, 0.0000])
     """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce, reduction)

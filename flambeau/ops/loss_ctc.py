@@ -292,6 +292,12 @@ def ctc_loss(
 
     Raises:
         RuntimeError: if shapes or lengths do not fit.
+
+    Example:
+        >>> import flambeau as torch
+        >>> logp = torch.full((3, 1, 2), 0.5).log()
+        >>> torch.nn.functional.ctc_loss(logp, torch.tensor([[1]]), (3,), (1,), reduction="sum").exp()
+        tensor(1.3333)
     """
     reduction = checked_reduction(reduction)
     batched = log_probs.ndim == 3

@@ -30,7 +30,14 @@ def hinge_embedding_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """x where the target is 1, ``max(0, margin - x)`` where it is -1; reduced."""
+    """x where the target is 1, ``max(0, margin - x)`` where it is -1; reduced.
+
+    Example:
+        >>> import flambeau as torch
+        >>> distance, target = torch.tensor([0.5, 0.25, 2.]), torch.tensor([1., -1., -1.])
+        >>> torch.nn.functional.hinge_embedding_loss(distance, target, reduction="none")
+        tensor([0.5000, 0.7500, 0.0000])
+    """
     reduction = _reduction(size_average, reduce, reduction)
     apart = RELU(margin - input) * (target != 1)
     return reduced(apart + input * (target != -1), reduction)
@@ -46,7 +53,14 @@ def margin_ranking_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """``max(0, -target (x1 - x2) + margin)``, reduced; the target is 1 if x1 should rank higher, else -1."""
+    """``max(0, -target (x1 - x2) + margin)``, reduced; the target is 1 if x1 should rank higher, else -1.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x, y = torch.tensor([1., 1.]), torch.tensor([3., 0.])
+        >>> torch.nn.functional.margin_ranking_loss(x, y, torch.tensor([1., 1.]), margin=0.5, reduction="none")
+        tensor([2.5000, 0.0000])
+    """
     reduction = _reduction(size_average, reduce, reduction)
     if input1.ndim != input2.ndim or input1.ndim != target.ndim:
         raise RuntimeError(
@@ -74,6 +88,12 @@ def cosine_embedding_loss(
     """``1 - cos(x1, x2)`` where the target is 1, ``max(0, cos(x1, x2) - margin)`` where it is -1; reduced.
 
     Shape: inputs (N, D) and target (N), or (D) and ().
+
+    Example:
+        >>> import flambeau as torch
+        >>> x, y = torch.tensor([[1., 0.], [1., 0.]]), torch.tensor([[1., 0.], [0., 1.]])
+        >>> torch.nn.functional.cosine_embedding_loss(x, y, torch.tensor([1., 1.]), reduction="none")
+        tensor([0., 1.])
     """
     reduction = _reduction(size_average, reduce, reduction)
     if target.ndim not in (0, 1):
@@ -135,6 +155,12 @@ def triplet_margin_loss(
         swap: take d(p, n) in place of d(a, n) where it is less.
 
     Balntas, Riba, Ponsa and Mikolajczyk, Learning Local Feature Descriptors with Triplets, BMVC 2016.
+
+    Example:
+        >>> import flambeau as torch
+        >>> anchor, near, far = torch.tensor([[0., 0.]]), torch.tensor([[3., 4.]]), torch.tensor([[0., 5.5]])
+        >>> torch.nn.functional.triplet_margin_loss(anchor, near, far)
+        tensor(0.5000)
     """
     reduction = _reduction(size_average, reduce, reduction)
     if margin <= 0:
@@ -161,7 +187,15 @@ def triplet_margin_with_distance_loss(
     swap: bool = False,
     reduction: str = "mean",
 ) -> Tensor:
-    """``triplet_margin_loss`` with a distance of one's own (Euclidean if None)."""
+    """``triplet_margin_loss`` with a distance of one's own (Euclidean if None).
+
+    Example:
+        >>> import flambeau as torch
+        >>> anchor, near, far = torch.tensor([[0., 0.]]), torch.tensor([[3., 4.]]), torch.tensor([[0., 5.5]])
+        >>> loss = torch.nn.functional.triplet_margin_with_distance_loss
+        >>> loss(anchor, near, far, distance_function=lambda x, y: (x - y).abs().amax(-1), margin=2.)
+        tensor(0.5000)
+    """
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"{reduction} is not a valid value for reduction")
     if margin <= 0:
@@ -193,6 +227,11 @@ def multi_margin_loss(
         input: scores (N, C) or (C).
         target: class indices (N) or ().
         weight: a factor for each class, (C).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.multi_margin_loss(torch.tensor([[0.5, 0., 2.]]), torch.tensor([0]))
+        tensor(1.)
     """
     reduction = _reduction(size_average, reduce, reduction)
     if p not in (1, 2):
@@ -242,6 +281,11 @@ def multilabel_margin_loss(
     Args:
         input: scores (N, C) or (C).
         target: class indices shaped as the input; in each row those before the first -1 count.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.multilabel_margin_loss(torch.tensor([[0.5, 0., 0.8]]), torch.tensor([[2, -1, 0]]))
+        tensor(0.3000)
     """
     reduction = _reduction(size_average, reduce, reduction)
     have = tuple(input.shape)
@@ -275,7 +319,13 @@ def multilabel_soft_margin_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """``-t log σ(x) - (1 - t) log σ(-x)``, averaged over the classes (the last dimension), then reduced."""
+    """``-t log σ(x) - (1 - t) log σ(-x)``, averaged over the classes (the last dimension), then reduced.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.multilabel_soft_margin_loss(torch.tensor([[0., 0.]]), torch.tensor([[1., 0.]]))
+        tensor(0.6931)
+    """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce, reduction)
     if reduction not in ("none", "mean", "sum"):

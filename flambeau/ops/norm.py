@@ -263,6 +263,17 @@ def batch_norm(
         RuntimeError: if sizes do not fit.
 
     Ioffe and Szegedy, Batch Normalization, ICML 2015.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([[1., 10.], [3., 30.]])
+        >>> torch.nn.functional.batch_norm(x, None, None, training=True)
+        tensor([[-1.0000, -1.0000],
+                [ 1.0000,  1.0000]])
+        >>> mean, variance = torch.zeros(2), torch.ones(2)
+        >>> _ = torch.nn.functional.batch_norm(x, mean, variance, training=True, momentum=0.5)
+        >>> mean
+        tensor([ 1., 10.])
     """
     if training:
         if eps <= 0:
@@ -283,7 +294,15 @@ def _batch_norm(
     eps: float,
     cudnn_enabled: bool = True,
 ) -> Tensor:
-    """As ``nn.functional.batch_norm``, its arguments in another order."""
+    """As ``nn.functional.batch_norm``, its arguments in another order.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([[1., 10.], [3., 30.]])
+        >>> torch.batch_norm(x, None, None, None, None, True, 0.1, 1e-5, False)
+        tensor([[-1.0000, -1.0000],
+                [ 1.0000,  1.0000]])
+    """
     return batch_norm_with_statistics(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
 
 
@@ -347,6 +366,12 @@ def instance_norm(
         use_input_stats: whether mean and variance are those of the input; else the running ones.
 
     Ulyanov, Vedaldi and Lempitsky, Instance Normalization, 2016.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.instance_norm(torch.tensor([[[1., 3.], [10., 30.]]]))
+        tensor([[[-1.0000,  1.0000],
+                 [-1.0000,  1.0000]]])
     """
     if use_input_stats:
         sizes = tuple(input.shape)
@@ -367,7 +392,15 @@ def _instance_norm(
     eps: float,
     cudnn_enabled: bool = True,
 ) -> Tensor:
-    """As ``nn.functional.instance_norm``, its arguments in another order."""
+    """As ``nn.functional.instance_norm``, its arguments in another order.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([[[1., 3.], [10., 30.]]])
+        >>> torch.instance_norm(x, None, None, None, None, True, 0.1, 1e-5, False)
+        tensor([[[-1.0000,  1.0000],
+                 [-1.0000,  1.0000]]])
+    """
     if not use_input_stats and (running_mean is None or running_var is None):
         raise RuntimeError("Expected running_mean and running_var to be defined when use_input_stats is false")
     channels = input.shape[1]
@@ -426,6 +459,12 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
     Shape: (N, C, ...).
 
     Krizhevsky, Sutskever and Hinton, ImageNet Classification with Deep Networks, NeurIPS 2012, section 3.3.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.local_response_norm(torch.tensor([[[2.], [4.]]]), size=1, alpha=1., beta=1.)
+        tensor([[[0.4000],
+                 [0.2353]]])
     """
     if input.ndim < 3:
         raise ValueError(
@@ -442,7 +481,14 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
 
 @public(into="nn.functional")
 def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
-    """``x / max(‖x‖ₚ, eps)`` along ``dim``."""
+    """``x / max(‖x‖ₚ, eps)`` along ``dim``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.normalize(torch.tensor([[3., 4.], [0., 0.]]))
+        tensor([[0.6000, 0.8000],
+                [0.0000, 0.0000]])
+    """
     result = input / input.norm(p, dim, keepdim=True).clamp_min(eps)
     if out is None:
         return result

@@ -310,6 +310,12 @@ def layer_norm(
         RuntimeError: if the input does not end in these sizes.
 
     Ba, Kiros and Hinton, Layer Normalization, 2016.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.layer_norm(torch.tensor([[1., 3.], [10., 30.]]), (2,), weight=torch.tensor([1., 5.]))
+        tensor([[-1.0000,  5.0000],
+                [-1.0000,  5.0000]])
     """
     shape = _checked_normalized_shape("layer_norm", input, normalized_shape, weight, bias)
     return LAYER_NORM(input, weight, bias, len(shape), float(eps))[0]
@@ -324,7 +330,14 @@ def _layer_norm(
     eps: float = 1e-5,
     cudnn_enable: bool = True,
 ) -> Tensor:
-    """As ``nn.functional.layer_norm``."""
+    """As ``nn.functional.layer_norm``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.layer_norm(torch.tensor([[1., 3.], [10., 30.]]), (2,))
+        tensor([[-1.0000,  1.0000],
+                [-1.0000,  1.0000]])
+    """
     return layer_norm(input, normalized_shape, weight, bias, eps)
 
 
@@ -332,7 +345,14 @@ def _layer_norm(
 def native_layer_norm(
     input: Tensor, normalized_shape: Any, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """``layer_norm`` with the mean and the reciprocal of the standard deviation."""
+    """``layer_norm`` with the mean and the reciprocal of the standard deviation.
+
+    Example:
+        >>> import flambeau as torch
+        >>> out, mean, rstd = torch.native_layer_norm(torch.tensor([[1., 3.]]), (2,), None, None, 1e-5)
+        >>> mean, rstd
+        (tensor([[2.]]), tensor([[1.0000]]))
+    """
     shape = _checked_normalized_shape("native_layer_norm", input, normalized_shape, weight, bias)
     axes = tuple(range(-len(shape), 0))
     mean = input.mean(axes, keepdim=True)
@@ -434,6 +454,11 @@ def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None,
         eps: the smallest difference from 1 that the type can hold, if None.
 
     Zhang and Sennrich, Root Mean Square Layer Normalization, NeurIPS 2019.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.rms_norm(torch.tensor([[1., 7.]]), (2,))
+        tensor([[0.2000, 1.4000]])
     """
     shape = _checked_normalized_shape("rms_norm", input, normalized_shape, weight)
     if input.dtype.is_complex:
@@ -585,6 +610,11 @@ def group_norm(
         RuntimeError: if the channels do not divide into the groups.
 
     Wu and He, Group Normalization, ECCV 2018.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.group_norm(torch.tensor([[1., 3., 10., 30.]]), 2)
+        tensor([[-1.0000,  1.0000, -1.0000,  1.0000]])
     """
     if input.ndim < 2:
         raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {input.ndim}")
@@ -628,5 +658,11 @@ def _group_norm(
     eps: float = 1e-5,
     cudnn_enabled: bool = True,
 ) -> Tensor:
-    """As ``nn.functional.group_norm``."""
+    """As ``nn.functional.group_norm``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.group_norm(torch.tensor([[1., 3., 10., 30.]]), 2)
+        tensor([[-1.0000,  1.0000, -1.0000,  1.0000]])
+    """
     return group_norm(input, num_groups, weight, bias, eps)

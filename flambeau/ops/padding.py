@@ -159,7 +159,13 @@ _BY_ELEMENTS = {
 
 @public()
 def constant_pad_nd(input: Tensor, pad: Any, value: Any = 0) -> Tensor:
-    """Puts a constant around a tensor; ``pad`` as in ``nn.functional.pad``."""
+    """Puts a constant around a tensor; ``pad`` as in ``nn.functional.pad``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.constant_pad_nd(torch.tensor([[1, 2]]), (1, 2), 9)
+        tensor([[9, 1, 2, 9, 9]])
+    """
     numbers = [int(p) for p in pad]
     if len(numbers) % 2:
         raise RuntimeError(f"Length of pad must be even but instead it equals {len(numbers)}")

@@ -45,13 +45,28 @@ def nonzero(input: Tensor, *, as_tuple: bool = False, out: Any = None) -> Any:
 
 @public(method=True)
 def argwhere(input: Tensor) -> Tensor:
-    """The indices of the elements that are not zero, one row for each."""
+    """The indices of the elements that are not zero, one row for each.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.argwhere(torch.tensor([[0, 1], [2, 0]]))
+        tensor([[0, 1],
+                [1, 0]])
+    """
     return nonzero(input)
 
 
 @public(method=True, out=True)
 def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
-    """The first ``size`` rows of :func:`nonzero`, filled up with ``fill_value``."""
+    """The first ``size`` rows of :func:`nonzero`, filled up with ``fill_value``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nonzero_static(torch.tensor([0, 5, 7]), size=3, fill_value=-1)
+        tensor([[ 1],
+                [ 2],
+                [-1]])
+    """
     found = np.argwhere(input._array())[:size]
     result = np.full((size, input.ndim), fill_value, np.int64)
     result[: len(found)] = found
@@ -70,7 +85,14 @@ def _check_mask(name: str, mask: Any) -> None:
 
 @public(method=True)
 def masked_select(input: Tensor, mask: Tensor, *, out: Any = None) -> Tensor:
-    """The elements where ``mask`` is true, as a vector; both are broadcast."""
+    """The elements where ``mask`` is true, as a vector; both are broadcast.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([[1, 2], [3, 4]])
+        >>> torch.masked_select(x, x > 2)
+        tensor([3, 4])
+    """
     _check_mask("masked_select", mask)
     check_devices("masked_select", (input._node.aval, mask._node.aval))
     shape = broadcast_shapes(input._node.aval.shape, mask._node.aval.shape)
@@ -81,7 +103,15 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Any = None) -> Tensor:
 
 @public(method=True, inplace=True)
 def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
-    """``input`` with the elements where ``mask`` is true replaced by those of ``source``, in order."""
+    """``input`` with the elements where ``mask`` is true replaced by those of ``source``, in order.
+
+    Example:
+        >>> import flambeau as torch
+        >>> mask = torch.tensor([[True, False], [False, True]])
+        >>> torch.masked_scatter(torch.zeros(2, 2), mask, torch.tensor([5., 7., 9.]))
+        tensor([[5., 0.],
+                [0., 7.]])
+    """
     if source.dtype is not input.dtype:
         raise RuntimeError(
             "masked_scatter: expected self and source to have same dtypes but got "
@@ -122,14 +152,27 @@ def _flat_indices(name: str, input: Tensor, index: Any) -> None:
 
 @public(method=True)
 def take(input: Tensor, index: Tensor, *, out: Any = None) -> Tensor:
-    """The elements at ``index`` of the flattened tensor, in the shape of ``index``."""
+    """The elements at ``index`` of the flattened tensor, in the shape of ``index``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.take(torch.tensor([[1, 2], [3, 4]]), torch.tensor([3, 0]))
+        tensor([4, 1])
+    """
     _flat_indices("take", input, index)
     return written_apart("take", INDEX([input.reshape(-1), index]), out, input, index, exact=True)
 
 
 @public(method=True, inplace=True)
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
-    """``input`` with the elements at ``index`` of the flattened tensor replaced by, or increased by, ``source``."""
+    """``input`` with the elements at ``index`` of the flattened tensor replaced by, or increased by, ``source``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.put(torch.zeros(2, 2), torch.tensor([1, 3]), torch.tensor([5., 7.]))
+        tensor([[0., 5.],
+                [0., 7.]])
+    """
     _flat_indices("put_", input, index)
     if source.dtype is not input.dtype:
         raise RuntimeError(
@@ -151,6 +194,13 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     """Like ``gather``, with both operands broadcast in the other dimensions; ``dim=None`` flattens them.
 
     Along a dimension, indices out of range wrap around.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([[30, 10, 20], [1, 3, 2]])
+        >>> torch.take_along_dim(x, x.argsort(1), dim=1)
+        tensor([[10, 20, 30],
+                [ 1,  2,  3]])
     """
     if indices.dtype is not dtypes.int64:
         raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {indices.dtype.title}")
@@ -184,6 +234,12 @@ def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = Fa
 
     Args:
         indices: a tuple with one tensor of integers, mask or None per dimension.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x, index = torch.zeros(3), (torch.tensor([0, 2, 2]),)
+        >>> torch.index_put(x, index, torch.tensor([1., 10., 20.]), accumulate=True)
+        tensor([ 1.,  0., 30.])
     """
     from flambeau.ops.index import subscript
 
@@ -252,6 +308,12 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
 
     Raises:
         RuntimeError: for numbers that are negative, too large, or not int64.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.one_hot(torch.tensor([0, 2]), num_classes=3)
+        tensor([[1, 0, 0],
+                [0, 0, 1]])
     """
     if tensor.dtype is not dtypes.int64:
         raise RuntimeError(

@@ -17,7 +17,7 @@ from flambeau.graph.op import check_devices
 from flambeau.ops.cast import checked_format
 from flambeau.ops.create import empty, empty_like
 from flambeau.ops.operator import operator, public
-from flambeau.ops.pointwise import broadcast_shapes
+from flambeau.ops.pointwise import broadcast_shapes, with_example
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import sizes_of
 from flambeau.random import generator_for
@@ -243,7 +243,11 @@ def _like(name: str, draw: Any, kernel: str) -> Any:
         return _made_like(input, wanted, draw, kind, device or aval.device, generator, requires_grad)
 
     like.__name__ = f"{name}_like"
-    like.__doc__ = f"As :func:`{name}`, with the shape, type and device of ``input``."
+    like.__doc__ = with_example(
+        f"As :func:`{name}`, with the shape, type and device of ``input``.",
+        f"torch.{name}_like(torch.zeros(2, 3, dtype=torch.float64)).dtype",
+        "torch.float64",
+    )
     return public(like.__name__)(like)
 
 
@@ -316,7 +320,14 @@ def randint_like(
     memory_format: Any = None,
     **named: Any,
 ) -> Tensor:
-    """As :func:`randint`, with the shape, type and device of ``input``."""
+    """As :func:`randint`, with the shape, type and device of ``input``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.randint_like(torch.zeros(2, 3), 5, 6)
+        tensor([[5., 5., 5.],
+                [5., 5., 5.]])
+    """
     low, high = _bounds(args, named, ("low", "high"))
     aval = input._node.aval
     draw = _integers(int(low), int(high))
@@ -339,6 +350,11 @@ def randperm(
 
     Raises:
         RuntimeError: if ``n`` is negative, or the type cannot hold ``n - 1``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.randperm(5).sort().values
+        tensor([0, 1, 2, 3, 4])
     """
     if not hasattr(n, "__int__"):
         raise TypeError(f"randperm(): argument 'n' (position 1) must be int, not {type(n).__name__}")
@@ -375,6 +391,13 @@ def normal(
 
     Raises:
         RuntimeError: if a standard deviation is negative.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.normal(torch.tensor([1., 2.]), torch.tensor([0., 0.]))
+        tensor([1., 2.])
+        >>> torch.normal(0., 1., size=(2, 3)).shape
+        torch.Size([2, 3])
     """
     if size is not None:
         dtype = dtype or dtypes.get_default_dtype()
@@ -423,6 +446,11 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -
 
     Raises:
         RuntimeError: if a probability is outside [0, 1].
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.bernoulli(torch.tensor([0., 1., 1.]))
+        tensor([0., 1., 1.])
     """
     bits = generator_for(input.device, generator).bits
     kind = input.dtype.numpy
@@ -450,6 +478,13 @@ def multinomial(
 
     Raises:
         RuntimeError: if a weight is negative, infinite or NaN, or there are not enough categories.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.multinomial(torch.tensor([0., 0., 1.]), 4, replacement=True)
+        tensor([2, 2, 2, 2])
+        >>> torch.multinomial(torch.tensor([1., 0., 1.]), 2).sort().values
+        tensor([0, 2])
     """
     if not input.dtype.is_floating_point:
         raise RuntimeError(f"multinomial only supports floating-point dtypes for input, got: {input.dtype.title}")
@@ -467,6 +502,13 @@ def poisson(input: Tensor, generator: Any = None) -> Tensor:
 
     Raises:
         RuntimeError: if a rate is negative.
+
+    Example:
+        >>> import flambeau as torch
+        >>> _ = torch.manual_seed(0)
+        >>> rates = torch.full((10000,), 4.)
+        >>> (torch.poisson(rates).mean() - 4).abs() < 0.1
+        tensor(True)
     """
     _need_floating(input.dtype, "poisson_cpu")
     bits = generator_for(input.device, generator).bits
@@ -475,7 +517,13 @@ def poisson(input: Tensor, generator: Any = None) -> Tensor:
 
 @public()
 def binomial(count: Tensor, prob: Tensor, generator: Any = None) -> Tensor:
-    """Successes among ``count`` trials of probability ``prob``, element by element."""
+    """Successes among ``count`` trials of probability ``prob``, element by element.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.binomial(torch.tensor([10., 10.]), torch.tensor([0., 1.]))
+        tensor([ 0., 10.])
+    """
     if count.dtype not in (dtypes.float32, dtypes.float64):
         raise NotImplementedError(f"\"binomial_cpu\" not implemented for '{count.dtype.title}'")
     if count.dtype is not prob.dtype:

@@ -125,7 +125,15 @@ def range(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``start``, ``start + step`` and so on, up to and with ``end``.  Deprecated: use :func:`arange`."""
+    """``start``, ``start + step`` and so on, up to and with ``end``.  Deprecated: use :func:`arange`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> import warnings
+        >>> with warnings.catch_warnings(action="ignore"):
+        ...     print(torch.range(1, 2, 0.5))
+        tensor([1.0000, 1.5000, 2.0000])
+    """
     if end is None:
         raise TypeError("range() missing 1 required positional argument: 'end'")
     start, end, step = _plain(start, end, step)
@@ -246,7 +254,15 @@ def logspace(
     pin_memory: bool = False,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``base`` to the power of ``steps`` values evenly spaced from ``start`` to ``end``, both included."""
+    """``base`` to the power of ``steps`` values evenly spaced from ``start`` to ``end``, both included.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.logspace(0, 3, steps=4)
+        tensor([   1.,   10.,  100., 1000.])
+        >>> torch.logspace(0, 3, steps=4, base=2)
+        tensor([1., 2., 4., 8.])
+    """
     start, end = _scalar_ends("logspace", start, end)
     dtype = _spaced_type(start, end, dtype)
     _check_type("logspace", dtype, dtypes.BOOL)
@@ -287,7 +303,14 @@ def eye(
     pin_memory: bool = False,
     requires_grad: bool = False,
 ) -> Tensor:
-    """A matrix with ones on the diagonal and zeros elsewhere."""
+    """A matrix with ones on the diagonal and zeros elsewhere.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.eye(2, 3)
+        tensor([[1., 0., 0.],
+                [0., 1., 0.]])
+    """
     m = n if m is None else m
     for what, size in (("n", n), ("m", m)):
         if size < 0:

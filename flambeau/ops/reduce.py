@@ -123,6 +123,12 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes
 
     Raises:
         RuntimeError: for integer and bool tensors, unless ``dtype`` is given.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([[1., 3.], [5., 7.]])
+        >>> torch.mean(x), torch.mean(x, dim=1, keepdim=True).shape
+        (tensor(4.), torch.Size([2, 1]))
     """
     if dtype is not None:
         input = input.to(dtype)
@@ -165,6 +171,11 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
     """The product of all elements, or along ``dim``.
 
     Integers and bools are multiplied as int64 unless ``dtype`` is given.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.prod(torch.tensor([[1, 2], [3, 4]]), dim=1)
+        tensor([ 2, 12])
     """
     if dtype is None and input.dtype.category < dtypes.FLOATING:
         dtype = dtypes.int64
@@ -212,13 +223,25 @@ def _logic_dims(dim: Any, ndim: int) -> tuple[int, ...]:
 
 @public(method=True, out="exact")
 def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """Whether an element along ``dim`` (of all if None) is not zero."""
+    """Whether an element along ``dim`` (of all if None) is not zero.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.any(torch.tensor([[0, 0], [1, 0]]), dim=1)
+        tensor([False,  True])
+    """
     return ANY(input, _logic_dims(dim, input.ndim), bool(keepdim))
 
 
 @public(method=True, out="exact")
 def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """Whether no element along ``dim`` (of all if None) is zero."""
+    """Whether no element along ``dim`` (of all if None) is zero.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.all(torch.tensor([[1, 1], [1, 0]]), dim=1)
+        tensor([ True, False])
+    """
     return ALL(input, _logic_dims(dim, input.ndim), bool(keepdim))
 
 
@@ -300,13 +323,25 @@ def hash_tensor(input: Tensor, dim: Any = (), *, keepdim: bool = False, mode: in
 
 @public(method=True)
 def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
-    """How many elements along ``dim`` (of all if None) are not zero."""
+    """How many elements along ``dim`` (of all if None) are not zero.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.count_nonzero(torch.tensor([[1, 0], [2, 3]]), dim=1)
+        tensor([1, 2])
+    """
     return SUM(CAST(input != 0, dtypes.int64), reduced_dims(dim, input.ndim), False)
 
 
 @public(method=True, out="typed")
 def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
-    """The sum along ``dim``, NaN counted as zero."""
+    """The sum along ``dim``, NaN counted as zero.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nansum(torch.tensor([1., float("nan"), 3.]))
+        tensor(4.)
+    """
     if input.dtype.is_complex:
         raise RuntimeError("nansum does not support complex inputs")
     if input.dtype.is_floating_point:
@@ -318,7 +353,13 @@ def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtyp
 
 @public(method=True, out="typed")
 def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
-    """The mean along ``dim`` of the elements that are not NaN."""
+    """The mean along ``dim`` of the elements that are not NaN.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nanmean(torch.tensor([1., float("nan"), 3.]))
+        tensor(2.)
+    """
     if input.dtype.category < dtypes.FLOATING:
         raise RuntimeError(
             f"nanmean(): expected input to have floating point or complex dtype but got {input.dtype.title}"

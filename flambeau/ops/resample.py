@@ -178,21 +178,45 @@ def _interpolated(input: Tensor, kind: str, out: tuple[int, ...], factors: Any, 
 def upsample(
     input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool | None = None
 ) -> Tensor:
-    """Deprecated name of :func:`interpolate`."""
+    """Deprecated name of :func:`interpolate`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> import warnings
+        >>> with warnings.catch_warnings(action="ignore"):
+        ...     print(torch.nn.functional.upsample(torch.tensor([[[1., 2.]]]), scale_factor=2))
+        tensor([[[1., 1., 2., 2.]]])
+    """
     _deprecated("upsample", "nn.functional.interpolate")
     return interpolate(input, size, scale_factor, mode, align_corners)
 
 
 @public(into="nn.functional")
 def upsample_nearest(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
-    """Deprecated: :func:`interpolate` with mode ``"nearest"``."""
+    """Deprecated: :func:`interpolate` with mode ``"nearest"``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> import warnings
+        >>> with warnings.catch_warnings(action="ignore"):
+        ...     print(torch.nn.functional.upsample_nearest(torch.tensor([[[1., 2.]]]), size=4))
+        tensor([[[1., 1., 2., 2.]]])
+    """
     _deprecated("upsample_nearest", "nn.functional.interpolate")
     return interpolate(input, size, scale_factor, mode="nearest")
 
 
 @public(into="nn.functional")
 def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
-    """Deprecated: :func:`interpolate` with mode ``"bilinear"`` and aligned corners."""
+    """Deprecated: :func:`interpolate` with mode ``"bilinear"`` and aligned corners.
+
+    Example:
+        >>> import flambeau as torch
+        >>> import warnings
+        >>> with warnings.catch_warnings(action="ignore"):
+        ...     print(torch.nn.functional.upsample_bilinear(torch.tensor([[[[1., 3.]]]]), size=(1, 3)))
+        tensor([[[[1., 2., 3.]]]])
+    """
     _deprecated("upsample_bilinear", "nn.functional.interpolate")
     return interpolate(input, size, scale_factor, mode="bilinear", align_corners=True)
 
@@ -211,6 +235,12 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     """Channels spread over a finer grid (Shi et al., arXiv:1609.05158).
 
     Shape: (..., C r², H, W) gives (..., C, H r, W r) with r the ``upscale_factor``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.pixel_shuffle(torch.arange(4.).view(1, 4, 1, 1), 2)
+        tensor([[[[0., 1.],
+                  [2., 3.]]]])
     """
     r = int(upscale_factor)
     if input.ndim < 3:
@@ -233,7 +263,13 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
 
 @public(into="torch nn.functional")
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
-    """The inverse of :func:`pixel_shuffle`: (..., C, H r, W r) gives (..., C r², H, W)."""
+    """The inverse of :func:`pixel_shuffle`: (..., C, H r, W r) gives (..., C r², H, W).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.pixel_unshuffle(torch.tensor([[[0., 1.], [2., 3.]]]), 2).shape
+        torch.Size([4, 1, 1])
+    """
     r = int(downscale_factor)
     if input.ndim < 3:
         raise RuntimeError(
@@ -259,6 +295,11 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """Interleaves the channels of ``groups`` groups (Zhang et al., arXiv:1707.01083).
 
     Shape: (N, C, ...) gives the same.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.channel_shuffle(torch.arange(4.).view(1, 4, 1, 1), 2).flatten()
+        tensor([0., 2., 1., 3.])
     """
     if input.ndim < 3:
         raise RuntimeError(f"channel_shuffle expects input with > 2 dims, but got input with sizes {list(input.shape)}")
@@ -277,5 +318,11 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
 
 @public(into="torch nn.functional")
 def native_channel_shuffle(input: Tensor, groups: int) -> Tensor:
-    """:func:`channel_shuffle` under another name."""
+    """:func:`channel_shuffle` under another name.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.native_channel_shuffle(torch.arange(4.).view(1, 4, 1, 1), 2).flatten()
+        tensor([0., 2., 1., 3.])
+    """
     return channel_shuffle(input, groups)

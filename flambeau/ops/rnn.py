@@ -473,25 +473,57 @@ def lstm(*args: Any, **named: Any) -> tuple[Tensor, Tensor, Tensor]:
     Args:
         hx: hidden states and cells, each (layers * directions, N, H).
         params: per layer and direction: w_ih, w_hh, then (with biases) b_ih, b_hh, then (if projected) w_hr.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x, state = torch.ones(5, 2, 3), (torch.zeros(1, 2, 4), torch.zeros(1, 2, 4))
+        >>> weights = [torch.zeros(16, 3), torch.zeros(16, 4)]
+        >>> out, h, c = torch.lstm(x, state, weights, False, 1, 0.0, False, False, False)
+        >>> out.shape, h.shape, c.shape
+        (torch.Size([5, 2, 4]), torch.Size([1, 2, 4]), torch.Size([1, 2, 4]))
     """
     return _called("lstm", args, named)  # type: ignore[return-value]
 
 
 @public()
 def gru(*args: Any, **named: Any) -> tuple[Tensor, Tensor]:
-    """Gated recurrent units over time: outputs, final states.  Arguments as of :func:`lstm`; ``hx`` is one tensor."""
+    """Gated recurrent units over time: outputs, final states.  Arguments as of :func:`lstm`; ``hx`` is one tensor.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x, weights = torch.ones(5, 2, 3), [torch.zeros(12, 3), torch.zeros(12, 4)]
+        >>> out, h = torch.gru(x, torch.ones(1, 2, 4), weights, False, 1, 0.0, False, False, False)
+        >>> out[:, 0, 0]
+        tensor([0.5000, 0.2500, 0.1250, 0.0625, 0.0312])
+    """
     return _called("gru", args, named)  # type: ignore[return-value]
 
 
 @public()
 def rnn_tanh(*args: Any, **named: Any) -> tuple[Tensor, Tensor]:
-    """A plain recurrent net with tanh: outputs, final states.  Arguments as of :func:`lstm`; ``hx`` is one tensor."""
+    """A plain recurrent net with tanh: outputs, final states.  Arguments as of :func:`lstm`; ``hx`` is one tensor.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x, weights = torch.ones(3, 1, 1), [torch.tensor([[1.]]), torch.tensor([[1.]])]
+        >>> out, h = torch.rnn_tanh(x, torch.zeros(1, 1, 1), weights, False, 1, 0.0, False, False, False)
+        >>> out.flatten()
+        tensor([0.7616, 0.9427, 0.9597])
+    """
     return _called("tanh", args, named)  # type: ignore[return-value]
 
 
 @public()
 def rnn_relu(*args: Any, **named: Any) -> tuple[Tensor, Tensor]:
-    """A plain recurrent net with ReLU: outputs, final states.  Arguments as of :func:`lstm`; ``hx`` is one tensor."""
+    """A plain recurrent net with ReLU: outputs, final states.  Arguments as of :func:`lstm`; ``hx`` is one tensor.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x, weights = torch.ones(3, 1, 1), [torch.tensor([[1.]]), torch.tensor([[2.]])]
+        >>> out, h = torch.rnn_relu(x, torch.zeros(1, 1, 1), weights, False, 1, 0.0, False, False, False)
+        >>> out.flatten(), h
+        (tensor([1., 3., 7.]), tensor([[[7.]]]))
+    """
     return _called("relu", args, named)  # type: ignore[return-value]
 
 
@@ -547,7 +579,14 @@ def lstm_cell(
     b_ih: Tensor | None = None,
     b_hh: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """One step of :func:`lstm`: the next hidden state and cell, each (N, H)."""
+    """One step of :func:`lstm`: the next hidden state and cell, each (N, H).
+
+    Example:
+        >>> import flambeau as torch
+        >>> x, state = torch.ones(1, 2), (torch.zeros(1, 1), torch.tensor([[4.]]))
+        >>> torch.lstm_cell(x, state, torch.zeros(4, 2), torch.zeros(4, 1))
+        (tensor([[0.4820]]), tensor([[2.]]))
+    """
     if len(hx) != 2:
         raise RuntimeError("lstm_cell expects two hidden states")
     return _cell("lstm", input, hx[0], hx[1], w_ih, w_hh, b_ih, b_hh)[:2]
@@ -557,7 +596,13 @@ def lstm_cell(
 def gru_cell(
     input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None
 ) -> Tensor:
-    """One step of :func:`gru`: the next state, (N, H)."""
+    """One step of :func:`gru`: the next state, (N, H).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.gru_cell(torch.ones(1, 2), torch.tensor([[4.]]), torch.zeros(3, 2), torch.zeros(3, 1))
+        tensor([[2.]])
+    """
     return _cell("gru", input, hx, None, w_ih, w_hh, b_ih, b_hh)[0]
 
 
@@ -565,7 +610,13 @@ def gru_cell(
 def rnn_tanh_cell(
     input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None
 ) -> Tensor:
-    """One step of :func:`rnn_tanh`: the next state, (N, H)."""
+    """One step of :func:`rnn_tanh`: the next state, (N, H).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.rnn_tanh_cell(torch.ones(1, 2), torch.zeros(1, 1), torch.ones(1, 2), torch.ones(1, 1))
+        tensor([[0.9640]])
+    """
     return _cell("tanh", input, hx, None, w_ih, w_hh, b_ih, b_hh)[0]
 
 
@@ -573,5 +624,11 @@ def rnn_tanh_cell(
 def rnn_relu_cell(
     input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None
 ) -> Tensor:
-    """One step of :func:`rnn_relu`: the next state, (N, H)."""
+    """One step of :func:`rnn_relu`: the next state, (N, H).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.rnn_relu_cell(torch.ones(1, 2), torch.tensor([[5.]]), torch.ones(1, 2), torch.ones(1, 1))
+        tensor([[7.]])
+    """
     return _cell("relu", input, hx, None, w_ih, w_hh, b_ih, b_hh)[0]

@@ -147,7 +147,14 @@ CUMPROD = operator(
 
 @public(method=True, inplace=True, out="typed")
 def cumprod(input: Tensor, dim: int, *, dtype: dtypes.dtype | None = None) -> Tensor:
-    """Running products along ``dim``; integers and bools as int64 unless ``dtype`` is given."""
+    """Running products along ``dim``; integers and bools as int64 unless ``dtype`` is given.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.cumprod(torch.tensor([[1, 2, 3], [4, 5, 6]]), dim=1)
+        tensor([[  1,   2,   6],
+                [  4,  20, 120]])
+    """
     return CUMPROD(_wide("cumprod", input, dtype), wrapped_dim(dim, input.ndim))
 
 
@@ -223,7 +230,13 @@ LOGCUMSUMEXP = operator(
 
 @public(method=True, out="exact")
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
-    """``log(cumsum(exp(input)))`` along ``dim``, without overflow."""
+    """``log(cumsum(exp(input)))`` along ``dim``, without overflow.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.logcumsumexp(torch.tensor([1., 1., 2.]).log(), dim=0).exp()
+        tensor([1., 2., 4.])
+    """
     if input.dtype.category < dtypes.FLOATING:
         raise NotImplementedError(f"\"logcumsumexp_out_cpu\" not implemented for '{input.dtype.title}'")
     return LOGCUMSUMEXP(input, wrapped_dim(dim, input.ndim))
@@ -284,13 +297,27 @@ CUMMIN = _running("cummin", "minimum")
 
 @public(method=True)
 def cummax(input: Tensor, dim: int, *, out: Any = None) -> Any:
-    """Running maxima along ``dim``, and where each was last reached."""
+    """Running maxima along ``dim``, and where each was last reached.
+
+    Example:
+        >>> import flambeau as torch
+        >>> values, indices = torch.cummax(torch.tensor([1, 3, 2, 3]), dim=0)
+        >>> values, indices
+        (tensor([1, 3, 3, 3]), tensor([0, 1, 1, 3]))
+    """
     check_ordered("cummax_helper_cpu", input)
     return written(named("cummax", *CUMMAX(input, wrapped_dim(dim, input.ndim))), out)
 
 
 @public(method=True)
 def cummin(input: Tensor, dim: int, *, out: Any = None) -> Any:
-    """Running minima along ``dim``, and where each was last reached."""
+    """Running minima along ``dim``, and where each was last reached.
+
+    Example:
+        >>> import flambeau as torch
+        >>> values, indices = torch.cummin(torch.tensor([3, 1, 2, 1]), dim=0)
+        >>> values, indices
+        (tensor([3, 1, 1, 1]), tensor([0, 1, 1, 3]))
+    """
     check_ordered("cummin_helper_cpu", input)
     return written(named("cummin", *CUMMIN(input, wrapped_dim(dim, input.ndim))), out)

@@ -7,6 +7,7 @@ from typing import Any
 from flambeau import dtypes
 from flambeau.graph.node import Aval
 from flambeau.ops.operator import NotDifferentiable, public
+from flambeau.ops.pointwise import with_example
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import RESHAPE, Shape, inferred_shape, reshaped, sizes_of, view_operator, wrapped_dim
 from flambeau.tensor.tensor import Tensor, wrap
@@ -76,7 +77,14 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
 
 @public(method=True)
 def squeeze(input: Tensor, dim: Any = None) -> Tensor:
-    """Without dimensions of size one: all of them, or those named."""
+    """Without dimensions of size one: all of them, or those named.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.zeros(1, 3, 1)
+        >>> torch.squeeze(x).shape, torch.squeeze(x, 0).shape, torch.squeeze(x, 1).shape
+        (torch.Size([3]), torch.Size([3, 1]), torch.Size([1, 3, 1]))
+    """
     shape = input._node.aval.shape
     if dim is None:
         dims = range(len(shape))
@@ -185,13 +193,25 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 @public(method=True)
 def ravel(input: Tensor) -> Tensor:
-    """All elements as a vector."""
+    """All elements as a vector.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.ravel(torch.tensor([[1, 2], [3, 4]]))
+        tensor([1, 2, 3, 4])
+    """
     return input.contiguous().view(-1)
 
 
 @public(method=True)
 def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
-    """A dimension taken apart into several, whose sizes multiply up to it; one may be -1."""
+    """A dimension taken apart into several, whose sizes multiply up to it; one may be -1.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.unflatten(torch.zeros(2, 12), 1, (3, -1)).shape
+        torch.Size([2, 3, 4])
+    """
     shape = input._node.aval.shape
     dim = wrapped_dim(dim, len(shape))
     sizes = sizes_of((sizes,))
@@ -219,6 +239,11 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
 
     Raises:
         RuntimeError: if there are not as many places as dimensions, or some occur twice.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.movedim(torch.zeros(2, 3, 5), (0, 1), (2, 0)).shape
+        torch.Size([3, 5, 2])
     """
     ndim = input.ndim
     source = (source,) if isinstance(source, int) else tuple(source)
@@ -242,19 +267,37 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
 
 @public(method=True)
 def moveaxis(input: Tensor, source: Any, destination: Any) -> Tensor:
-    """Another name for :func:`movedim`."""
+    """Another name for :func:`movedim`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.moveaxis(torch.zeros(2, 3, 5), 0, -1).shape
+        torch.Size([3, 5, 2])
+    """
     return movedim(input, source, destination)
 
 
 @public(method=True)
 def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
-    """Two dimensions exchanged, as ``transpose`` does."""
+    """Two dimensions exchanged, as ``transpose`` does.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.swapaxes(torch.zeros(2, 3, 5), 0, 2).shape
+        torch.Size([5, 3, 2])
+    """
     return input.transpose(axis0, axis1)
 
 
 @public(method=True)
 def swapdims(input: Tensor, dim0: int, dim1: int) -> Tensor:
-    """Two dimensions exchanged, as ``transpose`` does."""
+    """Two dimensions exchanged, as ``transpose`` does.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.swapdims(torch.zeros(2, 3, 5), 0, 2).shape
+        torch.Size([5, 3, 2])
+    """
     return input.transpose(dim0, dim1)
 
 
@@ -275,7 +318,11 @@ def _atleast(ndim: int) -> Any:
         return tensor.reshape({0: (1, 1, 1), 1: (1, *shape, 1), 2: (*shape, 1)}[len(shape)])
 
     apply.__name__ = apply.__qualname__ = f"atleast_{ndim}d"
-    apply.__doc__ = f"Each tensor with ones put in until it has {ndim} dimension{'s' if ndim > 1 else ''}."
+    apply.__doc__ = with_example(
+        f"Each tensor with ones put in until it has {ndim} dimension{'s' if ndim > 1 else ''}.",
+        f"torch.atleast_{ndim}d(torch.tensor(5)), torch.atleast_{ndim}d(torch.zeros(3)).shape",
+        f"(tensor({'[' * ndim}5{']' * ndim}), torch.Size([{('3', '1, 3', '1, 3, 1')[ndim - 1]}]))",
+    )
     return public(apply.__name__)(apply)
 
 

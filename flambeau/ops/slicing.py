@@ -174,7 +174,14 @@ def select(input: Tensor, dim: int, index: Any) -> Tensor:
 
 @public(method=True)
 def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
-    """``input`` with ``input.select(dim, index)`` replaced by ``src``.  A copy."""
+    """``input`` with ``input.select(dim, index)`` replaced by ``src``.  A copy.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.select_scatter(torch.zeros(2, 3), torch.ones(2), dim=1, index=0)
+        tensor([[1., 0., 0.],
+                [1., 0., 0.]])
+    """
     dim = wrapped_dim(dim, input.ndim)
     n = input._node.aval.shape[dim]
     if not -n <= index < n:
@@ -336,7 +343,13 @@ def sliced(input: Tensor, dim: int, start: Any, stop: Any, step: Any = 1) -> Ten
 def slice_scatter(
     input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Tensor:
-    """``input`` with the range ``start:end:step`` of a dimension replaced by ``src``.  A copy."""
+    """``input`` with the range ``start:end:step`` of a dimension replaced by ``src``.  A copy.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.slice_scatter(torch.zeros(5), torch.ones(2), start=1, end=5, step=2)
+        tensor([0., 1., 0., 1., 0.])
+    """
     dim = wrapped_dim(dim, input.ndim)
     shape = input._node.aval.shape
     first, length, step = slice_bounds(start, end, step, shape[dim])
@@ -354,6 +367,12 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
 
     Raises:
         RuntimeError: if the range does not lie within the dimension.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.narrow(torch.tensor([[1, 2, 3], [4, 5, 6]]), 1, 1, 2)
+        tensor([[2, 3],
+                [5, 6]])
     """
     shape = input._node.aval.shape
     if not shape:
@@ -421,7 +440,13 @@ UNBIND = operator(
 
 @public(method=True)
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
-    """The parts along a dimension, which falls away: a tuple of views."""
+    """The parts along a dimension, which falls away: a tuple of views.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.unbind(torch.tensor([[1, 2], [3, 4]]), dim=1)
+        (tensor([1, 3]), tensor([2, 4]))
+    """
     shape = input._node.aval.shape
     if not shape:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
@@ -515,7 +540,13 @@ def split(
 
 @public(method=True)
 def split_with_sizes(input: Tensor, split_sizes: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """Pieces of the sizes listed along a dimension: a tuple of views."""
+    """Pieces of the sizes listed along a dimension: a tuple of views.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.split_with_sizes(torch.arange(5), [2, 3])
+        (tensor([0, 1]), tensor([2, 3, 4]))
+    """
     shape = input._node.aval.shape
     if not shape:
         raise RuntimeError("split expects at least a 1-dimensional tensor")
@@ -535,7 +566,13 @@ def split_with_sizes(input: Tensor, split_sizes: Any, dim: int = 0) -> tuple[Ten
 
 @public(method=True)
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """At most ``chunks`` pieces of equal size (the last may be smaller): a tuple of views."""
+    """At most ``chunks`` pieces of equal size (the last may be smaller): a tuple of views.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.chunk(torch.arange(7), 3)
+        (tensor([0, 1, 2]), tensor([3, 4, 5]), tensor([6]))
+    """
     shape = input._node.aval.shape
     if not shape:
         raise RuntimeError("chunk expects at least a 1-dimensional tensor")
@@ -553,7 +590,15 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 def tensor_split(
     input: Tensor, indices_or_sections: Any = None, dim: int = 0, *, indices: Any = None, sections: Any = None
 ) -> tuple[Tensor, ...]:
-    """Pieces along a dimension: so many of nearly equal size, or cut at the indices listed."""
+    """Pieces along a dimension: so many of nearly equal size, or cut at the indices listed.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.tensor_split(torch.arange(5), 3)
+        (tensor([0, 1]), tensor([2, 3]), tensor([4]))
+        >>> torch.tensor_split(torch.arange(5), (1, 3))
+        (tensor([0]), tensor([1, 2]), tensor([3, 4]))
+    """
     given = next((x for x in (indices_or_sections, indices, sections) if x is not None), None)
     shape = input._node.aval.shape
     if not shape:

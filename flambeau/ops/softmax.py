@@ -193,13 +193,27 @@ def _softmax(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> Tens
 
 @public("log_softmax", into="torch special", method=True, out="exact")
 def _log_softmax(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> Tensor:
-    """``xᵢ - log Σⱼ exp(xⱼ)`` along ``dim``, without overflow; arguments as of ``softmax``."""
+    """``xᵢ - log Σⱼ exp(xⱼ)`` along ``dim``, without overflow; arguments as of ``softmax``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.log_softmax(torch.tensor([[0., 0.], [0., 100.]]), dim=1)
+        tensor([[  -0.6931,   -0.6931],
+                [-100.0000,    0.0000]])
+    """
     return _applied(LOG_SOFTMAX, input, dim, dtype)
 
 
 @public(into="nn.functional")
 def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtypes.dtype | None = None) -> Tensor:
-    """``exp(xᵢ) / Σⱼ exp(xⱼ)`` along ``dim``; without ``dim`` one is chosen, with a warning."""
+    """``exp(xᵢ) / Σⱼ exp(xⱼ)`` along ``dim``; without ``dim`` one is chosen, with a warning.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.softmax(torch.tensor([[1., 3.], [2., 2.]]).log(), dim=1)
+        tensor([[0.2500, 0.7500],
+                [0.5000, 0.5000]])
+    """
     if dim is None:
         dim = implicit_dim("softmax", input.ndim, _stacklevel)
     return _applied(SOFTMAX, input, dim, dtype)
@@ -209,7 +223,13 @@ def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
 def log_softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtypes.dtype | None = None
 ) -> Tensor:
-    """The logarithm of ``softmax``, computed without overflow."""
+    """The logarithm of ``softmax``, computed without overflow.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.log_softmax(torch.tensor([0., 0., 0.]), dim=0)
+        tensor([-1.0986, -1.0986, -1.0986])
+    """
     if dim is None:
         dim = implicit_dim("log_softmax", input.ndim, _stacklevel)
     return _applied(LOG_SOFTMAX, input, dim, dtype)
@@ -217,7 +237,13 @@ def log_softmax(
 
 @public(into="nn.functional")
 def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtypes.dtype | None = None) -> Tensor:
-    """``softmax(-input)``: small elements get large weights."""
+    """``softmax(-input)``: small elements get large weights.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.softmin(torch.tensor([1., 3.]).log(), dim=0)
+        tensor([0.7500, 0.2500])
+    """
     if dim is None:
         dim = implicit_dim("softmin", input.ndim, _stacklevel)
     return _applied(SOFTMAX, -input, dim, dtype)
@@ -233,6 +259,11 @@ def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: floa
         eps: has no effect, and warns when changed.
 
     Jang, Gu and Poole, Categorical Reparameterization with Gumbel-Softmax, ICLR 2017.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nn.functional.gumbel_softmax(torch.tensor([[0., 100.]]), hard=True)
+        tensor([[0., 1.]])
     """
     if eps != 1e-10:
         warnings.warn("`eps` parameter is deprecated and has no effect.", stacklevel=2)

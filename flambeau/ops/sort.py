@@ -117,7 +117,14 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = 
 
 @public(method=True, out="exact")
 def msort(input: Tensor) -> Tensor:
-    """The elements in order along the first dimension."""
+    """The elements in order along the first dimension.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.msort(torch.tensor([[3, 1], [2, 4]]))
+        tensor([[2, 1],
+                [3, 4]])
+    """
     return sort(input, 0)[0]
 
 
@@ -238,7 +245,15 @@ KTH = operator(
 
 @public(method=True)
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out: Any = None) -> Any:
-    """The ``k``-th smallest element along ``dim`` (counted from 1), and its index."""
+    """The ``k``-th smallest element along ``dim`` (counted from 1), and its index.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.kthvalue(torch.tensor([30, 10, 20]), 2)
+        torch.return_types.kthvalue(
+        values=tensor(20),
+        indices=tensor(2))
+    """
     check_ordered("kthvalue_cpu", input)
     shape = input._node.aval.shape
     dim = wrapped_dim(dim, len(shape))
@@ -305,13 +320,29 @@ def _median(name: str, op: Any, input: Tensor, dim: int | None, keepdim: bool, o
 
 @public(method=True)
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Any = None) -> Any:
-    """The median of all, or along ``dim`` with its index; of two middle elements the lower.  NaN if one is NaN."""
+    """The median of all, or along ``dim`` with its index; of two middle elements the lower.  NaN if one is NaN.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.median(torch.tensor([4., 1., 3., 2.]))
+        tensor(2.)
+        >>> torch.median(torch.tensor([[3, 1, 2], [6, 4, 5]]), dim=1)
+        torch.return_types.median(
+        values=tensor([2, 5]),
+        indices=tensor([2, 2]))
+    """
     return _median("median", MEDIAN, input, dim, keepdim, out)
 
 
 @public(method=True)
 def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Any = None) -> Any:
-    """The median of the elements that are not NaN: of all, or along ``dim`` with its index."""
+    """The median of the elements that are not NaN: of all, or along ``dim`` with its index.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nanmedian(torch.tensor([3., float("nan"), 1., 2.]))
+        tensor(2.)
+    """
     return _median("nanmedian", NANMEDIAN, input, dim, keepdim, out)
 
 
@@ -354,7 +385,13 @@ MODE = operator(
 
 @public(method=True)
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False, *, out: Any = None) -> Any:
-    """The most frequent element along ``dim``, the smallest of several, and the index of its last occurrence."""
+    """The most frequent element along ``dim``, the smallest of several, and the index of its last occurrence.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.mode(torch.tensor([[1, 2, 2], [3, 3, 1]]), dim=1).values
+        tensor([2, 3])
+    """
     check_ordered("mode_cpu", input)
     shape = input._node.aval.shape
     dim = wrapped_dim(dim, len(shape))
@@ -457,5 +494,11 @@ def quantile(
 def nanquantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Tensor:
-    """Like :func:`quantile`, of the elements that are not NaN."""
+    """Like :func:`quantile`, of the elements that are not NaN.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.nanquantile(torch.tensor([1., float("nan"), 3.]), torch.tensor([0., 0.5]))
+        tensor([1., 2.])
+    """
     return _quantile("nanquantile", input, q, dim, keepdim, interpolation, True)

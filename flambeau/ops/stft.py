@@ -143,6 +143,13 @@ def stft(
 
     Raises:
         RuntimeError: if the sizes do not fit, or ``return_complex`` is missing.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.cos(2 * torch.pi * 2 * torch.arange(16) / 8)
+        >>> found = torch.stft(x, n_fft=8, window=torch.ones(8), center=False, return_complex=True)
+        >>> found.shape, found.abs().argmax(0)
+        (torch.Size([5, 5]), tensor([2, 2, 2, 2, 2]))
     """
     if window is None:
         _warn("A rectangular window will be applied, which is known to cause spectral leakage.")
@@ -249,6 +256,13 @@ def istft(
 
     Raises:
         RuntimeError: if the sizes do not fit, or the windows' squares add up to zero somewhere.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x, window = torch.arange(16.), torch.hann_window(8)
+        >>> found = torch.istft(torch.stft(x, 8, window=window, return_complex=True), 8, window=window)
+        >>> torch.allclose(found, x, atol=1e-5)
+        True
     """
     if window is None:
         _warn("A rectangular window will be applied; give the one that stft was given.")

@@ -129,7 +129,15 @@ class UntypedStorage:
 
 
 class TypedStorage(UntypedStorage):
-    """The elements that a tensor and all its views share."""
+    """The elements that a tensor and all its views share.
+
+    Example:
+        >>> import flambeau as torch
+        >>> import warnings
+        >>> with warnings.catch_warnings(action="ignore"):
+        ...     print(torch.tensor([1., 2., 3.])[1:].storage().tolist())
+        [1.0, 2.0, 3.0]
+    """
 
     @property
     def dtype(self) -> dtypes.dtype:
@@ -172,7 +180,13 @@ def storage(input: Tensor) -> TypedStorage:
 
 @public()
 def is_storage(obj: Any) -> bool:
-    """Whether an object is a storage."""
+    """Whether an object is a storage.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.is_storage(torch.zeros(2).untyped_storage()), torch.is_storage(torch.zeros(2))
+        (True, False)
+    """
     return isinstance(obj, UntypedStorage)
 
 

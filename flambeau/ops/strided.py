@@ -153,13 +153,30 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
 
 @public(method=True)
 def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """``input`` with a diagonal replaced by ``src``.  A copy."""
+    """``input`` with a diagonal replaced by ``src``.  A copy.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.diagonal_scatter(torch.zeros(2, 2), torch.tensor([1., 2.]))
+        tensor([[1., 0.],
+                [0., 2.]])
+    """
     return DIAGONAL_SCATTER(input, src, int(offset), *_plane(input.ndim, dim1, dim2))
 
 
 @public(method=True)
 def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
-    """Matrices with the last dimension of ``input`` on a diagonal, and zero elsewhere."""
+    """Matrices with the last dimension of ``input`` on a diagonal, and zero elsewhere.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.diag_embed(torch.tensor([[1, 2], [3, 4]])).shape
+        torch.Size([2, 2, 2])
+        >>> torch.diag_embed(torch.tensor([1, 2]), offset=1)
+        tensor([[0, 1, 0],
+                [0, 0, 2],
+                [0, 0, 0]])
+    """
     ndim = input.ndim + 1
     first, second = wrapped_dim(dim1, ndim), wrapped_dim(dim2, ndim)
     if first == second:
@@ -173,7 +190,14 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
 
 @public(method=True, out="exact")
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
-    """A copy of a matrix's diagonal, or a matrix with a vector on its diagonal."""
+    """A copy of a matrix's diagonal, or a matrix with a vector on its diagonal.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.diag(torch.tensor([1, 2])), torch.diag(torch.tensor([[1, 2], [3, 4]]))
+        (tensor([[1, 0],
+                [0, 2]]), tensor([1, 4]))
+    """
     if input.ndim == 1:
         return diag_embed(input, diagonal)
     if input.ndim == 2:
@@ -183,7 +207,14 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
 
 @public(method=True)
 def diagflat(input: Tensor, offset: int = 0) -> Tensor:
-    """A matrix with all elements of ``input`` on a diagonal."""
+    """A matrix with all elements of ``input`` on a diagonal.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.diagflat(torch.tensor([[1], [2]]))
+        tensor([[1, 0],
+                [0, 2]])
+    """
     return diag_embed(input.reshape(-1), offset)
 
 
@@ -449,6 +480,13 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
 
     Raises:
         RuntimeError: if that reaches outside the storage.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.as_strided(torch.arange(5), (3, 3), (1, 1))
+        tensor([[0, 1, 2],
+                [1, 2, 3],
+                [2, 3, 4]])
     """
     size, stride, offset = _geometry(input, size, stride, storage_offset)
     strides, start = layout(input)
@@ -526,7 +564,13 @@ def as_strided_(input: Tensor, size: Any, stride: Any, storage_offset: int | Non
 
 @public(method=True)
 def as_strided_scatter(input: Tensor, src: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
-    """``input`` with the elements that ``as_strided`` would show replaced by ``src``.  A copy."""
+    """``input`` with the elements that ``as_strided`` would show replaced by ``src``.  A copy.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.as_strided_scatter(torch.zeros(5), torch.ones(2), (2,), (2,), storage_offset=1)
+        tensor([0., 1., 0., 1., 0.])
+    """
     size, stride, offset = _geometry(input, size, stride, storage_offset)
     if src._node.aval.shape != size:
         raise RuntimeError(

@@ -364,6 +364,11 @@ def permute(input: Tensor, *dims: Any, **named: Any) -> Tensor:
 
     Raises:
         RuntimeError: if ``dims`` is not an order of all dimensions.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.permute(torch.zeros(2, 3, 5), (2, 0, 1)).shape
+        torch.Size([5, 2, 3])
     """
     ndim = input.ndim
     given = sizes_of(given_or_named("permute", "dims", dims, named))
@@ -416,7 +421,15 @@ PERMUTE.fitted = TRANSPOSE.fitted = _by_method("transpose", "dims")
 
 @public(method=True)
 def t(input: Tensor) -> Tensor:
-    """The transpose of a matrix; vectors and scalars as they are."""
+    """The transpose of a matrix; vectors and scalars as they are.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.t(torch.tensor([[1, 2, 3], [4, 5, 6]]))
+        tensor([[1, 4],
+                [2, 5],
+                [3, 6]])
+    """
     if input.ndim > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D")
     return view_of(TRANSPOSE, input, tuple(reversed(range(input.ndim))))

@@ -14,6 +14,7 @@ import numpy as np
 from flambeau import devices, dtypes
 from flambeau.dtypes import FLOATING
 from flambeau.ops.operator import public
+from flambeau.ops.pointwise import with_example
 from flambeau.tensor.tensor import Tensor, from_array
 
 # ---------------------------------------------------------------- signal.windows
@@ -64,7 +65,13 @@ def general_cosine(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``sum_i (-1)^i a_i cos(2πin / (M-1))``; over M if not ``sym``."""
+    """``sum_i (-1)^i a_i cos(2πin / (M-1))``; over M if not ``sym``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.signal.windows.general_cosine(5, a=[0.5, 0.5])
+        tensor([0.0000, 0.5000, 1.0000, 0.5000, 0.0000])
+    """
     if not isinstance(a, list | tuple):
         if M >= 0 and (dtype is None or dtype in (dtypes.float32, dtypes.float64)):
             raise TypeError("Coefficients must be a list/tuple")
@@ -84,7 +91,13 @@ def general_hamming(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``alpha - (1 - alpha) cos(2πn / (M-1))``."""
+    """``alpha - (1 - alpha) cos(2πn / (M-1))``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.signal.windows.general_hamming(5, alpha=0.75)
+        tensor([0.5000, 0.7500, 1.0000, 0.7500, 0.5000])
+    """
     return _made("general_cosine", M, sym, _cosines((alpha, 1 - alpha)), dtype, layout, device, requires_grad)
 
 
@@ -92,7 +105,9 @@ _BLACKMAN = (0.42, 0.5, 0.08)
 _NUTTALL = (0.3635819, 0.4891775, 0.1365995, 0.0106411)
 
 
-def _fixed(name: str, a: tuple[float, ...], formula: str, refused: str = "general_cosine") -> None:
+def _fixed(
+    name: str, a: tuple[float, ...], formula: str, refused: str = "general_cosine", *, example: tuple[str, str]
+) -> None:
     def window(
         M: int,
         *,
@@ -105,14 +120,41 @@ def _fixed(name: str, a: tuple[float, ...], formula: str, refused: str = "genera
         return _made(refused, M, sym, _cosines(a), dtype, layout, device, requires_grad)
 
     window.__name__ = window.__qualname__ = name
-    window.__doc__ = f"``{formula}``, c_i being cos(2πin / (M-1)), over M if not ``sym``."
+    window.__doc__ = with_example(f"``{formula}``, c_i being cos(2πin / (M-1)), over M if not ``sym``.", *example)
     public(name, into="signal.windows")(window)
 
 
-_fixed("hamming", (0.54, 0.46), "0.54 - 0.46 c_1")
-_fixed("hann", (0.5, 0.5), "0.5 - 0.5 c_1")
-_fixed("blackman", _BLACKMAN, "0.42 - 0.5 c_1 + 0.08 c_2", "blackman")
-_fixed("nuttall", _NUTTALL, "0.3635819 - 0.4891775 c_1 + 0.1365995 c_2 - 0.0106411 c_3")
+_fixed(
+    "hamming",
+    (0.54, 0.46),
+    "0.54 - 0.46 c_1",
+    example=(
+        "torch.signal.windows.hamming(5), torch.signal.windows.hamming(4, sym=False)",
+        "(tensor([0.0800, 0.5400, 1.0000, 0.5400, 0.0800]), tensor([0.0800, 0.5400, 1.0000, 0.5400]))",
+    ),
+)
+_fixed(
+    "hann",
+    (0.5, 0.5),
+    "0.5 - 0.5 c_1",
+    example=(
+        "torch.signal.windows.hann(5), torch.signal.windows.hann(4, sym=False)",
+        "(tensor([0.0000, 0.5000, 1.0000, 0.5000, 0.0000]), tensor([0.0000, 0.5000, 1.0000, 0.5000]))",
+    ),
+)
+_fixed(
+    "blackman",
+    _BLACKMAN,
+    "0.42 - 0.5 c_1 + 0.08 c_2",
+    "blackman",
+    example=("torch.signal.windows.blackman(5)[1:4]", "tensor([0.3400, 1.0000, 0.3400])"),
+)
+_fixed(
+    "nuttall",
+    _NUTTALL,
+    "0.3635819 - 0.4891775 c_1 + 0.1365995 c_2 - 0.0106411 c_3",
+    example=("torch.signal.windows.nuttall(5)", "tensor([3.6280e-04, 2.2698e-01, 1.0000e+00, 2.2698e-01, 3.6280e-04])"),
+)
 
 
 @public(into="signal.windows")
@@ -125,7 +167,13 @@ def bartlett(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``1 - |2n / (M-1) - 1|``."""
+    """``1 - |2n / (M-1) - 1|``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.signal.windows.bartlett(5)
+        tensor([0.0000, 0.5000, 1.0000, 0.5000, 0.0000])
+    """
     return _made("bartlett", M, sym, lambda n, span: 1 - np.abs(2 * n / span - 1), dtype, layout, device, requires_grad)
 
 
@@ -139,7 +187,13 @@ def cosine(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``sin(π (n + 0.5) / M)``; over M + 1 if not ``sym``."""
+    """``sin(π (n + 0.5) / M)``; over M + 1 if not ``sym``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.signal.windows.cosine(3)
+        tensor([0.5000, 1.0000, 0.5000])
+    """
     return _made(
         "cosine", M, sym, lambda n, span: np.sin(np.pi * (n + 0.5) / (span + 1)), dtype, layout, device, requires_grad
     )
@@ -157,7 +211,13 @@ def exponential(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``exp(-|n - center| / tau)``; ``center`` is the middle by default."""
+    """``exp(-|n - center| / tau)``; ``center`` is the middle by default.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.signal.windows.exponential(5, tau=1.)
+        tensor([0.1353, 0.3679, 1.0000, 0.3679, 0.1353])
+    """
     if tau <= 0:
         raise ValueError(f"Tau must be positive, got: {tau} instead.")
     if sym and center is not None:
@@ -185,7 +245,13 @@ def gaussian(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``exp(-(n - middle)² / (2 std²))``."""
+    """``exp(-(n - middle)² / (2 std²))``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.signal.windows.gaussian(5, std=1.)
+        tensor([0.1353, 0.6065, 1.0000, 0.6065, 0.1353])
+    """
     if std <= 0:
         raise ValueError(f"Standard deviation must be positive, got: {std} instead.")
     return _made(
@@ -218,7 +284,13 @@ def kaiser(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``I0(beta sqrt(1 - (2n / (M-1) - 1)²)) / I0(beta)``, I0 being the modified Bessel function."""
+    """``I0(beta sqrt(1 - (2n / (M-1) - 1)²)) / I0(beta)``, I0 being the modified Bessel function.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.signal.windows.kaiser(5, beta=0.), torch.signal.windows.kaiser(3, beta=2.)
+        (tensor([1., 1., 1., 1., 1.]), tensor([0.4387, 1.0000, 0.4387]))
+    """
     if beta < 0:
         raise ValueError(f"beta must be non-negative, got: {beta} instead.")
     return _made("kaiser", M, sym, _kaiser(beta), dtype, layout, device, requires_grad)
@@ -251,7 +323,7 @@ def _older(
     return result.requires_grad_() if requires_grad else result
 
 
-def _plain(name: str, values: Callable[[np.ndarray, int], np.ndarray], formula: str) -> None:
+def _plain(name: str, values: Callable[[np.ndarray, int], np.ndarray], formula: str, example: tuple[str, str]) -> None:
     def window(
         window_length: int,
         periodic: bool = True,
@@ -265,13 +337,36 @@ def _plain(name: str, values: Callable[[np.ndarray, int], np.ndarray], formula: 
         return _older(name, window_length, periodic, values, dtype, device, requires_grad)
 
     window.__name__ = window.__qualname__ = name
-    window.__doc__ = f"``{formula}``, N being the window's length if ``periodic``, else one less."
+    window.__doc__ = with_example(
+        f"``{formula}``, N being the window's length if ``periodic``, else one less.", *example
+    )
     public(name)(window)
 
 
-_plain("hann_window", _cosines((0.5, 0.5)), "0.5 - 0.5 cos(2πn / N)")
-_plain("blackman_window", _cosines(_BLACKMAN), "0.42 - 0.5 cos(2πn / N) + 0.08 cos(4πn / N)")
-_plain("bartlett_window", lambda n, span: 1 - np.abs(2 * n / span - 1), "1 - |2n / N - 1|")
+_plain(
+    "hann_window",
+    _cosines((0.5, 0.5)),
+    "0.5 - 0.5 cos(2πn / N)",
+    example=(
+        "torch.hann_window(4), torch.hann_window(5, periodic=False)",
+        "(tensor([0.0000, 0.5000, 1.0000, 0.5000]), tensor([0.0000, 0.5000, 1.0000, 0.5000, 0.0000]))",
+    ),
+)
+_plain(
+    "blackman_window",
+    _cosines(_BLACKMAN),
+    "0.42 - 0.5 cos(2πn / N) + 0.08 cos(4πn / N)",
+    example=("torch.blackman_window(6)[1:]", "tensor([0.1300, 0.6300, 1.0000, 0.6300, 0.1300])"),
+)
+_plain(
+    "bartlett_window",
+    lambda n, span: 1 - np.abs(2 * n / span - 1),
+    "1 - |2n / N - 1|",
+    example=(
+        "torch.bartlett_window(4), torch.bartlett_window(5, periodic=False)",
+        "(tensor([0.0000, 0.5000, 1.0000, 0.5000]), tensor([0.0000, 0.5000, 1.0000, 0.5000, 0.0000]))",
+    ),
+)
 
 
 @public()
@@ -287,7 +382,13 @@ def hamming_window(
     pin_memory: bool = False,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``alpha - beta cos(2πn / N)``, N being the window's length if ``periodic``, else one less."""
+    """``alpha - beta cos(2πn / N)``, N being the window's length if ``periodic``, else one less.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.hamming_window(4), torch.hamming_window(5, periodic=False)
+        (tensor([0.0800, 0.5400, 1.0000, 0.5400]), tensor([0.0800, 0.5400, 1.0000, 0.5400, 0.0800]))
+    """
     return _older("hamming_window", window_length, periodic, _cosines((alpha, beta)), dtype, device, requires_grad)
 
 
@@ -303,7 +404,13 @@ def kaiser_window(
     pin_memory: bool = False,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``I0(beta sqrt(1 - (2n / N - 1)²)) / I0(beta)``, I0 being the modified Bessel function."""
+    """``I0(beta sqrt(1 - (2n / N - 1)²)) / I0(beta)``, I0 being the modified Bessel function.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.kaiser_window(4, True, beta=2.), torch.kaiser_window(5, False, beta=2.)
+        (tensor([0.4387, 0.8348, 1.0000, 0.8348]), tensor([0.4387, 0.8348, 1.0000, 0.8348, 0.4387]))
+    """
     if not math.isfinite(beta):
         raise RuntimeError(f"kaiser_window requires a finite beta, got {beta}")
     return _older("kaiser_window", window_length, periodic, _kaiser(beta), dtype, device, requires_grad)

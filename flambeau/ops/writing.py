@@ -44,7 +44,13 @@ def _broadcast(value: Tensor, like: Tensor) -> Tensor:
 
 @public(method=True)
 def fill(input: Tensor, value: Any) -> Tensor:
-    """A tensor like ``input``, filled with one value.  A copy."""
+    """A tensor like ``input``, filled with one value.  A copy.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.fill(torch.zeros(2), 7)
+        tensor([7., 7.])
+    """
     return _filled(input, value)
 
 
@@ -87,14 +93,32 @@ FILL = operator(
 
 @public("fill_", into="torch", method=True)
 def fill_(input: Tensor, value: Any) -> Tensor:
-    """Fills the tensor with one value: a number or a tensor without dimensions."""
+    """Fills the tensor with one value: a number or a tensor without dimensions.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.zeros(2, 2)
+        >>> _ = torch.fill_(x[0], 7.)
+        >>> x
+        tensor([[7., 7.],
+                [0., 0.]])
+    """
     check_writable(input)
     return write(input, labelled(_filled(input, value), f"FillBackward{3 if isinstance(value, Tensor) else 2}"))
 
 
 @public("zero_", into="torch", method=True)
 def zero_(input: Tensor) -> Tensor:
-    """Fills the tensor with zeros."""
+    """Fills the tensor with zeros.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.ones(2, 2)
+        >>> _ = torch.zero_(x[:, 0])
+        >>> x
+        tensor([[0., 1.],
+                [0., 1.]])
+    """
     check_writable(input)
     return write(input, labelled(_filled(input, 0), "ZeroBackward0"))
 
@@ -130,7 +154,15 @@ def resize_(input: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
 
 @public("resize_as_", method=True)
 def resize_as_(input: Tensor, the_template: Tensor, *, memory_format: Any = None) -> Tensor:
-    """Gives the tensor the shape of another, over the same storage."""
+    """Gives the tensor the shape of another, over the same storage.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([1, 2, 3, 4])
+        >>> torch.resize_as_(x, torch.zeros(2, 2))
+        tensor([[1, 2],
+                [3, 4]])
+    """
     return resize_(input, tuple(the_template.shape))
 
 
