@@ -9,7 +9,7 @@ from flambeau.graph.node import Aval
 from flambeau.ops.activation_base import activation, inplace_form, into_input, require_floating
 from flambeau.ops.activation_kernels import passed
 from flambeau.ops.activation_smooth import ELU, GELU, GELU_TANH, LOG_SIGMOID, MISH, SILU, SOFTPLUS
-from flambeau.ops.operator import NAMESPACES, operator, public
+from flambeau.ops.operator import NAMESPACES, labelled, operator, public
 from flambeau.ops.pointwise import broadcast_rule
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import wrapped_dim
@@ -204,6 +204,7 @@ PRELU = operator(
     _prelu_rule,
     _prelu_kernel,
     _prelu_derivative,
+    grad_name="PreluKernelBackward0",
     samples=lambda: [
         case("prelu", T(2, 3, 4), T(3)),
         case("prelu", T(2, 3), T(1)),
@@ -286,9 +287,10 @@ def _rrelu(
         )
     require_floating(input._node.aval, "rrelu_with_noise_out_cpu")
     if not training:
-        return LEAKY_RELU(input, ((float(lower) + float(upper)) / 2,))
-    slopes = NAMESPACES["torch"]["empty_like"](input).uniform_(lower, upper)
-    return PRELU(input, slopes)
+        result = LEAKY_RELU(input, ((float(lower) + float(upper)) / 2,))
+    else:
+        result = PRELU(input, NAMESPACES["torch"]["empty_like"](input).uniform_(lower, upper))
+    return labelled(result, "RreluWithNoiseBackward0")
 
 
 public("rrelu")(_rrelu)
@@ -549,4 +551,4 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
         raise RuntimeError(f"Halving dimension must be even, but dimension {at} is size {size}")
     require_floating(input._node.aval, "glu_cpu")
     half = size // 2
-    return input.narrow(at, 0, half) * input.narrow(at, half, half).sigmoid()
+    return labelled(input.narrow(at, 0, half) * input.narrow(at, half, half).sigmoid(), "GluBackward0")

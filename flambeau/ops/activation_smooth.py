@@ -7,7 +7,7 @@ from typing import Any
 
 from flambeau.ops.activation_base import activation, inplace_form, into_input
 from flambeau.ops.activation_kernels import erf, sigmoid_kernel
-from flambeau.ops.operator import public
+from flambeau.ops.operator import labelled, public
 from flambeau.ops.samples import T, case
 from flambeau.tensor.tensor import Tensor
 
@@ -311,7 +311,7 @@ def _celu(input: Tensor, alpha: float = 1.0) -> Tensor:
     """
     if alpha == 0:
         raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
-    return ELU(input, (float(alpha), 1.0, 1.0 / alpha))
+    return labelled(ELU(input, (float(alpha), 1.0, 1.0 / alpha)), "CeluBackward0")
 
 
 public("selu")(_selu)

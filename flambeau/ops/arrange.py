@@ -9,7 +9,7 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.graph.node import Aval
 from flambeau.graph.op import check_devices
-from flambeau.ops.operator import inputs_of, operator, public
+from flambeau.ops.operator import inputs_of, labelled, operator, public
 from flambeau.ops.pointwise import broadcast_shapes
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import ALIAS, EXPAND, Shape, given_or_named, sizes_of, wrapped_dim
@@ -128,7 +128,7 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     if not shifts:
         raise RuntimeError("`shifts` required")
     if not dims and len(shifts) == 1:
-        return ROLL(input.reshape(-1), shifts, (0,)).reshape(input.shape)
+        return labelled(ROLL(input.reshape(-1), shifts, (0,)).reshape(input.shape), "RollBackward0")
     if len(shifts) != len(dims):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}")
     if not input.ndim:
@@ -157,13 +157,13 @@ def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
             raise RuntimeError(f"Rotation dim{i} out of range, dim{i} = {d}")
     first, second = (wrapped_dim(d, input.ndim) for d in dims)
     k %= 4
-    if k == 1:
-        return FLIP(input, (second,)).transpose(first, second)
-    if k == 2:
-        return FLIP(input, (first, second))
-    if k == 3:
-        return FLIP(input, (first,)).transpose(first, second)
-    return input.clone()
+    if k == 0:
+        turned = input.clone()
+    elif k == 2:
+        turned = FLIP(input, (first, second))
+    else:
+        turned = FLIP(input, (second if k == 1 else first,)).transpose(first, second)
+    return labelled(turned, "Rot90Backward0")
 
 
 # ---------------------------------------------------------------- repeat

@@ -10,7 +10,7 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.ops.index import INDEX
 from flambeau.ops.join import CAT, cat, stack
-from flambeau.ops.operator import inputs_of, public
+from flambeau.ops.operator import inputs_of, labelled, public
 from flambeau.ops.shape import atleast_1d, atleast_2d, atleast_3d
 from flambeau.ops.slicing import SLICE, tensor_split
 from flambeau.ops.views import wrapped_dim
@@ -161,7 +161,7 @@ def block_diag(*tensors: Any) -> Tensor:
         height, n = block.shape
         rows.append(CAT([block.new_zeros((height, start)), block, block.new_zeros((height, width - start - n))], 1))
         start += n
-    return CAT(rows, 0)
+    return labelled(CAT(rows, 0), "BlockDiagBackward0")
 
 
 @public()

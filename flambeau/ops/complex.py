@@ -10,7 +10,7 @@ from flambeau.dtypes import FLOATING
 from flambeau.graph.node import Aval
 from flambeau.graph.op import check_devices
 from flambeau.ops.compare import eq, where
-from flambeau.ops.operator import METHODS, operator, public
+from flambeau.ops.operator import METHODS, labelled, operator, public
 from flambeau.ops.pointwise import broadcast_shapes, checked_tensor, common_device, no_slope
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import view_operator
@@ -47,6 +47,7 @@ REAL = view_operator(
     _part_rule,
     lambda xp, x: xp.real(x),
     lambda grad, x_dtype: grad.to(x_dtype),
+    grad_name="SelectBackward0",
     scatter=lambda parent, value: COMPLEX_OF(value, IMAG(parent)),
     restride=_part_restride(0),
     samples=lambda: [case("real", C(3, 4)), case("real", C())],
@@ -57,6 +58,7 @@ IMAG = view_operator(
     _part_rule,
     lambda xp, x: xp.imag(x),
     lambda grad, x_dtype: grad.to(x_dtype) * 1j,
+    grad_name="SelectBackward0",
     scatter=lambda parent, value: COMPLEX_OF(REAL(parent), value),
     restride=_part_restride(1),
     samples=lambda: [case("imag", C(3, 4)), case("imag", C(0, 2))],
@@ -191,7 +193,7 @@ def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
     """
     _checked_parts("polar", abs, angle, ("abs", "angle"))
     result = COMPLEX_OF(abs * angle.cos(), abs * angle.sin())
-    return result if out is None else _written("polar", result, out)
+    return labelled(result, "PolarBackward0") if out is None else _written("polar", result, out)
 
 
 # ---------------------------------------------------------------- pairs

@@ -9,7 +9,7 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.autograd.grad_mode import mode
 from flambeau.graph.node import Aval
-from flambeau.ops.operator import NotDifferentiable, operator, public
+from flambeau.ops.operator import NotDifferentiable, labelled, operator, public
 from flambeau.ops.pointwise import broadcast_shapes
 from flambeau.ops.samples import T, case
 from flambeau.tensor.tensor import Tensor, from_array
@@ -29,7 +29,7 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
         tensor([5.0000, 2.0000])
     """
     difference = x1 - x2 + eps
-    return difference.norm(p, difference.ndim - 1, keepdim=keepdim)
+    return labelled(difference.norm(p, difference.ndim - 1, keepdim=keepdim), "NormBackward1")
 
 
 @public(into="torch nn.functional")

@@ -10,7 +10,7 @@ from flambeau import dtypes
 from flambeau.autograd.grad_mode import mode as grad_mode
 from flambeau.engine import target
 from flambeau.graph.node import Aval
-from flambeau.ops.operator import NotDifferentiable, operator, public
+from flambeau.ops.operator import NotDifferentiable, labelled, operator, public
 from flambeau.ops.samples import T, case
 from flambeau.tensor.tensor import Tensor, from_array
 
@@ -471,16 +471,15 @@ def embedding_bag(
         return found[:0]
     counted = (flat != padding).unsqueeze(1)
     if mode == "max":
-        return _largest_of_bags(found, counted, bag, bags)
+        return labelled(_largest_of_bags(found, counted, bag, bags), "EmbeddingBagBackward0")
     if per_sample_weights is not None:
         found = found * per_sample_weights.reshape(-1, 1)
     if padding >= 0:
         found = found * counted
     total = EMBEDDING_BACKWARD(found, bag, bags, -1, False)
-    if mode == "sum":
-        return total
-    sizes = EMBEDDING_BACKWARD(counted.to(total.dtype), bag, bags, -1, False)
-    return total / sizes.clamp(min=1)
+    if mode == "mean":
+        total = total / EMBEDDING_BACKWARD(counted.to(total.dtype), bag, bags, -1, False).clamp(min=1)
+    return labelled(total, "EmbeddingBagBackward0")
 
 
 def bag_statistics(

@@ -14,7 +14,7 @@ import numpy
 from flambeau import devices, dtypes
 from flambeau.dtypes import FLOATING, REDUCED
 from flambeau.graph.node import Aval
-from flambeau.ops.operator import operator, public
+from flambeau.ops.operator import labelled, operator, public
 from flambeau.ops.pointwise import checked_tensor, conj
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import wrapped_dim
@@ -260,7 +260,11 @@ def _complex_transform(
     function: str, input: Tensor, dims: Shape, sizes: Shape, norm: str | None, forward: bool
 ) -> Tensor:
     x = _operand(function, input, True)
-    return C2C(_fitted(x, dims, sizes), dims, _scale(norm, _count(sizes), forward, function), forward)
+    result = C2C(_fitted(x, dims, sizes), dims, _scale(norm, _count(sizes), forward, function), forward)
+    # PyTorch takes real vectors through the transform of its own, and conjugates for the inverse.
+    if input.dtype.is_complex or not function.endswith("fft"):
+        return result
+    return labelled(result, "FftR2CBackward0" if forward else "ConjBackward0")
 
 
 @public(into="fft", out=True)

@@ -9,7 +9,7 @@ from typing import Any
 from flambeau import dtypes
 from flambeau.graph.node import Aval
 from flambeau.ops.conv_kernels import Geometry, Ints
-from flambeau.ops.operator import operator, public
+from flambeau.ops.operator import labelled, operator, public
 from flambeau.ops.samples import T, case
 from flambeau.tensor.tensor import Tensor
 
@@ -212,7 +212,7 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
         )
     _require_numbers("im2col_out_cpu", input)
     if len(shape) == 3:
-        return IM2COL(input.unsqueeze(0), *options).squeeze(0)
+        return labelled(IM2COL(input.unsqueeze(0), *options).squeeze(0), "Im2ColBackward0")
     return IM2COL(input, *options)
 
 
@@ -246,5 +246,5 @@ def fold(
         raise RuntimeError(f"Expected output spatial dimensions to be positive, but got: output_size={list(size)}.")
     _require_numbers("col2im_out_cpu", input)
     if len(shape) == 2:
-        return COL2IM(input.unsqueeze(0), size, *options).squeeze(0)
+        return labelled(COL2IM(input.unsqueeze(0), size, *options).squeeze(0), "Col2ImBackward0")
     return COL2IM(input, size, *options)

@@ -499,7 +499,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
         _check_vector_range(index, 1)
         return input.clone()
     _check_vector_range(index, input._node.aval.shape[dim])
-    return INDEX([input, *[None] * dim, index.reshape(-1)])
+    return labelled(INDEX([input, *[None] * dim, index.reshape(-1)]), "IndexSelectBackward0")
 
 
 @public(method=True, inplace=True, out="exact")

@@ -223,6 +223,7 @@ NORM = operator(
     _norm_rule,
     _norm_kernel,
     _norm_derivative,
+    grad_name="LinalgVectorNormBackward0",
     samples=lambda: [
         case("norm", T(3, 4)),
         case("norm", T(3, 4), 1, 1),

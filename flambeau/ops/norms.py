@@ -9,7 +9,7 @@ from flambeau import dtypes
 from flambeau.dtypes import FLOATING
 from flambeau.ops.linalg import INV, floating, matrices, square
 from flambeau.ops.moments import NORM
-from flambeau.ops.operator import public
+from flambeau.ops.operator import labelled, public
 from flambeau.ops.pointwise import checked_tensor
 from flambeau.ops.reduce import reduced_dims
 from flambeau.ops.spectral import svdvals
@@ -271,4 +271,4 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     length = NORM(input, float(p), tuple([d for d in range(input.ndim) if d != at]), True)
     # The small addend is PyTorch's.
     factor = (maxnorm / (length + 1e-7)).masked_fill(length <= maxnorm, 1)
-    return input * factor.to(input.dtype)
+    return labelled(input * factor.to(input.dtype), "RenormBackward0")

@@ -11,7 +11,7 @@ from flambeau.graph.node import Aval
 from flambeau.graph.op import check_devices
 from flambeau.ops.gather import GATHER, gather
 from flambeau.ops.index import INDEX, INDEX_PUT, check_range, known_value
-from flambeau.ops.operator import operator, public
+from flambeau.ops.operator import labelled, operator, public
 from flambeau.ops.outs import written_apart
 from flambeau.ops.pointwise import broadcast_shapes
 from flambeau.ops.samples import T, case
@@ -98,7 +98,7 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Any = None) -> Tensor:
     shape = broadcast_shapes(input._node.aval.shape, mask._node.aval.shape)
     chosen = np.flatnonzero(np.broadcast_to(mask._array(), shape))
     result = INDEX([view_of(EXPAND, input, shape).reshape(-1), from_array(chosen, device=input.device)])
-    return written_apart("masked_select", result, out, input, mask, exact=True)
+    return written_apart("masked_select", labelled(result, "MaskedSelectBackward0"), out, input, mask, exact=True)
 
 
 @public(method=True, inplace=True)
@@ -160,7 +160,8 @@ def take(input: Tensor, index: Tensor, *, out: Any = None) -> Tensor:
         tensor([4, 1])
     """
     _flat_indices("take", input, index)
-    return written_apart("take", INDEX([input.reshape(-1), index]), out, input, index, exact=True)
+    result = labelled(INDEX([input.reshape(-1), index]), "TakeBackward0")
+    return written_apart("take", result, out, input, index, exact=True)
 
 
 @public(method=True, inplace=True)
@@ -186,7 +187,7 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
             f"{source._node.aval.size}, index.numel() = {index._node.aval.size}"
         )
     flat = INDEX_PUT([input.reshape(-1), source.reshape(-1), index.reshape(-1)], bool(accumulate))
-    return flat.reshape(input._node.aval.shape)
+    return labelled(flat.reshape(input._node.aval.shape), "PutBackward0")
 
 
 @public(method=True, out="exact")

@@ -9,7 +9,7 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.graph.node import Aval
 from flambeau.ops.cast import CAST
-from flambeau.ops.operator import INTEGER_RESULT, operator, public
+from flambeau.ops.operator import INTEGER_RESULT, labelled, operator, public
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import wrapped_dim
 from flambeau.tensor.tensor import Tensor
@@ -90,7 +90,8 @@ def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.
         dtype = dtypes.int64
     if dtype is not None:
         input = input.to(dtype)
-    return SUM(input, reduced_dims(dim, input.ndim), keepdim)
+    result = SUM(input, reduced_dims(dim, input.ndim), keepdim)
+    return result if dim is None else labelled(result, "SumBackward1")
 
 
 def _mean_kernel(xp: Any, x: Any, *, dims: tuple[int, ...], keepdim: bool) -> Any:
@@ -137,7 +138,8 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes
             "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. "
             f"Got: {input.dtype.title}"
         )
-    return MEAN(input, reduced_dims(dim, input.ndim), keepdim)
+    result = MEAN(input, reduced_dims(dim, input.ndim), keepdim)
+    return result if dim is None else labelled(result, "MeanBackward1")
 
 
 # ---------------------------------------------------------------- prod
@@ -181,7 +183,8 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
         dtype = dtypes.int64
     if dtype is not None:
         input = input.to(dtype)
-    return PROD(input, reduced_dims(dim, input.ndim), bool(keepdim))
+    result = PROD(input, reduced_dims(dim, input.ndim), bool(keepdim))
+    return result if dim is None else labelled(result, "ProdBackward1")
 
 
 # ---------------------------------------------------------------- any, all
@@ -348,7 +351,7 @@ def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtyp
         if dtype is not None and dtype.is_complex:
             raise NotImplementedError(f"\"nansum_cpu\" not implemented for '{dtype.title}'")
         input = input.masked_fill(input != input, 0)
-    return sum(input, dim, keepdim, dtype=dtype)
+    return labelled(sum(input, dim, keepdim, dtype=dtype), "NansumBackward0")
 
 
 @public(method=True, out="typed")

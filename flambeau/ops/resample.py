@@ -7,7 +7,7 @@ from typing import Any
 
 from flambeau import dtypes
 from flambeau.ops import fold, grid  # noqa: F401  (registers their operators)
-from flambeau.ops.operator import public
+from flambeau.ops.operator import labelled, public
 from flambeau.ops.pool import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 from flambeau.ops.taps import TAPS, Taps
 from flambeau.tensor.tensor import Tensor
@@ -76,7 +76,9 @@ def interpolate(
         pool = {3: adaptive_avg_pool1d, 4: adaptive_avg_pool2d, 5: adaptive_avg_pool3d}[input.ndim]
         return pool(input, out)
     kind = {"bicubic": "cubic", "lanczos": "lanczos"}.get(mode, mode if mode.startswith("nearest") else "linear")
-    return _interpolated(input, f"smooth-{kind}" if antialias else kind, out, factors, bool(align_corners))
+    result = _interpolated(input, f"smooth-{kind}" if antialias else kind, out, factors, bool(align_corners))
+    words = f"{mode.title().replace('-', '')}{axes}D{'Aa' if antialias else ''}"
+    return labelled(result, f"Upsample{words}Backward0")
 
 
 def _sizes(input: Tensor, size: Any, scale_factor: Any, axes: int) -> tuple[tuple[int, ...], Any]:

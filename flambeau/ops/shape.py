@@ -6,7 +6,7 @@ from typing import Any
 
 from flambeau import dtypes
 from flambeau.graph.node import Aval
-from flambeau.ops.operator import NotDifferentiable, public
+from flambeau.ops.operator import NotDifferentiable, labelled, public
 from flambeau.ops.pointwise import with_example
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import RESHAPE, Shape, inferred_shape, reshaped, sizes_of, view_operator, wrapped_dim
@@ -94,7 +94,8 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
         for d in dims:
             if dims.count(d) > 1:
                 raise RuntimeError(f"dim {d} appears multiple times in the list of dims")
-    return view_of(SQUEEZE, input, tuple(sorted([d for d in dims if shape and shape[d] == 1])))
+    found = view_of(SQUEEZE, input, tuple(sorted([d for d in dims if shape and shape[d] == 1])))
+    return found if dim is None else labelled(found, f"SqueezeBackward{1 if isinstance(dim, int) else 2}")
 
 
 def _reshapes_in_place(function: Any) -> Any:

@@ -11,7 +11,7 @@ from flambeau.graph.node import Aval
 from flambeau.ops.compare import check_ordered
 from flambeau.ops.extrema import check_not_empty, put_back
 from flambeau.ops.gather import GATHER
-from flambeau.ops.operator import INTEGER_RESULT, operator, public
+from flambeau.ops.operator import INTEGER_RESULT, labelled, operator, public
 from flambeau.ops.outs import written
 from flambeau.ops.reduce import reduced_shape
 from flambeau.ops.samples import T, case
@@ -315,7 +315,8 @@ def _median(name: str, op: Any, input: Tensor, dim: int | None, keepdim: bool, o
         return op(flat, 0, False)[0]
     dim = wrapped_dim(dim, len(shape))
     check_not_empty(name, shape, (dim,) if shape else ())
-    return written(named(name, *op(input, dim, bool(keepdim))), out)
+    values, indices = op(input, dim, bool(keepdim))
+    return written(named(name, labelled(values, f"{name.capitalize()}Backward1"), indices), out)
 
 
 @public(method=True)

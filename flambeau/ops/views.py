@@ -17,7 +17,7 @@ from flambeau import dtypes
 from flambeau.graph.node import Aval
 from flambeau.graph.op import Call
 from flambeau.layouts import contiguous_format
-from flambeau.ops.operator import NotDifferentiable, Operator, operator, public
+from flambeau.ops.operator import NotDifferentiable, Operator, labelled, operator, public
 from flambeau.ops.samples import T, case
 from flambeau.tensor.tensor import Tensor
 from flambeau.tensor.views import SHAPES_KEPT, contiguous_strides, is_contiguous, layout, view_of
@@ -432,7 +432,7 @@ def t(input: Tensor) -> Tensor:
     """
     if input.ndim > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D")
-    return view_of(TRANSPOSE, input, tuple(reversed(range(input.ndim))))
+    return labelled(view_of(TRANSPOSE, input, tuple(reversed(range(input.ndim)))), "TBackward0")
 
 
 # ---------------------------------------------------------------- expand
