@@ -91,7 +91,8 @@ CAT.fitted = _cat_fitted
 
 
 def _sequence(name: str, tensors: Any) -> list[Tensor]:
-    if isinstance(tensors, Tensor) or not isinstance(tensors, Sequence):
+    # A list or a tuple is told at once; what else is a sequence takes as long to find as recording the operation.
+    if type(tensors) not in (list, tuple) and (isinstance(tensors, Tensor) or not isinstance(tensors, Sequence)):
         raise TypeError(
             f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}"
         )

@@ -86,7 +86,9 @@ class Operator(Op):
         noted = False
         for given in inputs:
             if isinstance(given, Tensor):
-                node = given._node if given._base is None else current(given)
+                base = given._base
+                # As :func:`current`, without the call.
+                node = given._node if base is None or given._seen == base._writes else current(given)
                 if given._rg:
                     noted = True
             elif given is None:
@@ -102,14 +104,13 @@ class Operator(Op):
         reads = tuple(nodes)
         out = call.out
         node = Node(call, reads, out)
-        noted = noted and mode.grad
         if type(out) is tuple:
-            return self._several(call, inputs, reads, node, noted)
+            return self._several(call, inputs, reads, node, noted and mode.grad)
         pending.append(node)
         if len(pending) > LIMIT:
             flush()
         result = wrap(node)
-        if noted and out.dtype.category >= FLOATING:
+        if noted and mode.grad and out.dtype.category >= FLOATING:
             result._grad_fn = self._noted(call, inputs, reads, (node,))
             result._rg = True
         elif mode.inference:
@@ -144,8 +145,9 @@ class Operator(Op):
             for i, result in enumerate(results):
                 if call.out[i].dtype.category >= FLOATING:
                     result._grad_fn = grad_fn
-                    result._output_nr = i
                     result._rg = True
+                    if i:
+                        result._output_nr = i
         return results
 
     # ------------------------------------------------------------ going back

@@ -39,12 +39,17 @@ def layout(tensor: Tensor) -> Layout:
     if tensor._base is None:
         return contiguous_strides(tensor._node.aval.shape), 0
     base = tensor._base
-    strides, offset = layout(base)
-    shape = base._node.aval.shape
-    for op, attrs in tensor._chain:
+    tensor._layout = found = _through(base._node.aval.shape, layout(base), tensor._chain)
+    return found
+
+
+@lru_cache(SHAPES_KEPT)
+def _through(shape: tuple[int, ...], base: Layout, chain: tuple[Any, ...]) -> Layout:
+    """The layout that a chain of view operators leads to."""
+    strides, offset = base
+    for op, attrs in chain:
         shape, strides, offset = op.restride(shape, strides, offset, *attrs)
-    tensor._layout = (tuple(strides), offset)
-    return tensor._layout
+    return tuple(strides), offset
 
 
 def is_contiguous(tensor: Tensor) -> bool:
