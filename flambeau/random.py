@@ -70,34 +70,81 @@ class Generator:
 
         Raises:
             ValueError: if the seed does not fit into 64 bits.
+
+        Example:
+            >>> import flambeau as torch
+            >>> g = torch.Generator().manual_seed(0)
+            >>> torch.rand(2, generator=g)
+            tensor([0.4963, 0.7682])
         """
         self.bits.manual_seed(int(seed))
         return self
 
     def seed(self) -> int:
-        """Starts a sequence from the system's entropy and returns its seed."""
+        """Starts a sequence from the system's entropy and returns its seed.
+
+        Example:
+            >>> import flambeau as torch
+            >>> g = torch.Generator()
+            >>> g.seed() == g.initial_seed()
+            True
+        """
         return self.bits.seed()
 
     def initial_seed(self) -> int:
-        """The seed that the current sequence started from."""
+        """The seed that the current sequence started from.
+
+        Example:
+            >>> import flambeau as torch
+            >>> torch.Generator().manual_seed(42).initial_seed()
+            42
+        """
         return self.bits.initial_seed()
 
     def get_state(self) -> Tensor:
-        """The whole state as a uint8 tensor, laid out as PyTorch's."""
+        """The whole state as a uint8 tensor, laid out as PyTorch's.
+
+        Example:
+            >>> import flambeau as torch
+            >>> g = torch.Generator()
+            >>> g.get_state().dtype, g.get_state().shape
+            (torch.uint8, torch.Size([5056]))
+        """
         return from_array(self.bits.get_state(), dtypes.uint8)
 
     def set_state(self, new_state: Tensor) -> Generator:
-        """Goes on from a state that :meth:`get_state` gave, here or in PyTorch."""
+        """Goes on from a state that :meth:`get_state` gave, here or in PyTorch.
+
+        Example:
+            >>> import flambeau as torch
+            >>> g, h = torch.Generator().manual_seed(0), torch.Generator()
+            >>> _ = h.set_state(g.get_state())
+            >>> torch.equal(torch.rand(3, generator=g), torch.rand(3, generator=h))
+            True
+        """
         if not isinstance(new_state, Tensor):
             raise TypeError(f"expected a torch.ByteTensor, but got {type(new_state).__name__}")
         self.bits.set_state(new_state._array())
         return self
 
-    graphsafe_get_state = get_state
-    graphsafe_set_state = set_state
+    def graphsafe_get_state(self) -> Generator:
+        """There is none outside of CUDA graphs: raises NotImplementedError."""
+        raise NotImplementedError("graphsafe_get_state is not supported in this Generator")
+
+    def graphsafe_set_state(self, state: Generator) -> Generator:
+        """There is none outside of CUDA graphs: raises NotImplementedError."""
+        raise NotImplementedError("graphsafe_set_state is not supported in this Generator")
 
     def clone_state(self) -> Generator:
-        """A new generator that goes on from here by itself."""
+        """A new generator that goes on from here by itself.
+
+        Example:
+            >>> import flambeau as torch
+            >>> g = torch.Generator().manual_seed(0)
+            >>> h = g.clone_state()
+            >>> torch.equal(torch.rand(3, generator=g), torch.rand(3, generator=h))
+            True
+        """
         clone = Generator(self._device)
         clone._bits = self.bits.clone_state()
         return clone

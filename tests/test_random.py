@@ -150,6 +150,8 @@ def test_to_the_last_bits(program):
         lambda t: t.set_rng_state(t.zeros(3, dtype=t.uint8)),
         lambda t: t.set_rng_state(t.zeros(5056)),
         lambda t: t.Generator().get_offset(),
+        lambda t: t.Generator().graphsafe_get_state(),
+        lambda t: t.Generator().graphsafe_set_state(t.Generator()),
     ],
 )
 def test_errors(program):

@@ -127,6 +127,12 @@ class GradScaler:
 
         Raises:
             ValueError: if there is anything else.
+
+        Example:
+            >>> import flambeau as torch
+            >>> scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+            >>> scaler.scale(torch.tensor(0.5))
+            tensor(4.)
         """
         if not self._enabled:
             return outputs
@@ -154,6 +160,15 @@ class GradScaler:
         Raises:
             RuntimeError: if it was called already since the last :meth:`update`, or after :meth:`step`.
             ValueError: if a gradient is of float16: parameters are to be kept in float32.
+
+        Example:
+            >>> import flambeau as torch
+            >>> w = torch.ones(1, requires_grad=True)
+            >>> sgd, scaler = torch.optim.SGD([w], lr=0.1), torch.amp.GradScaler("cpu", init_scale=8.0)
+            >>> scaler.scale(w.sum() * 3).backward()
+            >>> scaler.unscale_(sgd)
+            >>> w.grad
+            tensor([3.])
         """
         if not self._enabled:
             return
@@ -191,6 +206,15 @@ class GradScaler:
         Raises:
             RuntimeError: if a closure is given, or the optimizer has stepped since the last :meth:`update`.
             AssertionError: if nothing was scaled, or the optimizer has no gradients.
+
+        Example:
+            >>> import flambeau as torch
+            >>> w = torch.ones(1, requires_grad=True)
+            >>> sgd, scaler = torch.optim.SGD([w], lr=0.1), torch.amp.GradScaler("cpu", init_scale=8.0)
+            >>> scaler.scale(w.sum() * float("inf")).backward()
+            >>> _ = scaler.step(sgd)
+            >>> w.detach()
+            tensor([1.])
         """
         if not self._enabled:
             return optimizer.step(*args, **kwargs)
@@ -248,6 +272,16 @@ class GradScaler:
 
         Raises:
             AssertionError: if nothing was scaled or checked, or ``new_scale`` does not fit.
+
+        Example:
+            >>> import flambeau as torch
+            >>> w = torch.ones(1, requires_grad=True)
+            >>> sgd, scaler = torch.optim.SGD([w], lr=0.1), torch.amp.GradScaler("cpu", init_scale=8.0)
+            >>> scaler.scale(w.sum() * float("inf")).backward()
+            >>> _ = scaler.step(sgd)
+            >>> scaler.update()
+            >>> scaler.get_scale()
+            4.0
         """
         if not self._enabled:
             return
@@ -292,7 +326,13 @@ class GradScaler:
     # ------------------------------------------------------------ what it knows
 
     def get_scale(self) -> float:
-        """The scale; 1.0 if disabled."""
+        """The scale; 1.0 if disabled.
+
+        Example:
+            >>> import flambeau as torch
+            >>> torch.amp.GradScaler("cpu").get_scale(), torch.amp.GradScaler("cpu", enabled=False).get_scale()
+            (65536.0, 1.0)
+        """
         if not self._enabled:
             return 1.0
         return self._init_scale if self._scale is None else self._scale.item()
@@ -301,27 +341,69 @@ class GradScaler:
         return self._scale
 
     def get_growth_factor(self) -> float:
-        """What the scale is multiplied by to grow."""
+        """What the scale is multiplied by to grow.
+
+        Example:
+            >>> import flambeau as torch
+            >>> torch.amp.GradScaler("cpu").get_growth_factor()
+            2.0
+        """
         return self._growth_factor
 
     def set_growth_factor(self, new_factor: float) -> None:
-        """Sets what the scale is multiplied by to grow."""
+        """Sets what the scale is multiplied by to grow.
+
+        Example:
+            >>> import flambeau as torch
+            >>> scaler = torch.amp.GradScaler("cpu")
+            >>> scaler.set_growth_factor(1.5)
+            >>> scaler.get_growth_factor()
+            1.5
+        """
         self._growth_factor = new_factor
 
     def get_backoff_factor(self) -> float:
-        """What the scale is multiplied by to shrink."""
+        """What the scale is multiplied by to shrink.
+
+        Example:
+            >>> import flambeau as torch
+            >>> torch.amp.GradScaler("cpu").get_backoff_factor()
+            0.5
+        """
         return self._backoff_factor
 
     def set_backoff_factor(self, new_factor: float) -> None:
-        """Sets what the scale is multiplied by to shrink."""
+        """Sets what the scale is multiplied by to shrink.
+
+        Example:
+            >>> import flambeau as torch
+            >>> scaler = torch.amp.GradScaler("cpu")
+            >>> scaler.set_backoff_factor(0.25)
+            >>> scaler.get_backoff_factor()
+            0.25
+        """
         self._backoff_factor = new_factor
 
     def get_growth_interval(self) -> int:
-        """How many steps without overflow let the scale grow."""
+        """How many steps without overflow let the scale grow.
+
+        Example:
+            >>> import flambeau as torch
+            >>> torch.amp.GradScaler("cpu").get_growth_interval()
+            2000
+        """
         return self._growth_interval
 
     def set_growth_interval(self, new_interval: int) -> None:
-        """Sets how many steps without overflow let the scale grow."""
+        """Sets how many steps without overflow let the scale grow.
+
+        Example:
+            >>> import flambeau as torch
+            >>> scaler = torch.amp.GradScaler("cpu")
+            >>> scaler.set_growth_interval(100)
+            >>> scaler.get_growth_interval()
+            100
+        """
         self._growth_interval = new_interval
 
     def _get_growth_tracker(self) -> int:
@@ -330,7 +412,13 @@ class GradScaler:
         return self._init_growth_tracker if self._growth_tracker is None else self._growth_tracker.item()
 
     def is_enabled(self) -> bool:
-        """Whether it does anything."""
+        """Whether it does anything.
+
+        Example:
+            >>> import flambeau as torch
+            >>> torch.amp.GradScaler("cpu", enabled=False).is_enabled()
+            False
+        """
         return self._enabled
 
     def _check_inf_per_device(self, optimizer: Any) -> dict[Any, Tensor]:
@@ -348,6 +436,11 @@ class GradScaler:
         """The scale, its factors and the count of steps without overflow, to be taken after :meth:`update`.
 
         Empty if disabled.
+
+        Example:
+            >>> import flambeau as torch
+            >>> torch.amp.GradScaler("cpu", init_scale=8.0).state_dict()
+            {'scale': 8.0, 'growth_factor': 2.0, 'backoff_factor': 0.5, 'growth_interval': 2000, '_growth_tracker': 0}
         """
         if not self._enabled:
             return {}
@@ -364,6 +457,13 @@ class GradScaler:
 
         Raises:
             RuntimeError: if that is empty, since it came from a disabled scaler.
+
+        Example:
+            >>> import flambeau as torch
+            >>> scaler = torch.amp.GradScaler("cpu")
+            >>> scaler.load_state_dict(torch.amp.GradScaler("cpu", init_scale=8.0).state_dict())
+            >>> scaler.get_scale()
+            8.0
         """
         if not self._enabled:
             return

@@ -136,6 +136,20 @@ class Optimizer:
 
         Returns:
             What the closure returned, or None.
+
+        Example:
+            >>> import flambeau as torch
+            >>> w = torch.tensor([1.], requires_grad=True)
+            >>> sgd = torch.optim.SGD([w], lr=0.1)
+            >>> def closure():
+            ...     sgd.zero_grad()
+            ...     loss = (w * w).sum()
+            ...     loss.backward()
+            ...     return loss
+            >>> sgd.step(closure)
+            tensor(1., grad_fn=<SumBackward0>)
+            >>> w.detach()
+            tensor([0.8000])
         """
         return self._step(closure)
 
@@ -161,7 +175,20 @@ class Optimizer:
         raise NotImplementedError(f"{type(self).__name__} gives neither _update nor step")
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drops all gradients, or sets them to zero."""
+        """Drops all gradients, or sets them to zero.
+
+        Example:
+            >>> import flambeau as torch
+            >>> w = torch.ones(2, requires_grad=True)
+            >>> sgd = torch.optim.SGD([w], lr=0.1)
+            >>> w.sum().backward()
+            >>> sgd.zero_grad(set_to_none=False)
+            >>> w.grad
+            tensor([0., 0.])
+            >>> sgd.zero_grad()
+            >>> w.grad is None
+            True
+        """
         for group in self.param_groups:
             for p in group["params"]:
                 if p._grad is None:
@@ -178,6 +205,13 @@ class Optimizer:
 
         Args:
             param_group: ``"params"`` and any options.
+
+        Example:
+            >>> import flambeau as torch
+            >>> sgd = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=0.1)
+            >>> sgd.add_param_group({"params": [torch.ones(1, requires_grad=True)], "lr": 0.01})
+            >>> [group["lr"] for group in sgd.param_groups]
+            [0.1, 0.01]
         """
         if not isinstance(param_group, dict):
             raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
@@ -245,7 +279,17 @@ class Optimizer:
     # ------------------------------------------------------------ saving
 
     def state_dict(self) -> dict[str, Any]:
-        """The state by the parameters' numbers, and the groups."""
+        """The state by the parameters' numbers, and the groups.
+
+        Example:
+            >>> import flambeau as torch
+            >>> w = torch.ones(2, requires_grad=True)
+            >>> sgd = torch.optim.SGD([w], lr=0.1, momentum=0.9)
+            >>> w.sum().backward()
+            >>> sgd.step()
+            >>> sgd.state_dict()["state"]
+            {0: {'momentum_buffer': tensor([1., 1.])}}
+        """
         for hook in self._optimizer_state_dict_pre_hooks.values():
             hook(self)
         numbers: dict[int, int] = {}
@@ -269,6 +313,14 @@ class Optimizer:
 
         Raises:
             ValueError: if the numbers of groups or of parameters in one differ.
+
+        Example:
+            >>> import flambeau as torch
+            >>> saved = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=0.5).state_dict()
+            >>> sgd = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+            >>> sgd.load_state_dict(saved)
+            >>> sgd.param_groups[0]["lr"]
+            0.5
         """
         state_dict = state_dict.copy()
         for hook in self._optimizer_load_state_dict_pre_hooks.values():
@@ -308,11 +360,27 @@ class Optimizer:
     # ------------------------------------------------------------ hooks
 
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Calls ``hook(optimizer, args, kwargs)`` before each step; may return new (args, kwargs)."""
+        """Calls ``hook(optimizer, args, kwargs)`` before each step; may return new (args, kwargs).
+
+        Example:
+            >>> import flambeau as torch
+            >>> sgd = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=0.1)
+            >>> handle = sgd.register_step_pre_hook(lambda optimizer, args, kwargs: print("before"))
+            >>> sgd.step()
+            before
+        """
         return _registered(self._optimizer_step_pre_hooks, hook)
 
     def register_step_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Calls ``hook(optimizer, args, kwargs)`` after each step."""
+        """Calls ``hook(optimizer, args, kwargs)`` after each step.
+
+        Example:
+            >>> import flambeau as torch
+            >>> sgd = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=0.1)
+            >>> handle = sgd.register_step_post_hook(lambda optimizer, args, kwargs: print("after"))
+            >>> sgd.step()
+            after
+        """
         return _registered(self._optimizer_step_post_hooks, hook)
 
     def register_state_dict_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
@@ -320,7 +388,15 @@ class Optimizer:
         return _registered(self._optimizer_state_dict_pre_hooks, hook, prepend)
 
     def register_state_dict_post_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
-        """Calls ``hook(optimizer, state_dict)`` after ``state_dict``; may return another."""
+        """Calls ``hook(optimizer, state_dict)`` after ``state_dict``; may return another.
+
+        Example:
+            >>> import flambeau as torch
+            >>> sgd = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=0.1)
+            >>> handle = sgd.register_state_dict_post_hook(lambda optimizer, state: {**state, "epoch": 3})
+            >>> sgd.state_dict()["epoch"]
+            3
+        """
         return _registered(self._optimizer_state_dict_post_hooks, hook, prepend)
 
     def register_load_state_dict_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:

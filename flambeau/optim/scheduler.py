@@ -91,11 +91,27 @@ class LRScheduler:
         return {key: value for key, value in self.__dict__.items() if key != "optimizer"}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes over what :meth:`state_dict` gave."""
+        """Takes over what :meth:`state_dict` gave.
+
+        Example:
+            >>> import flambeau as torch
+            >>> sgd = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=0.5)
+            >>> schedule = torch.optim.lr_scheduler.StepLR(sgd, step_size=2)
+            >>> schedule.load_state_dict({"last_epoch": 7})
+            >>> schedule.last_epoch
+            7
+        """
         self.__dict__.update(state_dict)
 
     def get_last_lr(self) -> list[Any]:
-        """The rates that were set last."""
+        """The rates that were set last.
+
+        Example:
+            >>> import flambeau as torch
+            >>> sgd = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=0.5)
+            >>> torch.optim.lr_scheduler.StepLR(sgd, step_size=2).get_last_lr()
+            [0.5]
+        """
         return self._last_lr
 
     def get_lr(self) -> list[Any]:
@@ -106,6 +122,15 @@ class LRScheduler:
         """Sets the next rates, or those at ``epoch``.
 
         While a function is captured, every later call of it advances the schedule as well.
+
+        Example:
+            >>> import flambeau as torch
+            >>> sgd = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=0.5)
+            >>> schedule = torch.optim.lr_scheduler.ExponentialLR(sgd, gamma=0.5)
+            >>> sgd.step()
+            >>> schedule.step()
+            >>> sgd.param_groups[0]["lr"]
+            0.25
         """
         if self._step_count == 1:
             if not hasattr(self.optimizer.step, "_wrapped_by_lr_sched"):

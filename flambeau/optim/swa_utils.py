@@ -163,7 +163,18 @@ class AveragedModel(Module):
         return self.module(*args, **kwargs)
 
     def update_parameters(self, model: Module) -> None:
-        """Takes the model's parameters into the averages; the first time, copies them."""
+        """Takes the model's parameters into the averages; the first time, copies them.
+
+        Example:
+            >>> import flambeau as torch
+            >>> model = torch.nn.Linear(1, 1, bias=False)
+            >>> average = torch.optim.swa_utils.AveragedModel(model)
+            >>> for value in (1.0, 3.0):
+            ...     _ = torch.nn.init.constant_(model.weight, value)
+            ...     average.update_parameters(model)
+            >>> average.module.weight.detach()
+            tensor([[2.]])
+        """
         with no_grad():
             mine, theirs = self._tensors(self.module), self._tensors(model)
             theirs = [t.detach().to(m.device) for m, t in zip(mine, theirs, strict=False)]

@@ -232,6 +232,13 @@ class CallMixin:
         Args:
             hook: with ``with_kwargs`` it is called as ``hook(module, args, kwargs)`` and returns both or None.
             prepend: whether it comes before those that are there already.
+
+        Example:
+            >>> import flambeau as torch
+            >>> layer = torch.nn.ReLU()
+            >>> handle = layer.register_forward_pre_hook(lambda module, args: (args[0] + 1,))
+            >>> layer(torch.tensor([-2., 2.]))
+            tensor([0., 3.])
         """
         flags = [self._forward_pre_hooks_with_kwargs] if with_kwargs else []
         return put_on(self._forward_pre_hooks, hook, *flags, prepend=prepend)
@@ -250,6 +257,16 @@ class CallMixin:
             hook: with ``with_kwargs`` it is called as ``hook(module, args, kwargs, output)``.
             prepend: whether it comes before those that are there already.
             always_call: whether it is called after an exception as well.
+
+        Example:
+            >>> import flambeau as torch
+            >>> layer = torch.nn.ReLU()
+            >>> handle = layer.register_forward_hook(lambda module, args, output: output * 10)
+            >>> layer(torch.tensor([-2., 2.]))
+            tensor([ 0., 20.])
+            >>> handle.remove()
+            >>> layer(torch.tensor([-2., 2.]))
+            tensor([0., 2.])
         """
         flags = []
         if with_kwargs:
@@ -259,13 +276,31 @@ class CallMixin:
         return put_on(self._forward_hooks, hook, *flags, prepend=prepend)
 
     def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
-        """Calls ``hook(module, grad_output)`` when gradients reach the outputs; a result replaces them."""
+        """Calls ``hook(module, grad_output)`` when gradients reach the outputs; a result replaces them.
+
+        Example:
+            >>> import flambeau as torch
+            >>> layer = torch.nn.ReLU()
+            >>> handle = layer.register_full_backward_pre_hook(lambda module, grad_output: (grad_output[0] * 10,))
+            >>> x = torch.tensor([-2., 2.], requires_grad=True)
+            >>> layer(x).sum().backward()
+            >>> x.grad
+            tensor([ 0., 10.])
+        """
         return put_on(self._backward_pre_hooks, hook, prepend=prepend)
 
     def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         """Calls ``hook(module, grad_input, grad_output)`` when the inputs' gradients are known.
 
         What it returns replaces ``grad_input``.
+
+        Example:
+            >>> import flambeau as torch
+            >>> layer = torch.nn.ReLU()
+            >>> handle = layer.register_full_backward_hook(lambda module, given, arrived: print(given, arrived))
+            >>> x = torch.tensor([-2., 2.], requires_grad=True)
+            >>> layer(x).sum().backward()
+            (tensor([0., 1.]),) (tensor([1., 1.]),)
         """
         if self._is_full_backward_hook is False:
             raise RuntimeError(

@@ -57,11 +57,29 @@ class StateMixin:
     # ------------------------------------------------------------ hooks
 
     def register_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Calls ``hook(module, prefix, keep_vars)`` before the state is saved."""
+        """Calls ``hook(module, prefix, keep_vars)`` before the state is saved.
+
+        Example:
+            >>> import flambeau as torch
+            >>> layer = torch.nn.Linear(3, 2)
+            >>> handle = layer.register_state_dict_pre_hook(lambda module, prefix, keep_vars: print("saving"))
+            >>> _ = layer.state_dict()
+            saving
+        """
         return put_on(self._state_dict_pre_hooks, hook)
 
     def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Calls ``hook(module, state_dict, prefix, local_metadata)`` after the state was saved."""
+        """Calls ``hook(module, state_dict, prefix, local_metadata)`` after the state was saved.
+
+        Example:
+            >>> import flambeau as torch
+            >>> layer = torch.nn.Linear(3, 2)
+            >>> def without_bias(module, state, prefix, local_metadata):
+            ...     del state[prefix + "bias"]
+            >>> handle = layer.register_state_dict_post_hook(without_bias)
+            >>> list(layer.state_dict())
+            ['weight']
+        """
         hook._from_public_api = True  # type: ignore[attr-defined]
         return put_on(self._state_dict_hooks, hook)
 
@@ -83,17 +101,52 @@ class StateMixin:
         """Calls ``hook`` before the state is loaded.
 
         Its arguments: module, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs.
+
+        Example:
+            >>> import flambeau as torch
+            >>> layer = torch.nn.Linear(3, 2)
+            >>> def renamed(module, state, prefix, *rest):
+            ...     state[prefix + "weight"] = state.pop(prefix + "w")
+            >>> handle = layer.register_load_state_dict_pre_hook(renamed)
+            >>> layer.load_state_dict({"w": torch.zeros(2, 3), "bias": torch.zeros(2)})
+            <All keys matched successfully>
         """
         return self._register_load_state_dict_pre_hook(hook, with_module=True)
 
     def register_load_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Calls ``hook(module, incompatible_keys)`` after the state was loaded; it may change the keys in place."""
+        """Calls ``hook(module, incompatible_keys)`` after the state was loaded; it may change the keys in place.
+
+        Example:
+            >>> import flambeau as torch
+            >>> layer = torch.nn.Linear(3, 2)
+            >>> def unforced(module, keys):
+            ...     keys.missing_keys.clear()
+            >>> handle = layer.register_load_state_dict_post_hook(unforced)
+            >>> layer.load_state_dict({"weight": torch.zeros(2, 3)})
+            <All keys matched successfully>
+        """
         return put_on(self._load_state_dict_post_hooks, hook)
 
     # ------------------------------------------------------------ saving
 
     def get_extra_state(self) -> Any:
-        """State beside parameters and buffers; a module that has some defines this and :meth:`set_extra_state`."""
+        """State beside parameters and buffers; a module that has some defines this and :meth:`set_extra_state`.
+
+        Example:
+            >>> import flambeau as torch
+            >>> class Counter(torch.nn.Module):
+            ...     def __init__(self):
+            ...         super().__init__()
+            ...         self.count = 0
+            ...     def get_extra_state(self):
+            ...         return self.count
+            ...     def set_extra_state(self, state):
+            ...         self.count = state
+            >>> counter = Counter()
+            >>> _ = counter.load_state_dict({"_extra_state": 5})
+            >>> counter.count
+            5
+        """
         raise RuntimeError(
             "Reached a code path in Module.get_extra_state() that should never be called. Please file an issue "
             "at https://github.com/pytorch/pytorch/issues/new?template=bug-report.yml to report this bug."
@@ -267,6 +320,14 @@ class StateMixin:
 
         Raises:
             RuntimeError: if shapes differ or, with ``strict``, names do; says everything that is wrong.
+
+        Example:
+            >>> import flambeau as torch
+            >>> layer = torch.nn.Linear(2, 1)
+            >>> layer.load_state_dict({"weight": torch.tensor([[1., 2.]]), "bias": torch.tensor([3.])})
+            <All keys matched successfully>
+            >>> layer.load_state_dict({"weight": torch.tensor([[1., 2.]])}, strict=False)
+            _IncompatibleKeys(missing_keys=['bias'], unexpected_keys=[])
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")

@@ -162,11 +162,25 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         return NAMESPACES["torch"]["cat"](parts, 1)
 
     def log_prob(self, input: Tensor) -> Tensor:
-        """The log probabilities of all classes: (N, in_features) gives (N, n_classes)."""
+        """The log probabilities of all classes: (N, in_features) gives (N, n_classes).
+
+        Example:
+            >>> import flambeau as torch
+            >>> layer = torch.nn.AdaptiveLogSoftmaxWithLoss(16, n_classes=20, cutoffs=[5, 10])
+            >>> layer.log_prob(torch.zeros(2, 16)).exp().sum(dim=1).detach().round(decimals=3)
+            tensor([1., 1.])
+        """
         return self._get_full_log_prob(input, self.head(input))
 
     def predict(self, input: Tensor) -> Tensor:
-        """The most probable class of each row: (N, in_features) gives (N)."""
+        """The most probable class of each row: (N, in_features) gives (N).
+
+        Example:
+            >>> import flambeau as torch
+            >>> layer = torch.nn.AdaptiveLogSoftmaxWithLoss(16, n_classes=20, cutoffs=[5, 10])
+            >>> layer.predict(torch.zeros(2, 16)).shape
+            torch.Size([2])
+        """
         head = self.head(input)
         best = head.argmax(1)
         # Only where a cluster is likelier than any frequent class need its classes be looked at.

@@ -142,13 +142,26 @@ class Sequential(Module):
             raise ValueError(f"Non-positive multiplication factor {other} for {type(self)}")
 
     def pop(self, key: Any) -> Any:
-        """Takes a module out, or those of a slice, and gives it back."""
+        """Takes a module out, or those of a slice, and gives it back.
+
+        Example:
+            >>> import flambeau as torch
+            >>> net = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Tanh())
+            >>> net.pop(0), len(net)
+            (ReLU(), 1)
+        """
         found = self[key]
         del self[key]
         return found
 
     def append(self, module: Module) -> Sequential:
-        """Adds a module at the end."""
+        """Adds a module at the end.
+
+        Example:
+            >>> import flambeau as torch
+            >>> torch.nn.Sequential(torch.nn.ReLU()).append(torch.nn.Tanh())[-1]
+            Tanh()
+        """
         self.add_module(str(len(self)), module)
         return self
 
@@ -158,6 +171,11 @@ class Sequential(Module):
         Raises:
             AssertionError: if it is no module.
             IndexError: if the index is out of range.
+
+        Example:
+            >>> import flambeau as torch
+            >>> torch.nn.Sequential(torch.nn.ReLU()).insert(0, torch.nn.Tanh())[0]
+            Tanh()
         """
         if not isinstance(module, Module):
             raise AssertionError(f"module should be of type: {Module}")
@@ -170,7 +188,13 @@ class Sequential(Module):
         return self
 
     def extend(self, sequential: Iterable[Module]) -> Sequential:
-        """Adds modules at the end."""
+        """Adds modules at the end.
+
+        Example:
+            >>> import flambeau as torch
+            >>> len(torch.nn.Sequential(torch.nn.ReLU()).extend([torch.nn.Tanh(), torch.nn.ReLU()]))
+            3
+        """
         for module in sequential:
             self.append(module)
         return self
@@ -262,23 +286,49 @@ class ModuleList(Module):
         return f"{self._get_name()}(\n  " + "\n  ".join(lines) + "\n)"
 
     def insert(self, index: int, module: Module) -> None:
-        """Adds a module before the one at an index."""
+        """Adds a module before the one at an index.
+
+        Example:
+            >>> import flambeau as torch
+            >>> layers = torch.nn.ModuleList([torch.nn.ReLU()])
+            >>> layers.insert(0, torch.nn.Tanh())
+            >>> layers[0]
+            Tanh()
+        """
         _shift(self._modules, index, len(self))
         self._modules[str(index)] = module
 
     def append(self, module: Module) -> ModuleList:
-        """Adds a module at the end."""
+        """Adds a module at the end.
+
+        Example:
+            >>> import flambeau as torch
+            >>> torch.nn.ModuleList([torch.nn.ReLU()]).append(torch.nn.Tanh())[-1]
+            Tanh()
+        """
         self.add_module(str(len(self)), module)
         return self
 
     def pop(self, key: Any) -> Any:
-        """Takes a module out, or those of a slice, and gives it back."""
+        """Takes a module out, or those of a slice, and gives it back.
+
+        Example:
+            >>> import flambeau as torch
+            >>> torch.nn.ModuleList([torch.nn.ReLU(), torch.nn.Tanh()]).pop(-1)
+            Tanh()
+        """
         found = self[key]
         del self[key]
         return found
 
     def extend(self, modules: Iterable[Module]) -> ModuleList:
-        """Adds modules at the end."""
+        """Adds modules at the end.
+
+        Example:
+            >>> import flambeau as torch
+            >>> len(torch.nn.ModuleList([torch.nn.ReLU()]).extend([torch.nn.Tanh(), torch.nn.ReLU()]))
+            3
+        """
         if not isinstance(modules, Iterable):
             raise TypeError(f"ModuleList.extend should be called with an iterable, but got {type(modules).__name__}")
         start = len(self)
@@ -326,27 +376,67 @@ class ModuleDict(Module):
         return key in self._modules
 
     def clear(self) -> None:
-        """Takes everything out."""
+        """Takes everything out.
+
+        Example:
+            >>> import flambeau as torch
+            >>> parts = torch.nn.ModuleDict({"act": torch.nn.ReLU()})
+            >>> parts.clear()
+            >>> len(parts)
+            0
+        """
         self._modules.clear()
 
     def pop(self, key: str) -> Any:
-        """Takes a module out and gives it back."""
+        """Takes a module out and gives it back.
+
+        Example:
+            >>> import flambeau as torch
+            >>> torch.nn.ModuleDict({"act": torch.nn.ReLU()}).pop("act")
+            ReLU()
+        """
         return self._modules.pop(key)
 
     def keys(self) -> Any:
-        """The names."""
+        """The names.
+
+        Example:
+            >>> import flambeau as torch
+            >>> list(torch.nn.ModuleDict({"act": torch.nn.ReLU()}).keys())
+            ['act']
+        """
         return self._modules.keys()
 
     def items(self) -> Any:
-        """Names and modules."""
+        """Names and modules.
+
+        Example:
+            >>> import flambeau as torch
+            >>> list(torch.nn.ModuleDict({"act": torch.nn.ReLU()}).items())
+            [('act', ReLU())]
+        """
         return self._modules.items()
 
     def values(self) -> Any:
-        """The modules."""
+        """The modules.
+
+        Example:
+            >>> import flambeau as torch
+            >>> list(torch.nn.ModuleDict({"act": torch.nn.ReLU()}).values())
+            [ReLU()]
+        """
         return self._modules.values()
 
     def update(self, modules: Any) -> None:
-        """Adds modules from a mapping or from pairs; those of the same name are replaced."""
+        """Adds modules from a mapping or from pairs; those of the same name are replaced.
+
+        Example:
+            >>> import flambeau as torch
+            >>> parts = torch.nn.ModuleDict({"act": torch.nn.ReLU()})
+            >>> parts.update({"act": torch.nn.Tanh(), "head": torch.nn.Linear(3, 2)})
+            >>> parts["act"], len(parts)
+            (Tanh(), 2)
+        """
         for name, module in _pairs_of("ModuleDict", modules):
             self[name] = module
 
@@ -409,14 +499,26 @@ class ParameterList(Module):
         return self.extend(parameters)
 
     def append(self, value: Any) -> ParameterList:
-        """Adds a value at the end."""
+        """Adds a value at the end.
+
+        Example:
+            >>> import flambeau as torch
+            >>> len(torch.nn.ParameterList([torch.zeros(2)]).append(torch.zeros(3)))
+            2
+        """
         place = len(self)
         self._size += 1
         self[place] = value
         return self
 
     def extend(self, values: Iterable[Any]) -> ParameterList:
-        """Adds values at the end."""
+        """Adds values at the end.
+
+        Example:
+            >>> import flambeau as torch
+            >>> len(torch.nn.ParameterList([torch.zeros(2)]).extend([torch.zeros(3), torch.zeros(4)]))
+            3
+        """
         if not isinstance(values, Iterable) or isinstance(values, Tensor):
             raise TypeError(f"ParameterList.extend should be called with an iterable, but got {type(values).__name__}")
         for value in values:
@@ -482,57 +584,132 @@ class ParameterDict(Module):
         return key in self._keys
 
     def copy(self) -> ParameterDict:
-        """A dictionary of its own with the same parameters."""
+        """A dictionary of its own with the same parameters.
+
+        Example:
+            >>> import flambeau as torch
+            >>> scales = torch.nn.ParameterDict({"left": torch.ones(2)})
+            >>> scales.copy()["left"] is scales["left"]
+            True
+        """
         return ParameterDict(OrderedDict(self.items()))
 
     def setdefault(self, key: str, default: Any = None) -> Any:
-        """The value of a name, which becomes ``default`` if there was none."""
+        """The value of a name, which becomes ``default`` if there was none.
+
+        Example:
+            >>> import flambeau as torch
+            >>> scales = torch.nn.ParameterDict({"left": torch.ones(2)})
+            >>> scales.setdefault("left", torch.zeros(2)).detach()
+            tensor([1., 1.])
+        """
         if key not in self:
             self[key] = default
         return self[key]
 
     def clear(self) -> None:
-        """Takes everything out."""
+        """Takes everything out.
+
+        Example:
+            >>> import flambeau as torch
+            >>> scales = torch.nn.ParameterDict({"left": torch.ones(2)})
+            >>> scales.clear()
+            >>> len(scales)
+            0
+        """
         for key in list(self._keys):
             del self[key]
 
     def pop(self, key: str) -> Any:
-        """Takes a value out and gives it back."""
+        """Takes a value out and gives it back.
+
+        Example:
+            >>> import flambeau as torch
+            >>> scales = torch.nn.ParameterDict({"left": torch.ones(2)})
+            >>> scales.pop("left").detach(), len(scales)
+            (tensor([1., 1.]), 0)
+        """
         found = self[key]
         del self[key]
         return found
 
     def popitem(self) -> tuple[str, Any]:
-        """Takes the last name and value out and gives them back."""
+        """Takes the last name and value out and gives them back.
+
+        Example:
+            >>> import flambeau as torch
+            >>> scales = torch.nn.ParameterDict({"left": torch.ones(2), "right": torch.ones(2)})
+            >>> scales.popitem()[0], list(scales)
+            ('right', ['left'])
+        """
         key, _ = self._keys.popitem()
         # Put back, so that taking it out finds it.
         self._keys[key] = None
         return key, self.pop(key)
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value of a name, or ``default``."""
+        """The value of a name, or ``default``.
+
+        Example:
+            >>> import flambeau as torch
+            >>> scales = torch.nn.ParameterDict({"left": torch.ones(2)})
+            >>> scales.get("right") is None
+            True
+        """
         if key in self:
             return self[key]
         return default
 
     def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
-        """A new dictionary that has ``default`` for each name."""
+        """A new dictionary that has ``default`` for each name.
+
+        Example:
+            >>> import flambeau as torch
+            >>> torch.nn.ParameterDict().fromkeys(["left", "right"], torch.ones(2))["right"].detach()
+            tensor([1., 1.])
+        """
         return ParameterDict((key, default) for key in keys)
 
     def keys(self) -> Any:
-        """The names."""
+        """The names.
+
+        Example:
+            >>> import flambeau as torch
+            >>> list(torch.nn.ParameterDict({"left": torch.ones(2)}).keys())
+            ['left']
+        """
         return self._keys.keys()
 
     def items(self) -> Iterable[tuple[str, Any]]:
-        """Names and values."""
+        """Names and values.
+
+        Example:
+            >>> import flambeau as torch
+            >>> [(name, value.shape) for name, value in torch.nn.ParameterDict({"left": torch.ones(2)}).items()]
+            [('left', torch.Size([2]))]
+        """
         return ((key, self[key]) for key in self._keys)
 
     def values(self) -> Iterable[Any]:
-        """The values."""
+        """The values.
+
+        Example:
+            >>> import flambeau as torch
+            >>> [value.shape for value in torch.nn.ParameterDict({"left": torch.ones(2)}).values()]
+            [torch.Size([2])]
+        """
         return (self[key] for key in self._keys)
 
     def update(self, parameters: Any) -> None:
-        """Adds values from a mapping or from pairs; a plain dictionary's are added in the order of their names."""
+        """Adds values from a mapping or from pairs; a plain dictionary's are added in the order of their names.
+
+        Example:
+            >>> import flambeau as torch
+            >>> scales = torch.nn.ParameterDict({"left": torch.ones(2)})
+            >>> scales.update({"right": torch.zeros(2)})
+            >>> list(scales)
+            ['left', 'right']
+        """
         pairs = _pairs_of("ParametersDict", parameters)
         if isinstance(parameters, Mapping) and not isinstance(parameters, OrderedDict):
             pairs = iter(sorted(pairs))

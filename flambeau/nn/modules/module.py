@@ -121,6 +121,14 @@ class Module(CallMixin, StateMixin):
             name: the attribute by which it is reached.
             tensor: the buffer, or None: then it is not part of ``state_dict``.
             persistent: whether it is part of ``state_dict``.
+
+        Example:
+            >>> import flambeau as torch
+            >>> m = torch.nn.Module()
+            >>> m.register_buffer("mean", torch.zeros(2))
+            >>> m.register_buffer("scratch", torch.zeros(2), persistent=False)
+            >>> list(m.state_dict()), list(m.parameters())
+            (['mean'], [])
         """
         if "_buffers" not in self.__dict__:
             raise AttributeError("cannot assign buffer before Module.__init__() call")
@@ -147,6 +155,14 @@ class Module(CallMixin, StateMixin):
         Args:
             name: the attribute by which it is reached.
             param: the parameter, or None for one that is absent.
+
+        Example:
+            >>> import flambeau as torch
+            >>> m = torch.nn.Module()
+            >>> m.register_parameter("weight", torch.nn.Parameter(torch.ones(2)))
+            >>> m.register_parameter("bias", None)
+            >>> list(m.state_dict()), m.bias is None
+            (['weight'], True)
         """
         if "_parameters" not in self.__dict__:
             raise AttributeError("cannot assign parameter before Module.__init__() call")
@@ -172,7 +188,15 @@ class Module(CallMixin, StateMixin):
         self._parameters[name] = param
 
     def add_module(self, name: str, module: Module | None) -> None:
-        """Makes a module a part of this one, reached by the attribute ``name``."""
+        """Makes a module a part of this one, reached by the attribute ``name``.
+
+        Example:
+            >>> import flambeau as torch
+            >>> m = torch.nn.Module()
+            >>> m.add_module("head", torch.nn.Linear(3, 2))
+            >>> m.head
+            Linear(in_features=3, out_features=2, bias=True)
+        """
         if not isinstance(module, Module) and module is not None:
             raise TypeError(f"{typename(module)} is not a Module subclass")
         if not isinstance(name, str):
@@ -297,6 +321,12 @@ class Module(CallMixin, StateMixin):
 
         Raises:
             AttributeError: if there is none.
+
+        Example:
+            >>> import flambeau as torch
+            >>> net = torch.nn.Sequential(torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Linear(3, 2)))
+            >>> net.get_submodule("0.1")
+            Linear(in_features=3, out_features=2, bias=True)
         """
         found: Any = self
         for step in target.split(".") if target else ():
@@ -318,6 +348,13 @@ class Module(CallMixin, StateMixin):
         Raises:
             ValueError: if ``target`` is empty, or ``module`` is not a module.
             AttributeError: if a step of the name is missing or no module.
+
+        Example:
+            >>> import flambeau as torch
+            >>> net = torch.nn.Sequential(torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Linear(3, 2)))
+            >>> net.set_submodule("0.0", torch.nn.Tanh())
+            >>> net[0][0]
+            Tanh()
         """
         if target == "":
             raise ValueError("Cannot set the submodule without a target name!")
@@ -336,6 +373,11 @@ class Module(CallMixin, StateMixin):
 
         Raises:
             AttributeError: if there is none.
+
+        Example:
+            >>> import flambeau as torch
+            >>> torch.nn.Sequential(torch.nn.Linear(3, 2)).get_parameter("0.weight").shape
+            torch.Size([2, 3])
         """
         path, _, name = target.rpartition(".")
         owner = self.get_submodule(path)
@@ -351,6 +393,11 @@ class Module(CallMixin, StateMixin):
 
         Raises:
             AttributeError: if there is none.
+
+        Example:
+            >>> import flambeau as torch
+            >>> torch.nn.Sequential(torch.nn.BatchNorm1d(2)).get_buffer("0.running_mean")
+            tensor([0., 0.])
         """
         path, _, name = target.rpartition(".")
         owner = self.get_submodule(path)
@@ -378,14 +425,26 @@ class Module(CallMixin, StateMixin):
                 yield f"{path}.{name}" if path else name, member
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
-        """Its parameters, each once; with those of all submodules unless ``recurse`` is False."""
+        """Its parameters, each once; with those of all submodules unless ``recurse`` is False.
+
+        Example:
+            >>> import flambeau as torch
+            >>> sum(p.numel() for p in torch.nn.Linear(3, 2).parameters())
+            8
+        """
         for _, parameter in self.named_parameters(recurse=recurse):
             yield parameter
 
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Parameter]]:
-        """Its parameters with their dotted names."""
+        """Its parameters with their dotted names.
+
+        Example:
+            >>> import flambeau as torch
+            >>> [name for name, _ in torch.nn.Sequential(torch.nn.Linear(3, 2)).named_parameters()]
+            ['0.weight', '0.bias']
+        """
         yield from self._named_members(lambda owner: owner._parameters.items(), prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
@@ -396,11 +455,24 @@ class Module(CallMixin, StateMixin):
     def named_buffers(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Tensor]]:
-        """Its buffers with their dotted names."""
+        """Its buffers with their dotted names.
+
+        Example:
+            >>> import flambeau as torch
+            >>> [name for name, _ in torch.nn.BatchNorm1d(2).named_buffers()]
+            ['running_mean', 'running_var', 'num_batches_tracked']
+        """
         yield from self._named_members(lambda owner: owner._buffers.items(), prefix, recurse, remove_duplicate)
 
     def children(self) -> Iterator[Module]:
-        """Its direct submodules, each once."""
+        """Its direct submodules, each once.
+
+        Example:
+            >>> import flambeau as torch
+            >>> net = torch.nn.Sequential(torch.nn.Sequential(torch.nn.ReLU()), torch.nn.Tanh())
+            >>> [type(part).__name__ for part in net.children()], [type(part).__name__ for part in net.modules()]
+            (['Sequential', 'Tanh'], ['Sequential', 'Sequential', 'ReLU', 'Tanh'])
+        """
         for _, module in self.named_children():
             yield module
 
@@ -420,7 +492,14 @@ class Module(CallMixin, StateMixin):
     def named_modules(
         self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Module]]:
-        """This module and all submodules, with their dotted names."""
+        """This module and all submodules, with their dotted names.
+
+        Example:
+            >>> import flambeau as torch
+            >>> net = torch.nn.Sequential(torch.nn.Sequential(torch.nn.ReLU()), torch.nn.Tanh())
+            >>> [name for name, _ in net.named_modules()]
+            ['', '0', '0.0', '1']
+        """
         memo = set() if memo is None else memo
         if self in memo:
             return
@@ -435,7 +514,16 @@ class Module(CallMixin, StateMixin):
     # ------------------------------------------------------------ changing all parts
 
     def apply(self: T, fn: Callable[[Module], None]) -> T:
-        """Calls ``fn`` on every submodule, then on this one; returns it."""
+        """Calls ``fn`` on every submodule, then on this one; returns it.
+
+        Example:
+            >>> import flambeau as torch
+            >>> net = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Tanh())
+            >>> _ = net.apply(lambda module: print(type(module).__name__))
+            ReLU
+            Tanh
+            Sequential
+        """
         for module in self.children():
             module.apply(fn)
         fn(self)
@@ -489,7 +577,13 @@ class Module(CallMixin, StateMixin):
         return self._apply(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
 
     def half(self: T) -> T:
-        """Converts floating-point parameters and buffers to float16."""
+        """Converts floating-point parameters and buffers to float16.
+
+        Example:
+            >>> import flambeau as torch
+            >>> torch.nn.BatchNorm1d(2).half().running_mean.dtype
+            torch.float16
+        """
         return self._apply(lambda tensor: tensor.half() if tensor.is_floating_point() else tensor)
 
     def bfloat16(self: T) -> T:
@@ -497,7 +591,13 @@ class Module(CallMixin, StateMixin):
         return self._apply(lambda tensor: tensor.bfloat16() if tensor.is_floating_point() else tensor)
 
     def to_empty(self: T, *, device: Any, recurse: bool = True) -> T:
-        """Moves everything to a device without its values, which do not matter then."""
+        """Moves everything to a device without its values, which do not matter then.
+
+        Example:
+            >>> import flambeau as torch
+            >>> torch.nn.Linear(3, 2, device="meta").to_empty(device="cpu").weight.device
+            device(type='cpu')
+        """
         from flambeau.ops.create import empty
 
         return self._apply(lambda t: empty(t.shape, dtype=t.dtype, device=device or t.device), recurse)
@@ -510,6 +610,12 @@ class Module(CallMixin, StateMixin):
 
         Raises:
             TypeError: if the dtype is neither floating-point nor complex.
+
+        Example:
+            >>> import flambeau as torch
+            >>> layer = torch.nn.BatchNorm1d(2)
+            >>> layer.to(torch.float64) is layer, layer.weight.dtype, layer.num_batches_tracked.dtype
+            (True, torch.float64, torch.int64)
         """
         from flambeau.ops.cast import parsed_to
 
@@ -544,7 +650,14 @@ class Module(CallMixin, StateMixin):
         return self._apply(convert)
 
     def train(self: T, mode: bool = True) -> T:
-        """Puts this module and all submodules into training mode, or out of it."""
+        """Puts this module and all submodules into training mode, or out of it.
+
+        Example:
+            >>> import flambeau as torch
+            >>> net = torch.nn.Sequential(torch.nn.Dropout())
+            >>> net.train(False)[0].training
+            False
+        """
         if not isinstance(mode, bool):
             raise ValueError("training mode is expected to be boolean")
         self.training = mode
@@ -557,13 +670,28 @@ class Module(CallMixin, StateMixin):
         return self.train(False)
 
     def requires_grad_(self: T, requires_grad: bool = True) -> T:
-        """Sets whether the parameters are to be trained."""
+        """Sets whether the parameters are to be trained.
+
+        Example:
+            >>> import flambeau as torch
+            >>> [p.requires_grad for p in torch.nn.Linear(3, 2).requires_grad_(False).parameters()]
+            [False, False]
+        """
         for parameter in self.parameters():
             parameter.requires_grad_(requires_grad)
         return self
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Takes the parameters' gradients away, or makes them zero."""
+        """Takes the parameters' gradients away, or makes them zero.
+
+        Example:
+            >>> import flambeau as torch
+            >>> layer = torch.nn.Linear(1, 1)
+            >>> layer(torch.ones(1)).backward()
+            >>> layer.zero_grad()
+            >>> layer.weight.grad is None
+            True
+        """
         for parameter in self.parameters():
             grad = parameter._grad
             if grad is None:
@@ -586,7 +714,13 @@ class Module(CallMixin, StateMixin):
         return type(self).__name__
 
     def extra_repr(self) -> str:
-        """What its printed form says in the brackets; nothing unless a module defines it."""
+        """What its printed form says in the brackets; nothing unless a module defines it.
+
+        Example:
+            >>> import flambeau as torch
+            >>> torch.nn.Dropout(0.1).extra_repr()
+            'p=0.1, inplace=False'
+        """
         return ""
 
     def __repr__(self) -> str:

@@ -141,7 +141,15 @@ class Embedding(_Table):
         scale_grad_by_freq: bool = False,
         sparse: bool = False,
     ) -> Embedding:
-        """A layer with the given table, (num_embeddings, embedding_dim), which is not trained if ``freeze``."""
+        """A layer with the given table, (num_embeddings, embedding_dim), which is not trained if ``freeze``.
+
+        Example:
+            >>> import flambeau as torch
+            >>> layer = torch.nn.Embedding.from_pretrained(torch.tensor([[1., 2.], [3., 4.]]))
+            >>> layer(torch.tensor([1, 0])), layer.weight.requires_grad
+            (tensor([[3., 4.],
+                    [1., 2.]]), False)
+        """
         if embeddings.ndim != 2:
             raise AssertionError("Embeddings parameter is expected to be 2-dimensional")
         rows, columns = embeddings.shape
@@ -255,7 +263,14 @@ class EmbeddingBag(_Table):
         include_last_offset: bool = False,
         padding_idx: int | None = None,
     ) -> EmbeddingBag:
-        """A layer with the given table, (num_embeddings, embedding_dim), which is not trained if ``freeze``."""
+        """A layer with the given table, (num_embeddings, embedding_dim), which is not trained if ``freeze``.
+
+        Example:
+            >>> import flambeau as torch
+            >>> layer = torch.nn.EmbeddingBag.from_pretrained(torch.tensor([[1., 2.], [3., 4.]]))
+            >>> layer(torch.tensor([[1, 0]]))
+            tensor([[2., 3.]])
+        """
         if embeddings.ndim != 2:
             raise AssertionError("Embeddings parameter is expected to be 2-dimensional")
         rows, columns = embeddings.shape
