@@ -55,6 +55,13 @@ def save(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> 
         ImportError: if the package safetensors is not installed.
         ValueError: if something is no tensor, not contiguous, or of a type that the format does not have.
         RuntimeError: if tensors share elements: see :func:`save_model`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> from flambeau.safetensors import load, save
+        >>> data = save({"weight": torch.ones(2)}, metadata={"epoch": "3"})
+        >>> load(data)
+        {'weight': tensor([1., 1.])}
     """
     _package()
     from safetensors.numpy import save as packed
@@ -74,6 +81,17 @@ def save_file(tensors: dict[str, Tensor], filename: Any, metadata: dict[str, str
         ImportError: if the package safetensors is not installed.
         ValueError: if something is no tensor, not contiguous, or of a type that the format does not have.
         RuntimeError: if tensors share elements: see :func:`save_model`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> import os
+        >>> import tempfile
+        >>> from flambeau.safetensors import load_file, save_file
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "w.safetensors")
+        ...     save_file({"weight": torch.ones(2)}, path)
+        ...     load_file(path)
+        {'weight': tensor([1., 1.])}
     """
     data = save(tensors, metadata)
     with replacing(os.fsdecode(filename)) as file:
@@ -113,6 +131,12 @@ def load(data: bytes) -> dict[str, Tensor]:
     Raises:
         ImportError: if the package safetensors is not installed.
         safetensors.SafetensorError: if they are damaged.
+
+    Example:
+        >>> import flambeau as torch
+        >>> from flambeau.safetensors import load, save
+        >>> load(save({"weight": torch.ones(2, dtype=torch.bfloat16)}))
+        {'weight': tensor([1., 1.], dtype=torch.bfloat16)}
     """
     found = {}
     for name, entry in _package().deserialize(data):
@@ -136,6 +160,17 @@ def load_file(filename: Any, device: Any = "cpu", *, backend: str = "mmap") -> d
     Raises:
         ImportError: if the package safetensors is not installed.
         safetensors.SafetensorError: if the file is damaged.
+
+    Example:
+        >>> import flambeau as torch
+        >>> import os
+        >>> import tempfile
+        >>> from flambeau.safetensors import load_file, save_file
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "w.safetensors")
+        ...     save_file({"weight": torch.ones(2)}, path)
+        ...     load_file(path)["weight"]
+        tensor([1., 1.])
     """
     with open(filename, "rb") as file:
         found = load(file.read())
@@ -157,6 +192,19 @@ def save_model(
     Raises:
         ValueError: without ``force_contiguous``, if a tensor is not contiguous.
         RuntimeError: if none of the tensors that share elements has all of them.
+
+    Example:
+        >>> import flambeau as torch
+        >>> import os
+        >>> import tempfile
+        >>> from flambeau.safetensors import load_file, save_model
+        >>> model = torch.nn.Linear(2, 1)
+        >>> model.again = model.weight
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "m.safetensors")
+        ...     save_model(model, path)
+        ...     sorted(load_file(path))
+        ['again', 'bias']
     """
     state = dict(model.state_dict())
     for kept, others in _duplicates(state).items():
@@ -188,6 +236,20 @@ def load_model(
 
     Raises:
         RuntimeError: with ``strict``, if there are any.
+
+    Example:
+        >>> import flambeau as torch
+        >>> import os
+        >>> import tempfile
+        >>> from flambeau.safetensors import load_model, save_model
+        >>> model, other = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "m.safetensors")
+        ...     save_model(model, path)
+        ...     load_model(other, path)
+        (set(), [])
+        >>> torch.equal(model.weight, other.weight)
+        True
     """
     state = load_file(filename, device)
     duplicates = _duplicates(model.state_dict(), state)

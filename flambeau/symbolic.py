@@ -20,24 +20,54 @@ class _Symbol:
 
 
 class SymInt(_Symbol):
-    """The type of sizes that are not known yet, for ``isinstance``: nothing is of it."""
+    """The type of sizes that are not known yet, for ``isinstance``: nothing is of it.
+
+    Example:
+        >>> import flambeau as torch
+        >>> isinstance(torch.zeros(2, 3).shape[0], torch.SymInt)
+        False
+    """
 
 
 class SymFloat(_Symbol):
-    """The type of numbers that are not known yet, for ``isinstance``: nothing is of it."""
+    """The type of numbers that are not known yet, for ``isinstance``: nothing is of it.
+
+    Example:
+        >>> import flambeau as torch
+        >>> isinstance(torch.tensor(1.5).item(), torch.SymFloat)
+        False
+    """
 
 
 class SymBool(_Symbol):
-    """The type of truths that are not known yet, for ``isinstance``: nothing is of it."""
+    """The type of truths that are not known yet, for ``isinstance``: nothing is of it.
+
+    Example:
+        >>> import flambeau as torch
+        >>> isinstance(torch.zeros(2).shape[0] > 1, torch.SymBool)
+        False
+    """
 
 
 def sym_float(a: Any) -> float:
-    """``float(a)``."""
+    """``float(a)``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.sym_float(3)
+        3.0
+    """
     return builtins.float(a)
 
 
 def sym_int(a: Any) -> int:
-    """``int(a)``, which rounds towards zero."""
+    """``int(a)``, which rounds towards zero.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.sym_int(2.7), torch.sym_int(-2.7)
+        (2, -2)
+    """
     return builtins.int(a)
 
 
@@ -62,17 +92,35 @@ def sym_max(a: Any, b: Any) -> Any:
 
 
 def sym_min(a: Any, b: Any) -> Any:
-    """The smaller of two numbers, as a float if either is one."""
+    """The smaller of two numbers, as a float if either is one.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.sym_min(3, 2.0), torch.sym_min(3, 2)
+        (2.0, 2)
+    """
     return min(*_as_floats_if_one_is(a, b))
 
 
 def sym_not(a: Any) -> bool:
-    """``not a``."""
+    """``not a``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.sym_not(torch.zeros(2).shape[0] > 1)
+        False
+    """
     return not a
 
 
 def sym_ite(b: Any, t: Any, f: Any) -> Any:
-    """``t if b else f``, for values of one type."""
+    """``t if b else f``, for values of one type.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.sym_ite(torch.zeros(2).shape[0] > 1, 10, 20)
+        10
+    """
     if not isinstance(b, builtins.bool):
         raise AssertionError(f"expected SymBool or bool, got {type(b)}")
     if type(t) is not type(f):
@@ -81,10 +129,22 @@ def sym_ite(b: Any, t: Any, f: Any) -> Any:
 
 
 def sym_sqrt(a: Any) -> float:
-    """The square root."""
+    """The square root.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.sym_sqrt(16)
+        4.0
+    """
     return math.sqrt(a)
 
 
 def sym_sum(*args: Any) -> Any:
-    """The sum of numbers, or of a list of them."""
+    """The sum of numbers, or of a list of them.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.sym_sum([1, 2, 3])
+        6
+    """
     return sum(args[0] if len(args) == 1 and isinstance(args[0], tuple | list) else args)

@@ -39,6 +39,8 @@ DIFFERENT = {
     "flambeau.settings.set_flush_denormal",
     # Without a GPU PyTorch refuses.
     "flambeau.nn.parallel.data_parallel.data_parallel",
+    # oneDNN is PyTorch's.
+    "flambeau.backends.mkldnn.is_available",
     # Additions of Flambeau's.
     "flambeau.engine.report.statistics",
     "flambeau.nn.functional.min_pool1d",
@@ -51,6 +53,8 @@ DIFFERENT = {
     "flambeau.nn.modules.recurrent.Recurrent",
     "flambeau.tensor.printing.get_printoptions",
     "flambeau.tensor.printing.printoptions",
+    "flambeau.utils.data.dataloader.DataLoader.load_state_dict",
+    "flambeau.utils.data.dataloader.DataLoader.state_dict",
 }
 """Examples of what PyTorch does not have or does otherwise (docs/differences.md), by the names of what they explain."""
 

@@ -106,7 +106,13 @@ def is_available() -> bool:
 
 
 def is_acceptable(tensor: Tensor) -> bool:
-    """Whether cuDNN is enabled and computes with tensors like this one."""
+    """Whether cuDNN is enabled and computes with tensors like this one.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.backends.cudnn.is_acceptable(torch.zeros(2))
+        False
+    """
     return _switches.enabled and tensor.is_cuda and tensor.dtype in CUDNN_TENSOR_DTYPES and is_available()
 
 

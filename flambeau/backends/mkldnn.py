@@ -15,5 +15,11 @@ become(__name__, _Mkldnn)
 
 
 def is_available() -> bool:
-    """Whether oneDNN is here: it is not."""
+    """Whether oneDNN is here: it is not.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.backends.mkldnn.is_available()
+        False
+    """
     return False

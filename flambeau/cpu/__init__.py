@@ -9,36 +9,81 @@ from flambeau.engine.flush import synchronize as _synchronize
 
 
 def is_available() -> bool:
-    """Whether there is a CPU: always."""
+    """Whether there is a CPU: always.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.cpu.is_available()
+        True
+    """
     return True
 
 
 def device_count() -> int:
-    """How many CPU devices there are: always 1."""
+    """How many CPU devices there are: always 1.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.cpu.device_count()
+        1
+    """
     return 1
 
 
 def current_device() -> str:
-    """The name of the device in use: always ``"cpu"``."""
+    """The name of the device in use: always ``"cpu"``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.cpu.current_device()
+        'cpu'
+    """
     return "cpu"
 
 
 def synchronize(device: Any = None) -> None:
-    """Waits until everything recorded so far is done."""
+    """Waits until everything recorded so far is done.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.ones(2) + 1
+        >>> torch.cpu.synchronize()
+    """
     _synchronize()
 
 
 def is_initialized() -> bool:
-    """Whether the CPU is in use: always."""
+    """Whether the CPU is in use: always.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.cpu.is_initialized()
+        True
+    """
     return True
 
 
 def set_device(device: Any) -> None:
-    """Accepted: there is one CPU."""
+    """Accepted: there is one CPU.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.cpu.set_device("cpu")
+        >>> torch.cpu.current_device()
+        'cpu'
+    """
 
 
 class Stream:
-    """A queue of work, for programs that are written for any device: the CPU has one, which is always waited for."""
+    """A queue of work, for programs that are written for any device: the CPU has one, which is always waited for.
+
+    Example:
+        >>> import flambeau as torch
+        >>> with torch.cpu.stream(torch.cpu.Stream()):
+        ...     x = torch.ones(2) + 1
+        >>> x
+        tensor([2., 2.])
+    """
 
     def __init__(self, priority: int = -1) -> None:
         pass
@@ -54,7 +99,15 @@ class Stream:
 
 
 class Event:
-    """A point in a stream: it has always happened."""
+    """A point in a stream: it has always happened.
+
+    Example:
+        >>> import flambeau as torch
+        >>> event = torch.cpu.Event()
+        >>> event.record()
+        >>> event.query()
+        True
+    """
 
     def query(self) -> bool:
         """Whether it has happened: yes."""
@@ -75,7 +128,13 @@ _current = Stream()
 
 
 def current_stream(device: Any = None) -> Stream:
-    """The stream in use."""
+    """The stream in use.
+
+    Example:
+        >>> import flambeau as torch
+        >>> type(torch.cpu.current_stream()).__name__
+        'Stream'
+    """
     return _current
 
 

@@ -20,6 +20,12 @@ class TreeSpec:
         context: what it takes, beside the children, to build the container: a dictionary's keys and the like.
         children_specs: of the children.
         num_leaves: how many leaves there are below.
+
+    Example:
+        >>> import flambeau as torch
+        >>> _, spec = torch.utils._pytree.tree_flatten({"x": [1, 2]})
+        >>> spec.num_leaves, spec.type
+        (2, <class 'dict'>)
     """
 
     __slots__ = ("children_specs", "context", "num_leaves", "type")
@@ -106,6 +112,12 @@ def tree_unflatten(leaves: Any, treespec: TreeSpec) -> Any:
 
     Raises:
         ValueError: if there are more or fewer of them than it holds.
+
+    Example:
+        >>> import flambeau as torch
+        >>> leaves, spec = torch.utils._pytree.tree_flatten({"x": [1, 2], "y": (3,)})
+        >>> torch.utils._pytree.tree_unflatten([leaf + 1 for leaf in leaves], spec)
+        {'x': [2, 3], 'y': (4,)}
     """
     given = list(leaves)
     if len(given) != treespec.num_leaves:
@@ -123,7 +135,13 @@ def _filled(leaves: Any, spec: TreeSpec) -> Any:
 
 
 def tree_leaves(tree: Any) -> list[Any]:
-    """The leaves of a structure, in order."""
+    """The leaves of a structure, in order.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.utils._pytree.tree_leaves({"x": [1, 2], "y": (3,)})
+        [1, 2, 3]
+    """
     return tree_flatten(tree)[0]
 
 
@@ -131,6 +149,11 @@ def tree_map(func: Callable[..., Any], tree: Any, *rests: Any) -> Any:
     """The structure with a function of its leaves in their place.
 
     Further structures of the same make give the function's further arguments.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.utils._pytree.tree_map(lambda leaf: leaf * 10, {"x": [1, 2], "y": (3,)})
+        {'x': [10, 20], 'y': (30,)}
     """
     leaves, spec = tree_flatten(tree)
     others = [tree_leaves(rest) for rest in rests]

@@ -263,7 +263,14 @@ class SyncBatchNorm(_BatchNorm):
 
     @classmethod
     def convert_sync_batchnorm(cls, module: Module, process_group: Any = None) -> Module:
-        """The module with each batch normalization layer in it replaced by one of this class."""
+        """The module with each batch normalization layer in it replaced by one of this class.
+
+        Example:
+            >>> import flambeau as torch
+            >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8))
+            >>> type(torch.nn.SyncBatchNorm.convert_sync_batchnorm(net)[1]).__name__
+            'SyncBatchNorm'
+        """
         result = module
         if isinstance(module, _BatchNorm):
             result = cls(

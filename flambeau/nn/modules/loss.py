@@ -153,7 +153,7 @@ class NLLLoss2d(NLLLoss):
 
 
 class PoissonNLLLoss(_Loss):
-    """``exp(x) - t x``, or ``x - t log(x + eps)`` unless ``log_input``.
+    """``exp(x) - t x``, or ``x - t log(x + eps)`` unless ``log_input``.  Shape: x and t alike.
 
     Args:
         full: add Stirling's approximation of log t!.
@@ -193,6 +193,8 @@ class PoissonNLLLoss(_Loss):
 class GaussianNLLLoss(_Loss):
     """``(log var + (x - t)² / var) / 2``; the variance is at least ``eps``.
 
+    Shape: x and t alike; var likewise, or with 1 for the last dimension, or without it.
+
     Args:
         full: add log(2π) / 2.
 
@@ -216,7 +218,7 @@ class GaussianNLLLoss(_Loss):
 
 
 class KLDivLoss(_Loss):
-    """``t (log t - x)`` for logarithms x of probabilities.
+    """``t (log t - x)`` for logarithms x of probabilities.  Shape: x and t alike.
 
     Args:
         reduction: also ``"batchmean"``, the sum over the batch size: the divergence itself.
@@ -243,6 +245,8 @@ class KLDivLoss(_Loss):
 class BCELoss(_WeightedLoss):
     """``-t log x - (1 - t) log(1 - x)`` for probabilities x; logarithms are cut off at -100.
 
+    Shape: x and t alike; ``weight`` is broadcast.
+
     Example:
         >>> import flambeau as torch
         >>> torch.nn.BCELoss(reduction="none")(torch.tensor([0.5, 0.9, 0.0]), torch.tensor([1., 1., 1.]))
@@ -254,7 +258,7 @@ class BCELoss(_WeightedLoss):
 
 
 class BCEWithLogitsLoss(_Loss):
-    """``-t log σ(x) - (1 - t) log(1 - σ(x))`` for logits x.
+    """``-t log σ(x) - (1 - t) log(1 - σ(x))`` for logits x.  Shape: x and t alike.
 
     Args:
         weight: a factor for each element.
@@ -290,7 +294,7 @@ class BCEWithLogitsLoss(_Loss):
 
 
 class HingeEmbeddingLoss(_Loss):
-    """x where the target is 1, ``max(0, margin - x)`` where it is -1.
+    """x where the target is 1, ``max(0, margin - x)`` where it is -1.  Shape: x and target alike.
 
     Example:
         >>> import flambeau as torch
@@ -328,7 +332,7 @@ class MultiLabelMarginLoss(_Loss):
 
 
 class SmoothL1Loss(_Loss):
-    """``d² / (2 beta)`` where ``|d| < beta``, else ``|d| - beta / 2``, for ``d = x - t``.
+    """``d² / (2 beta)`` where ``|d| < beta``, else ``|d| - beta / 2``, for ``d = x - t``.  Shape: x and t alike.
 
     Example:
         >>> import flambeau as torch
@@ -347,7 +351,7 @@ class SmoothL1Loss(_Loss):
 
 
 class HuberLoss(_Loss):
-    """``d² / 2`` where ``|d| < delta``, else ``delta (|d| - delta / 2)``, for ``d = x - t``.
+    """``d² / 2`` where ``|d| < delta``, else ``delta (|d| - delta / 2)``, for ``d = x - t``.  Shape: alike.
 
     Example:
         >>> import flambeau as torch
@@ -366,7 +370,7 @@ class HuberLoss(_Loss):
 
 
 class SoftMarginLoss(_Loss):
-    """``log(1 + exp(-t x))`` for targets 1 and -1.
+    """``log(1 + exp(-t x))`` for targets 1 and -1.  Shape: x and t alike.
 
     Example:
         >>> import flambeau as torch
@@ -538,7 +542,9 @@ class LinearCrossEntropyLoss(_WeightedLoss):
 
 
 class MultiLabelSoftMarginLoss(_WeightedLoss):
-    """``-t log σ(x) - (1 - t) log σ(-x)``, averaged over the classes, the last dimension.
+    """``-t log σ(x) - (1 - t) log σ(-x)``, averaged over the classes.
+
+    Shape: x and t (N, C) or (C), the loss (N) or ().
 
     Example:
         >>> import flambeau as torch
@@ -553,6 +559,8 @@ class MultiLabelSoftMarginLoss(_WeightedLoss):
 
 class CosineEmbeddingLoss(_Loss):
     """``1 - cos(x1, x2)`` where the target is 1, ``max(0, cos(x1, x2) - margin)`` where it is -1.
+
+    Shape: x1 and x2 (N, D) or (D), target (N) or ().
 
     Example:
         >>> import flambeau as torch
@@ -574,7 +582,7 @@ class CosineEmbeddingLoss(_Loss):
 
 
 class MarginRankingLoss(_Loss):
-    """``max(0, -t (x1 - x2) + margin)``; t is 1 if x1 should rank higher, else -1.
+    """``max(0, -t (x1 - x2) + margin)``; t is 1 if x1 should rank higher, else -1.  Shape: alike.
 
     Example:
         >>> import flambeau as torch
@@ -726,6 +734,8 @@ class TripletMarginWithDistanceLoss(_Loss):
 
 class CTCLoss(_Loss):
     """Connectionist temporal classification, see :func:`flambeau.nn.functional.ctc_loss`.
+
+    Shape: log_probs (T, N, C) or (T, C); targets (N, S), or all in one line; lengths (N) or ().
 
     Args:
         blank: the index of the blank.

@@ -191,6 +191,14 @@ class DataLoader(Generic[T]):
 
         The names are those of ``torchdata``'s ``StatefulDataLoader``; what is inside is not.  It holds the state of the
         generators that the loader and its samplers were given; that of the default generator is the program's to keep.
+
+        Example:
+            >>> import flambeau as torch
+            >>> loader = torch.utils.data.DataLoader(range(6), batch_size=2)
+            >>> batches = iter(loader)
+            >>> _ = next(batches)
+            >>> loader.state_dict()["batches"]
+            1
         """
         batches = None if self._current is None else self._current()
         now = [g.get_state() for g in self._generators if g is not default_generator]
@@ -211,6 +219,17 @@ class DataLoader(Generic[T]):
             KeyError: if it is no such state.
             RuntimeError: if the loader or its samplers have other generators, and from ``iter()``, if the epoch is
                 shorter.
+
+        Example:
+            >>> import flambeau as torch
+            >>> loader = torch.utils.data.DataLoader(range(6), batch_size=2)
+            >>> batches = iter(loader)
+            >>> first = next(batches)
+            >>> state = loader.state_dict()
+            >>> fresh = torch.utils.data.DataLoader(range(6), batch_size=2)
+            >>> fresh.load_state_dict(state)
+            >>> list(fresh)
+            [tensor([2, 3]), tensor([4, 5])]
         """
         given = [g for g in self._generators if g is not default_generator]
         states = state_dict["generators"]
