@@ -259,7 +259,11 @@ def _converted(value: Any, device_type: str, dtype: dtypes.dtype) -> Any:
 
 
 def is_autocast_enabled(device_type: str = "cuda") -> bool:
-    """Whether autocast is on for a type of device."""
+    """Whether autocast is on for a type of device.
+
+    Raises:
+        RuntimeError: for a type of device without autocast.
+    """
     kind = _kind(device_type, "is_autocast_enabled")
     if kind not in lists.LISTS:
         raise RuntimeError(f"unknown device type for autocast: {kind}; it is there for {', '.join(lists.LISTS)}")
@@ -267,7 +271,11 @@ def is_autocast_enabled(device_type: str = "cuda") -> bool:
 
 
 def set_autocast_enabled(*args: Any) -> None:
-    """``set_autocast_enabled(device_type, enabled)``: switches autocast on or off; without a type, for GPUs."""
+    """``set_autocast_enabled(device_type, enabled)``: switches autocast on or off; without a type, for GPUs.
+
+    Raises:
+        TypeError: for a wrong number of arguments, or an ``enabled`` that is no bool.
+    """
     if len(args) not in (1, 2):
         raise TypeError(f"set_autocast_enabled() takes a device_type and enabled, got {len(args)} arguments")
     kind = _kind(args[0], "set_autocast_enabled") if len(args) == 2 else "cuda"
@@ -288,7 +296,11 @@ def get_autocast_dtype(device_type: str) -> dtypes.dtype:
 
 
 def set_autocast_dtype(device_type: str, dtype: dtypes.dtype) -> None:
-    """Sets the dtype of lower precision for a type of device."""
+    """Sets the dtype of lower precision for a type of device.
+
+    Raises:
+        TypeError: if ``dtype`` is none.
+    """
     kind = _kind(device_type, "set_autocast_dtype")
     is_autocast_enabled(kind)
     if not isinstance(dtype, dtypes.dtype):

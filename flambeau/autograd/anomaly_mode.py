@@ -89,7 +89,11 @@ def is_anomaly_check_nan_enabled() -> bool:
 
 
 def set_anomaly_enabled(enabled: bool, check_nan: bool = True) -> None:
-    """Switches the search for anomalies on or off; see :class:`set_detect_anomaly`."""
+    """Switches the search for anomalies on or off; see :class:`set_detect_anomaly`.
+
+    Raises:
+        TypeError: if a switch is no bool.
+    """
     for name, given in (("enabled", enabled), ("check_nan", check_nan)):
         if not isinstance(given, bool):
             raise TypeError(f"set_anomaly_enabled(): argument '{name}' must be bool, not {type(given).__name__}")

@@ -178,6 +178,9 @@ class Function:
     A subclass gives static methods ``forward(ctx, *args)`` and ``backward(ctx, *grads)``, or ``forward(*args)``
     with ``setup_context(ctx, inputs, output)``; it is called by ``Subclass.apply(*args)``.
 
+    Raises:
+        NotImplementedError: when it is called without a ``forward``, or goes back without a ``backward``.
+
     Example:
         >>> import flambeau as torch
         >>> class Double(torch.autograd.Function):

@@ -199,6 +199,9 @@ def register_multi_grad_hook(
     Returns:
         A handle that takes the hook off.
 
+    Raises:
+        ValueError: for another mode.
+
     Example:
         >>> import flambeau as torch
         >>> x, y = torch.tensor(2., requires_grad=True), torch.tensor(3., requires_grad=True)

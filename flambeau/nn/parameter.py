@@ -35,6 +35,10 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
         data: the initial values.
         requires_grad: whether it is to be trained.
 
+    Raises:
+        TypeError: if ``data`` is no tensor.
+        RuntimeError: if it is to be trained and neither floating nor complex.
+
     Example:
         >>> import flambeau as torch
         >>> torch.nn.Parameter(torch.ones(2))

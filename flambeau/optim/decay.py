@@ -194,6 +194,9 @@ class ConstantLR(_Factored):
         total_iters: n.
         last_epoch: the step after which to go on.
 
+    Raises:
+        ValueError: for a factor out of range.
+
     Example:
         >>> import flambeau as torch
         >>> sgd = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=1.0)
@@ -235,6 +238,9 @@ class LinearLR(_Factored):
         end_factor: b, in [0, 1].
         total_iters: n.
         last_epoch: the step after which to go on.
+
+    Raises:
+        ValueError: for a factor out of range.
 
     Example:
         >>> import flambeau as torch

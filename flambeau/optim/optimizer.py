@@ -206,6 +206,10 @@ class Optimizer:
         Args:
             param_group: ``"params"`` and any options.
 
+        Raises:
+            TypeError: if it is no dictionary, or its parameters are a set or no tensors.
+            ValueError: for parameters that are no leaves or in a group already, or a missing option.
+
         Example:
             >>> import flambeau as torch
             >>> sgd = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=0.1)

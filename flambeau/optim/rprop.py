@@ -28,6 +28,11 @@ _RPROP = Update("rprop_update", _rule, lambda: [case("optim._examples.rprop", co
 class Rprop(Optimizer):
     r"""Steps of a size of their own, which grows while the gradient's sign stays and shrinks when it turns.
 
+    ``s ← min(max(s η, s_min), s_max);  θ ← θ - s sign(g)``
+
+    with η the larger of ``etas`` where g has the sign of the gradient before, the smaller where it has the other, whose
+    step is left out, and 1 where one of them is zero.
+
     Args:
         params: parameters, or dictionaries of parameters with options of their own.
         lr: the first size of each step.

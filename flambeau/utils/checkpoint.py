@@ -145,6 +145,9 @@ def checkpoint_sequential(
         input: what the first gets.
         use_reentrant, preserve_rng_state: as of :func:`checkpoint`.
 
+    Raises:
+        ValueError: for unknown keyword arguments.
+
     Example:
         >>> import flambeau as torch
         >>> steps = [torch.nn.Linear(3, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1)]

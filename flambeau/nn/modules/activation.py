@@ -212,6 +212,9 @@ class RReLU(Module):
 class Hardtanh(Module):
     """``x`` kept between ``min_val`` and ``max_val``.
 
+    Raises:
+        AssertionError: unless ``max_val`` exceeds ``min_val``.
+
     Example:
         >>> import flambeau as torch
         >>> torch.nn.Hardtanh(min_val=-2.0, max_val=3.0)(torch.tensor([-5., 1., 5.]))
@@ -610,6 +613,9 @@ class LogSoftmax(_AlongDim):
 
 class Softmax2d(Module):
     """The softmax over the channels of each place.  Shape: (N, C, H, W) or (C, H, W).
+
+    Raises:
+        ValueError: for an input of other dimensions.
 
     Example:
         >>> import flambeau as torch

@@ -39,6 +39,9 @@ class AdaptiveLogSoftmaxWithLoss(Module):
 
     Grave, Joulin, Cissé, Grangier and Jégou, Efficient Softmax Approximation for GPUs, ICML 2017.
 
+    Raises:
+        ValueError: if the cutoffs are not increasing integers from 1 to ``n_classes - 1``.
+
     Example:
         >>> import flambeau as torch
         >>> layer = torch.nn.AdaptiveLogSoftmaxWithLoss(16, n_classes=100, cutoffs=[10, 50])

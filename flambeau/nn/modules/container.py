@@ -324,6 +324,9 @@ class ModuleList(Module):
     def extend(self, modules: Iterable[Module]) -> ModuleList:
         """Adds modules at the end.
 
+        Raises:
+            TypeError: if it is no iterable.
+
         Example:
             >>> import flambeau as torch
             >>> len(torch.nn.ModuleList([torch.nn.ReLU()]).extend([torch.nn.Tanh(), torch.nn.ReLU()]))
@@ -513,6 +516,9 @@ class ParameterList(Module):
 
     def extend(self, values: Iterable[Any]) -> ParameterList:
         """Adds values at the end.
+
+        Raises:
+            TypeError: if it is no iterable.
 
         Example:
             >>> import flambeau as torch

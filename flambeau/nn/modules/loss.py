@@ -353,6 +353,9 @@ class SmoothL1Loss(_Loss):
 class HuberLoss(_Loss):
     """``d² / 2`` where ``|d| < delta``, else ``delta (|d| - delta / 2)``, for ``d = x - t``.  Shape: alike.
 
+    Raises:
+        TypeError: if ``delta`` is no number.
+
     Example:
         >>> import flambeau as torch
         >>> torch.nn.HuberLoss(reduction="none", delta=2.0)(torch.tensor([1., 4.]), torch.zeros(2))
@@ -475,6 +478,9 @@ class LinearCrossEntropyLoss(_WeightedLoss):
         bias: whether the layer has a bias.
         weight, ignore_index, label_smoothing: as of :class:`CrossEntropyLoss`.
         options: see :class:`LinearCrossEntropyOptions`.
+
+    Raises:
+        RuntimeError: if ``weight`` is not (C), or ``label_smoothing`` not in [0, 1].
 
     Example:
         >>> import flambeau as torch
@@ -606,6 +612,9 @@ class MarginRankingLoss(_Loss):
 class MultiMarginLoss(_WeightedLoss):
     """``Σ_{i≠t} max(0, margin - x_t + x_i)ᵖ / C``.  Shape: input (N, C) or (C), target (N) or ().
 
+    Raises:
+        ValueError: for a p other than 1 and 2, or a ``weight`` that is not (C).
+
     Example:
         >>> import flambeau as torch
         >>> torch.nn.MultiMarginLoss()(torch.tensor([[0.5, 1.0, -2.0]]), torch.tensor([1]))
@@ -645,6 +654,9 @@ class TripletMarginLoss(_Loss):
         p: which norm.
         eps: added to the differences.
         swap: take ‖p - n‖ in place of ‖a - n‖ where it is less.
+
+    Raises:
+        ValueError: unless ``margin`` is positive.
 
     Example:
         >>> import flambeau as torch
@@ -691,6 +703,9 @@ class TripletMarginLoss(_Loss):
 
 class TripletMarginWithDistanceLoss(_Loss):
     """``max(0, d(a, p) - d(a, n) + margin)`` with a distance of one's own (Euclidean if None).
+
+    Raises:
+        ValueError: unless ``margin`` is positive.
 
     Example:
         >>> import flambeau as torch

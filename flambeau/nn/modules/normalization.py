@@ -46,6 +46,9 @@ class LocalResponseNorm(Module):
 class CrossMapLRN2d(Module):
     """As :class:`LocalResponseNorm`, for images.  Shape: (N, C, H, W).
 
+    Raises:
+        ValueError: for an input of other dimensions.
+
     Example:
         >>> import flambeau as torch
         >>> torch.nn.CrossMapLRN2d(3)(torch.zeros(2, 8, 4, 4)).shape
@@ -158,6 +161,9 @@ class GroupNorm(Module):
         bias: whether there is a bias, given that there is a weight.
 
     Wu and He, Group Normalization, ECCV 2018.
+
+    Raises:
+        ValueError: if ``num_groups`` does not divide ``num_channels``.
 
     Example:
         >>> import flambeau as torch

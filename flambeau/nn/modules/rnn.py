@@ -53,6 +53,9 @@ class RNNBase(Module):
         mode: ``"LSTM"``, ``"GRU"``, ``"RNN_TANH"`` or ``"RNN_RELU"``.
         others: see :class:`LSTM`.
 
+    Raises:
+        TypeError, ValueError: for options of wrong types or out of range, or an unknown mode.
+
     Example:
         >>> import flambeau as torch
         >>> net = torch.nn.LSTM(3, 4)
@@ -288,6 +291,9 @@ class RNN(RNNBase):
         nonlinearity: ``"tanh"`` or ``"relu"``.
         bias, batch_first, dropout, bidirectional: see :class:`LSTM`.
 
+    Raises:
+        ValueError: for another nonlinearity, or a ``proj_size``.
+
     Example:
         >>> import flambeau as torch
         >>> y, h = torch.nn.RNN(3, 4)(torch.zeros(5, 2, 3))
@@ -325,6 +331,9 @@ class GRU(RNNBase):
     Args:
         input_size, hidden_size: sizes of the input and of the state.
         num_layers, bias, batch_first, dropout, bidirectional: see :class:`LSTM`.
+
+    Raises:
+        ValueError: for a ``proj_size``.
 
     Example:
         >>> import flambeau as torch
@@ -493,6 +502,9 @@ class RNNCell(RNNCellBase):
     Args:
         nonlinearity: ``"tanh"`` or ``"relu"``.
 
+    Raises:
+        RuntimeError: for another nonlinearity.
+
     Example:
         >>> import flambeau as torch
         >>> torch.nn.RNNCell(3, 4)(torch.zeros(2, 3)).shape
@@ -524,6 +536,9 @@ class LSTMCell(RNNCellBase):
     """One step of :class:`LSTM`: from (h, c), zeros unless given, to the next pair.
 
     Shape: input (N, input_size), h and c (N, hidden_size), each with or without N.
+
+    Raises:
+        TypeError: if hx is a tensor and no pair.
 
     Example:
         >>> import flambeau as torch

@@ -143,6 +143,9 @@ class Embedding(_Table):
     ) -> Embedding:
         """A layer with the given table, (num_embeddings, embedding_dim), which is not trained if ``freeze``.
 
+        Raises:
+            AssertionError: if the table is no matrix.
+
         Example:
             >>> import flambeau as torch
             >>> layer = torch.nn.Embedding.from_pretrained(torch.tensor([[1., 2.], [3., 4.]]))
@@ -264,6 +267,9 @@ class EmbeddingBag(_Table):
         padding_idx: int | None = None,
     ) -> EmbeddingBag:
         """A layer with the given table, (num_embeddings, embedding_dim), which is not trained if ``freeze``.
+
+        Raises:
+            AssertionError: if the table is no matrix.
 
         Example:
             >>> import flambeau as torch

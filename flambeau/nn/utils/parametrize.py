@@ -75,6 +75,9 @@ class ParametrizationList(ModuleList):
         original: the tensor as it was.
         unsafe: whether dtype and shape may change; nothing is checked then.
 
+    Raises:
+        ValueError: for no parametrizations, or ones that give no tensor, or change dtype or shape.
+
     Example:
         >>> import flambeau as torch
         >>> class Doubled(torch.nn.Module):

@@ -325,6 +325,9 @@ def pad_sequence(
 def unpad_sequence(padded_sequences: Tensor, lengths: Any, batch_first: bool = False) -> list[Tensor]:
     """The sequences of a padded batch, each of its length: the inverse of :func:`pad_sequence`.
 
+    Raises:
+        ValueError: if there are not as many lengths as sequences.
+
     Example:
         >>> import flambeau as torch
         >>> padded = torch.tensor([[1, 2, 3], [4, 0, 0]])

@@ -197,6 +197,10 @@ def spectral_norm(
         eps: keeps lengths from being zero.
         dim: the dimension of the weight that counts as rows; that of the outputs if None.
 
+    Raises:
+        RuntimeError: if the weight is so normalised already.
+        ValueError: if it is None or has no shape yet.
+
     Example:
         >>> import flambeau as torch
         >>> layer = torch.nn.utils.spectral_norm(torch.nn.Linear(2, 2, bias=False), n_power_iterations=50)

@@ -97,6 +97,10 @@ def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
         name: its name.
         dim: the dimension along which there is a length each; None for a single one.
 
+    Raises:
+        RuntimeError: if the weight is so normalised already.
+        ValueError: if it has no shape yet.
+
     Example:
         >>> import flambeau as torch
         >>> import warnings

@@ -93,6 +93,9 @@ class StackDataset(Dataset[Any]):
         args: the datasets, for tuples.
         kwargs: the datasets, for dictionaries.
 
+    Raises:
+        ValueError: for no datasets, for both kinds, or if their lengths differ.
+
     Example:
         >>> import flambeau as torch
         >>> torch.utils.data.StackDataset(["a", "b"], [1, 2])[1]
@@ -145,6 +148,9 @@ class ConcatDataset(Dataset[T]):
 
     Args:
         datasets: at least one; none of them iterable only.
+
+    Raises:
+        AssertionError: for no datasets, or an iterable one.
 
     Example:
         >>> import flambeau as torch

@@ -76,6 +76,10 @@ class RandomSampler(Sampler[int]):
         num_samples: how many; all of them if None.
         generator: what draws; one seeded by the default generator if None.
 
+    Raises:
+        TypeError: if ``replacement`` is no bool.
+        ValueError: if ``num_samples`` is no positive integer.
+
     Example:
         >>> import flambeau as torch
         >>> generator = torch.Generator().manual_seed(0)
@@ -155,6 +159,9 @@ class WeightedRandomSampler(Sampler[int]):
         replacement: whether one may come more than once.
         generator: what draws; the default one if None.
 
+    Raises:
+        ValueError: if ``num_samples`` is no positive integer, ``replacement`` no bool, or ``weights`` no vector.
+
     Example:
         >>> import flambeau as torch
         >>> list(torch.utils.data.WeightedRandomSampler([0.0, 2.0, 0.0], num_samples=4))
@@ -192,6 +199,9 @@ class BatchSampler(Sampler[list[int]]):
         sampler: the other sampler, or any iterable.
         batch_size: how many indices make a list.
         drop_last: whether to leave out a last list with fewer.
+
+    Raises:
+        ValueError: if ``batch_size`` is no positive integer, or ``drop_last`` no bool.
 
     Example:
         >>> import flambeau as torch
