@@ -12,7 +12,7 @@ from typing import Any
 from flambeau import dtypes
 from flambeau.ops import embedding, loss, loss_ctc, loss_margin
 from flambeau.ops.dropout import KEPT, drawn_key
-from flambeau.ops.grid import affine_grid
+from flambeau.ops.grid import places_of_maps
 from flambeau.ops.loss_class import REDUCTIONS, reduced
 from flambeau.ops.norm import batch_norm_with_statistics
 from flambeau.ops.norm_layer import GROUP_NORM
@@ -241,7 +241,7 @@ def affine_grid_generator(theta: Tensor, size: Any, align_corners: bool) -> Tens
         tensor([[[[-0.5000,  0.0000],
                   [ 0.5000,  0.0000]]]])
     """
-    return affine_grid(theta, size, bool(align_corners))
+    return places_of_maps(theta, size, bool(align_corners))
 
 
 # ---------------------------------------------------------------- normalisation and dropout with their statistics

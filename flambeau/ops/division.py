@@ -211,13 +211,6 @@ DIV_TRUNC = operator(
 )
 
 
-@public(into="", method=True)
-def trunc_divide(input: Any, other: Any) -> Tensor:
-    """``input / other`` rounded towards zero, broadcast."""
-    _checked_divisor(input, other)
-    return DIV_TRUNC(input, other)
-
-
 def _remainder_numpy(xp: Any, x: Any, y: Any) -> Any:
     _refuse_zero(y)
     if x.dtype.kind != "f":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import product
 from math import prod
 from typing import Any
@@ -115,8 +116,6 @@ def grid_sample(
             f"but got: '{padding_mode}'"
         )
     if align_corners is None:
-        import warnings
-
         warnings.warn(
             "Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. Please "
             "specify align_corners=True if the old behavior is desired. See the documentation of grid_sample for "
@@ -347,8 +346,6 @@ def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> 
                 [ 1.5000, -1.0000]])
     """
     if align_corners is None:
-        import warnings
-
         warnings.warn(
             "Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. Please "
             "specify align_corners=True if the old behavior is desired. See the documentation of grid_sample for "
@@ -356,6 +353,18 @@ def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> 
             stacklevel=2,
         )
         align_corners = False
+    places = places_of_maps(theta, size, align_corners)
+    if align_corners and min(size[2:]) == 1:
+        warnings.warn(
+            "Since version 1.3.0, affine_grid behavior has changed for unit-size grids when align_corners=True. This "
+            "is not an intended use case of affine_grid. See the documentation of affine_grid for details.",
+            stacklevel=2,
+        )
+    return places
+
+
+def places_of_maps(theta: Tensor, size: Any, align_corners: bool) -> Tensor:
+    """:func:`affine_grid` without its warnings."""
     if not theta.is_floating_point():
         raise ValueError(f"Expected theta to have floating point type, but got {theta.dtype}")
     size = tuple([int(n) for n in size])

@@ -50,7 +50,13 @@ _abs = unary_function(
 
 
 def _abs_(input: Tensor) -> Tensor:
-    """The absolute value, to be written in place."""
+    """The absolute value, to be written in place.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.tensor([-1., 2.]).abs_()
+        tensor([1., 2.])
+    """
     if input.dtype.is_complex:
         raise RuntimeError("In-place abs is not supported for complex tensors.")
     return _abs(input)
@@ -395,7 +401,13 @@ def float_power(input: Any, exponent: Any) -> Tensor:
 
 @public("float_power", into="", inplace=True)
 def _float_power_(input: Tensor, exponent: Any) -> Tensor:
-    """The power in double precision, to be written in place."""
+    """The power in double precision, to be written in place.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.tensor([2., 3.], dtype=torch.float64).float_power_(2)
+        tensor([4., 9.], dtype=torch.float64)
+    """
     result = float_power(input, exponent)
     if result.dtype is not input.dtype:
         raise RuntimeError(

@@ -360,7 +360,14 @@ def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alph
 
 @public("addbmm_", into="", method=True)
 def _addbmm_in_place(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    """In-place form of ``addbmm``, which alone among these lets the tensor grow to the product's shape."""
+    """In-place form of ``addbmm``, which alone among these lets the tensor grow to the product's shape.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.ones(2, 2).addbmm_(torch.ones(3, 2, 4), torch.ones(3, 4, 2))
+        tensor([[13., 13.],
+                [13., 13.]])
+    """
     check_writable(input)
     result = addbmm(input, batch1, batch2, beta=beta, alpha=alpha)
     if result.shape != input.shape and input._base is None:

@@ -543,7 +543,14 @@ def binomial(count: Tensor, prob: Tensor, generator: Any = None) -> Tensor:
 
 @public(into="", method=True)
 def uniform_(input: Tensor, a: Any = None, b: Any = None, *, generator: Any = None, **named: Any) -> Tensor:
-    """Fills the tensor with uniform numbers in [from, to): ``uniform_(from=0, to=1)``."""
+    """Fills the tensor with uniform numbers in [from, to): ``uniform_(from=0, to=1)``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.empty(1000).uniform_(2, 3)
+        >>> x.min() >= 2, x.max() < 3
+        (tensor(True), tensor(True))
+    """
     low, high = _ends(a, b, named, 0.0, 1.0)
     _need_floating(input.dtype, "check_uniform_bounds", complex_too=True)
     return _refill(
@@ -565,7 +572,15 @@ def _ends(a: Any, b: Any, named: dict[str, Any], low: Any, high: Any) -> tuple[A
 
 @public(into="", method=True)
 def normal_(input: Tensor, mean: float = 0, std: float = 1, *, generator: Any = None) -> Tensor:
-    """Fills the tensor with normal numbers."""
+    """Fills the tensor with normal numbers.
+
+    Example:
+        >>> import flambeau as torch
+        >>> _ = torch.manual_seed(0)
+        >>> x = torch.empty(10000).normal_(mean=5, std=2)
+        >>> (x.mean() - 5).abs() < 0.1, (x.std() - 2).abs() < 0.1
+        (tensor(True), tensor(True))
+    """
     _need_floating(input.dtype, "normal_kernel_cpu", complex_too=True)
 
     def draw(bits: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -577,7 +592,13 @@ def normal_(input: Tensor, mean: float = 0, std: float = 1, *, generator: Any = 
 
 @public(into="", method=True)
 def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
-    """Fills the tensor with ones of probability ``p``, a number or a tensor that broadcasts, and zeros."""
+    """Fills the tensor with ones of probability ``p``, a number or a tensor that broadcasts, and zeros.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.empty(3).bernoulli_(1)
+        tensor([1., 1., 1.])
+    """
     if isinstance(p, Tensor):
         _need_floating(p.dtype, "bernoulli_tensor_cpu_p_")
         probabilities = p._array()
@@ -595,7 +616,14 @@ def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
 
 @public(into="", method=True)
 def exponential_(input: Tensor, lambd: float = 1, *, generator: Any = None) -> Tensor:
-    """Fills the tensor with exponential numbers of rate ``lambd``."""
+    """Fills the tensor with exponential numbers of rate ``lambd``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> _ = torch.manual_seed(0)
+        >>> (torch.empty(10000).exponential_(lambd=2).mean() - 0.5).abs() < 0.05
+        tensor(True)
+    """
     if not input.dtype.is_floating_point:
         raise RuntimeError(
             "Exponential distribution is a continuous probability distribution. dtype must be a floating point but you "
@@ -611,7 +639,13 @@ def exponential_(input: Tensor, lambd: float = 1, *, generator: Any = None) -> T
 
 @public(into="", method=True)
 def geometric_(input: Tensor, p: float, *, generator: Any = None) -> Tensor:
-    """Fills the tensor with numbers of trials up to the first success, each of probability ``p``."""
+    """Fills the tensor with numbers of trials up to the first success, each of probability ``p``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.empty(3).geometric_(0.5) >= 1
+        tensor([True, True, True])
+    """
     return _refill(
         input, lambda bits, shape, dtype: bits.geometric(shape, float(p), dtype), generator, "GeometricBackward0"
     )
@@ -619,7 +653,14 @@ def geometric_(input: Tensor, p: float, *, generator: Any = None) -> Tensor:
 
 @public(into="", method=True)
 def cauchy_(input: Tensor, median: float = 0, sigma: float = 1, *, generator: Any = None) -> Tensor:
-    """Fills the tensor with Cauchy numbers."""
+    """Fills the tensor with Cauchy numbers.
+
+    Example:
+        >>> import flambeau as torch
+        >>> _ = torch.manual_seed(0)
+        >>> (torch.empty(10000).cauchy_(median=3).median() - 3).abs() < 0.1
+        tensor(True)
+    """
     if not input.dtype.is_floating_point:
         raise RuntimeError(
             "Cauchy distribution is a continuous probability distribution. dtype must be a floating point but you "
@@ -638,7 +679,14 @@ _C_NAMES = {"int64": "long int", "int32": "int", "int16": "short int", "int8": "
 
 @public(into="", method=True)
 def log_normal_(input: Tensor, mean: float = 1, std: float = 2, *, generator: Any = None) -> Tensor:
-    """Fills the tensor with exponentials of normal numbers."""
+    """Fills the tensor with exponentials of normal numbers.
+
+    Example:
+        >>> import flambeau as torch
+        >>> _ = torch.manual_seed(0)
+        >>> (torch.empty(10000).log_normal_(mean=1, std=0.5).log().mean() - 1).abs() < 0.1
+        tensor(True)
+    """
     _need_floating(input.dtype, "log_normal_cpu")
     return _refill(
         input,
@@ -653,6 +701,11 @@ def random_(input: Tensor, a: Any = None, b: Any = None, *, generator: Any = Non
     """Fills the tensor with whole numbers from ``from`` to ``to - 1``: ``random_(from=0, to)``.
 
     Without arguments, with numbers of the whole range of its type from 0 on.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.empty(4, dtype=torch.int64).random_(3, 4)
+        tensor([3, 3, 3, 3])
     """
     one_bound = a is not None and b is None and not named
     low, high = (0, a) if one_bound else _ends(a, b, named, None, None)

@@ -98,7 +98,7 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     return found if dim is None else labelled(found, f"SqueezeBackward{1 if isinstance(dim, int) else 2}")
 
 
-def _reshapes_in_place(function: Any) -> Any:
+def _reshapes_in_place(function: Any, example: tuple[str, str]) -> Any:
     """The in-place form of what only changes the shape: the tensor itself becomes the view."""
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -109,7 +109,9 @@ def _reshapes_in_place(function: Any) -> Any:
         return self
 
     method.__name__ = function.__name__ + "_"
-    method.__doc__ = f"In-place form of ``{function.__name__}``: the tensor itself takes the new shape."
+    method.__doc__ = with_example(
+        f"In-place form of ``{function.__name__}``: the tensor itself takes the new shape.", *example
+    )
     return method
 
 
@@ -153,15 +155,20 @@ def _give_up_storage(tensor: Tensor, view: Tensor) -> None:
         box._base = hidden
 
 
-for _function in (unsqueeze, squeeze):
-    public(_function.__name__ + "_", into="", method=True)(_reshapes_in_place(_function))
+public("unsqueeze_", into="", method=True)(
+    _reshapes_in_place(unsqueeze, ("torch.zeros(3).unsqueeze_(0).shape", "torch.Size([1, 3])"))
+)
+public("squeeze_", into="", method=True)(
+    _reshapes_in_place(squeeze, ("torch.zeros(1, 3).squeeze_().shape", "torch.Size([3])"))
+)
 
 
 def _transposing() -> None:
     from flambeau.ops.views import t, transpose
 
     for name, function in {"t_": t, "transpose_": transpose, "swapaxes_": transpose, "swapdims_": transpose}.items():
-        public(name, into="", method=True)(_reshapes_in_place(function))
+        example = (f"torch.zeros(2, 3).{name}({'' if function is t else '0, 1'}).shape", "torch.Size([3, 2])")
+        public(name, into="", method=True)(_reshapes_in_place(function, example))
 
 
 _transposing()

@@ -262,7 +262,13 @@ def polygamma(n: int, input: Tensor) -> Tensor:
 
 @public("polygamma", into="", method=True, inplace=True)
 def _polygamma_method(input: Tensor, n: int) -> Tensor:
-    """The derivative of order ``n`` of the digamma function."""
+    """The derivative of order ``n`` of the digamma function.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.tensor([1., 2.]).polygamma(1)
+        tensor([1.6449, 0.6449])
+    """
     return polygamma(n, input)
 
 

@@ -254,6 +254,16 @@ def ndtri(xp: Any, p: Any) -> Any:
 # DLMF 5.11.1 and 5.11.2: Stirling's series, highest power of 1/x**2 first.
 _STIRLING = (1 / 156, -691 / 360360, 1 / 1188, -1 / 1680, 1 / 1260, -1 / 360, 1 / 12)
 _DIGAMMA = (1 / 12, -691 / 32760, 1 / 132, -1 / 240, 1 / 252, -1 / 120, 1 / 12)
+# DLMF 5.7.3: (-1)**k (zeta(k) - 1) / k, k falling to 2, and 1 less Euler's constant.
+_LGAMMA = (
+    *(1.330476437424449e-10, -2.7595228851242334e-10, 5.731367241678862e-10, -1.1921401405860912e-09),
+    *(2.4836745438024785e-09, -5.183475041970047e-09, 1.0838659214896955e-08, -2.2711094608943164e-08),
+    *(4.7698101693639804e-08, -1.0043224823968099e-07, 2.1207184805554665e-07, -4.492469198764566e-07),
+    *(9.55141213040742e-07, -2.039215753801366e-06, 4.374866789907488e-06, -9.439488275268397e-06),
+    *(2.050721277567069e-05, -4.492623673813314e-05, 9.945751278180853e-05, -0.00022315475845357939),
+    *(0.0005096695247430425, -0.001192753911703261, 0.0028905103307415234, -0.007385551028673986),
+    *(0.020580808427784546, -0.0673523010531981, 0.3224670334241132, 0.42278433509846713),
+)
 
 
 def _stirling_rest(x: Any) -> Any:
@@ -261,7 +271,7 @@ def _stirling_rest(x: Any) -> Any:
 
 
 def _lgamma_positive(xp: Any, x: Any) -> Any:
-    """For x >= 0.5: eight steps up where it is small."""
+    """For x >= 0.5: eight steps up where it is small, a series about the zeros at 1 and 2."""
 
     def large(x: Any) -> Any:
         return (x - 0.5) * xp.log(x) - x + 0.5 * log(2 * pi) + _stirling_rest(x)
@@ -272,7 +282,13 @@ def _lgamma_positive(xp: Any, x: Any) -> Any:
             product = product * (x + k)
         return large(x + 8) - xp.log(product)
 
-    return either(xp, x < 8, small, large, x)
+    def near(x: Any) -> Any:
+        first = x < 1.5
+        gap = xp.where(first, x - 1, x - 2)
+        # Of gamma(2 + gap), and one step down if that is beside 1.
+        return gap * polynomial(gap, _LGAMMA) - xp.where(first, xp.log(x), 0)
+
+    return either(xp, x < 2.5, near, lambda x: either(xp, x < 8, small, large, x), x)
 
 
 @in_double
@@ -290,6 +306,7 @@ def _lgamma(xp: Any, x: Any) -> Any:
     return xp.where(xp.isinf(x) | ((x <= 0) & (x == xp.floor(x))), xp.inf, found)
 
 
+@in_double
 def lgamma_lax(xp: Any, x: Any) -> Any:
     from jax import lax
 

@@ -34,7 +34,14 @@ def _address(root: Tensor) -> int:
 
 @public(into="", method=True)
 def data_ptr(input: Tensor) -> int:
-    """A number that is equal for tensors whose first elements are the same place; 0 without elements."""
+    """A number that is equal for tensors whose first elements are the same place; 0 without elements.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.zeros(3)
+        >>> x[1:].data_ptr() - x.data_ptr()
+        4
+    """
     if not input._node.aval.size:
         return 0
     return _address(root_of(input)) + layout(input)[1] * input.dtype.itemsize
@@ -42,7 +49,14 @@ def data_ptr(input: Tensor) -> int:
 
 @public(into="", method=True)
 def const_data_ptr(input: Tensor) -> int:
-    """As :meth:`data_ptr`, for a reader."""
+    """As :meth:`data_ptr`, for a reader.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.zeros(3)
+        >>> x.const_data_ptr() == x.data_ptr()
+        True
+    """
     return data_ptr(input)
 
 
@@ -161,13 +175,27 @@ NAMESPACES["torch"].update(UntypedStorage=UntypedStorage, TypedStorage=TypedStor
 
 @public(into="", method=True)
 def untyped_storage(input: Tensor) -> UntypedStorage:
-    """The storage that the tensor shows elements of."""
+    """The storage that the tensor shows elements of.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.zeros(3)[1:].untyped_storage().nbytes()
+        12
+    """
     return UntypedStorage(root_of(input))
 
 
 @public(into="", method=True)
 def storage(input: Tensor) -> TypedStorage:
-    """The storage that the tensor shows elements of, with a type.  Deprecated: use ``untyped_storage``."""
+    """The storage that the tensor shows elements of, with a type.  Deprecated: use ``untyped_storage``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> import warnings
+        >>> with warnings.catch_warnings(action="ignore"):
+        ...     print(torch.tensor([1., 2., 3.])[1:].storage().size())
+        3
+    """
     warnings.warn(
         "TypedStorage is deprecated. It will be removed in the future and UntypedStorage will be the only storage "
         "class. This should only matter to you if you are using storages directly.  To access UntypedStorage directly, "

@@ -220,7 +220,14 @@ def diagflat(input: Tensor, offset: int = 0) -> Tensor:
 
 @public(into="", method=True)
 def fill_diagonal_(input: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
-    """Writes one value along the main diagonal; ``wrap`` starts it anew below, in a tall matrix."""
+    """Writes one value along the main diagonal; ``wrap`` starts it anew below, in a tall matrix.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.zeros(2, 3).fill_diagonal_(5)
+        tensor([[5., 0., 0.],
+                [0., 5., 0.]])
+    """
     shape = input._node.aval.shape
     if len(shape) < 2:
         raise RuntimeError("dimensions must larger than 1")
@@ -338,7 +345,14 @@ UNFOLD = view_operator(
 
 @public(into="", method=True)
 def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
-    """Windows of ``size`` elements of a dimension, ``step`` apart; their elements are a last dimension.  A view."""
+    """Windows of ``size`` elements of a dimension, ``step`` apart; their elements are a last dimension.  A view.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.arange(5).unfold(0, 3, 2)
+        tensor([[0, 1, 2],
+                [2, 3, 4]])
+    """
     shape = input._node.aval.shape
     dim = wrapped_dim(dimension, len(shape))
     longest = shape[dim] if shape else 1
@@ -555,7 +569,13 @@ def _storage_as(view: Tensor) -> Tensor:
 
 @public(into="", method=True)
 def as_strided_(input: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
-    """In-place form of ``as_strided``: the tensor itself takes the new layout."""
+    """In-place form of ``as_strided``: the tensor itself takes the new layout.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.arange(4).as_strided_((2,), (2,))
+        tensor([0, 2])
+    """
     from flambeau.ops.shape import become
 
     become(input, as_strided(input, size, stride, storage_offset))

@@ -204,7 +204,7 @@ hypot = binary_function(
     HYPOT,
     "``sqrt(input**2 + other**2)`` without overflow, broadcast.",
     numbers=False,
-    example=("torch.hypot(torch.tensor([3., 5.]), torch.tensor([4., 12.]))", "tensor([ 5., 13.])"),
+    example=("torch.hypot(torch.tensor([1., 1e30]), torch.tensor([1., 0.]))", "tensor([1.4142e+00, 1.0000e+30])"),
 )
 
 

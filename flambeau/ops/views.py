@@ -278,6 +278,12 @@ def view(input: Tensor, *shape: Any) -> Tensor:
 
     Raises:
         RuntimeError: if the sizes do not fit, or the layout would need a copy (use ``reshape``).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.arange(6).view(2, -1)
+        tensor([[0, 1, 2],
+                [3, 4, 5]])
     """
     if len(shape) == 1 and isinstance(shape[0], dtypes.dtype):
         from flambeau.ops.shape import view_dtype
@@ -482,6 +488,12 @@ def expand(input: Tensor, *size: Any, implicit: bool = False) -> Tensor:
 
     Raises:
         RuntimeError: if a size other than one would change.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.tensor([[1], [2]]).expand(-1, 3)
+        tensor([[1, 1, 1],
+                [2, 2, 2]])
     """
     have = input._node.aval.shape
     wanted = sizes_of(size, "expand")

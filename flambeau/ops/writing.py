@@ -17,7 +17,14 @@ from flambeau.tensor.views import check_writable, layout, write
 
 @public(into="", method=True)
 def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
-    """Writes another tensor's values, broadcast and converted, into this one."""
+    """Writes another tensor's values, broadcast and converted, into this one.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.zeros(2, 2).copy_(torch.tensor([1., 2.]))
+        tensor([[1., 2.],
+                [1., 2.]])
+    """
     if not isinstance(src, Tensor):
         raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
     check_writable(input)
@@ -125,7 +132,13 @@ def zero_(input: Tensor) -> Tensor:
 
 @public(into="", method=True)
 def resize_(input: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
-    """Gives the tensor another shape over the same storage, which grows if it must (with zeros)."""
+    """Gives the tensor another shape over the same storage, which grows if it must (with zeros).
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.tensor([1, 2, 3, 4]).resize_(3)
+        tensor([1, 2, 3])
+    """
     wanted = sizes_of(sizes)
     for n in wanted:
         if n < 0:
@@ -181,6 +194,13 @@ def set_(input: Tensor, source: Any = None, storage_offset: int = 0, size: Any =
 
     Raises:
         RuntimeError: if the types differ.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.zeros(2)
+        >>> _ = x.set_(torch.tensor([5., 7., 9.]))
+        >>> x
+        tensor([5., 7., 9.])
     """
     from flambeau.ops.storage import UntypedStorage
     from flambeau.ops.strided import as_strided
@@ -206,19 +226,37 @@ def set_(input: Tensor, source: Any = None, storage_offset: int = 0, size: Any =
 
 @public(into="", method=True)
 def share_memory_(input: Tensor) -> Tensor:
-    """The tensor itself: its values reach other processes by copying."""
+    """The tensor itself: its values reach other processes by copying.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.tensor([1., 2.]).share_memory_()
+        tensor([1., 2.])
+    """
     return input
 
 
 @public(into="", method=True)
 def is_shared(input: Tensor) -> bool:
-    """Whether its values lie in memory shared between processes."""
+    """Whether its values lie in memory shared between processes.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.zeros(2).is_shared()
+        False
+    """
     return False
 
 
 @public(into="", method=True)
 def is_pinned(input: Tensor, device: Any = None) -> bool:
-    """Whether its values lie in memory that an accelerator reads from directly: never."""
+    """Whether its values lie in memory that an accelerator reads from directly: never.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.zeros(2).is_pinned()
+        False
+    """
     return False
 
 
@@ -228,6 +266,12 @@ def pin_memory(input: Tensor, device: Any = None) -> Tensor:
 
     Raises:
         RuntimeError: if there is no accelerator.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.zeros(2)
+        >>> if torch.cuda.is_available():
+        ...     x = x.pin_memory().to("cuda", non_blocking=True)
     """
     from flambeau.engine import accelerators
 
@@ -242,6 +286,11 @@ def record_stream(input: Tensor, s: Any) -> None:
 
     Raises:
         NotImplementedError: for any other tensor.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.cuda.is_available():
+        ...     torch.zeros(2, device="cuda").record_stream(torch.cuda.current_stream())
     """
     if input.device.type not in ("cuda", "tpu"):
         raise NotImplementedError(
@@ -255,12 +304,24 @@ def module_load(input: Tensor, other: Tensor, assign: bool = False) -> Tensor:
 
     Args:
         assign: whether that is ``other`` as it is, instead of this tensor with the other's values.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.zeros(2).module_load(torch.tensor([1., 2.]))
+        tensor([1., 2.])
     """
     return other.detach() if assign else copy_(input, other).detach()
 
 
 @public(into="", method=True)
 def is_set_to(input: Tensor, tensor: Tensor) -> bool:
-    """Whether two tensors show the same elements of the same storage in the same way."""
+    """Whether two tensors show the same elements of the same storage in the same way.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.zeros(2)
+        >>> x.is_set_to(x.view(2)), x.is_set_to(x.clone())
+        (True, False)
+    """
     same = (input if input._base is None else input._base) is (tensor if tensor._base is None else tensor._base)
     return same and input.shape == tensor.shape and layout(input) == layout(tensor) and input.dtype is tensor.dtype

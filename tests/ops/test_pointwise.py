@@ -72,6 +72,12 @@ def test_powers_of_ten_have_whole_logarithms(tier: str) -> None:
     np.testing.assert_array_equal(found.numpy(), exponents)
 
 
+def test_lgamma_is_exact_about_its_zeros(tier: str) -> None:
+    x = np.concatenate([[1.0, 2.0], *(n + np.array([-1e-3, -1e-9, 1e-12, 1e-5, 0.3]) for n in (1.0, 2.0))])
+    compared("lgamma", x, rtol=1e-11, atol=0.0 if tier == "interpreter" else 1e-14)
+    compared("lgamma", x.astype(np.float32), rtol=1e-6, atol=0.0 if tier == "interpreter" else 1e-14)
+
+
 def test_the_entropy_of_zero_is_not_negative(tier: str) -> None:
     for zero in (0.0, -0.0):
         assert not flambeau.signbit(flambeau.special.entr(flambeau.tensor(zero)))
