@@ -263,6 +263,14 @@ def is_autocast_enabled(device_type: str = "cuda") -> bool:
 
     Raises:
         RuntimeError: for a type of device without autocast.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.is_autocast_enabled("cpu")
+        False
+        >>> with torch.autocast("cpu"):
+        ...     torch.is_autocast_enabled("cpu")
+        True
     """
     kind = _kind(device_type, "is_autocast_enabled")
     if kind not in lists.LISTS:
@@ -275,6 +283,13 @@ def set_autocast_enabled(*args: Any) -> None:
 
     Raises:
         TypeError: for a wrong number of arguments, or an ``enabled`` that is no bool.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.set_autocast_enabled("cpu", True)
+        >>> torch.is_autocast_enabled("cpu")
+        True
+        >>> torch.set_autocast_enabled("cpu", False)
     """
     if len(args) not in (1, 2):
         raise TypeError(f"set_autocast_enabled() takes a device_type and enabled, got {len(args)} arguments")
@@ -290,7 +305,16 @@ def set_autocast_enabled(*args: Any) -> None:
 
 
 def get_autocast_dtype(device_type: str) -> dtypes.dtype:
-    """The dtype of lower precision for a type of device."""
+    """The dtype of lower precision for a type of device.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.get_autocast_dtype("cpu")
+        torch.bfloat16
+        >>> with torch.autocast("cpu", dtype=torch.float16):
+        ...     torch.get_autocast_dtype("cpu")
+        torch.float16
+    """
     is_autocast_enabled(_kind(device_type, "get_autocast_dtype"))
     return settings.dtypes[_kind(device_type, "get_autocast_dtype")]
 
@@ -300,6 +324,13 @@ def set_autocast_dtype(device_type: str, dtype: dtypes.dtype) -> None:
 
     Raises:
         TypeError: if ``dtype`` is none.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.set_autocast_dtype("cpu", torch.float16)
+        >>> torch.get_autocast_dtype("cpu")
+        torch.float16
+        >>> torch.set_autocast_dtype("cpu", torch.bfloat16)
     """
     kind = _kind(device_type, "set_autocast_dtype")
     is_autocast_enabled(kind)
@@ -312,29 +343,63 @@ def set_autocast_dtype(device_type: str, dtype: dtypes.dtype) -> None:
 
 
 def is_autocast_cache_enabled() -> bool:
-    """Whether a weight's cast is made once per outermost region."""
+    """Whether a weight's cast is made once per outermost region.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.is_autocast_cache_enabled()
+        True
+        >>> with torch.autocast("cpu", cache_enabled=False):
+        ...     torch.is_autocast_cache_enabled()
+        False
+    """
     return settings.caching
 
 
 def set_autocast_cache_enabled(enabled: bool) -> None:
-    """Sets whether a weight's cast is made once per outermost region."""
+    """Sets whether a weight's cast is made once per outermost region.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.set_autocast_cache_enabled(False)
+        >>> torch.is_autocast_cache_enabled()
+        False
+        >>> torch.set_autocast_cache_enabled(True)
+    """
     settings.caching = bool(enabled)
     settings.changed()
 
 
 def clear_autocast_cache() -> None:
-    """Forgets the casts of weights."""
+    """Forgets the casts of weights.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.clear_autocast_cache()
+    """
     lists.casts().clear()
 
 
 def autocast_increment_nesting() -> int:
-    """Enters a region by hand: its depth."""
+    """Enters a region by hand: its depth.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.autocast_increment_nesting(), torch.autocast_decrement_nesting()
+        (1, 0)
+    """
     settings.nesting += 1
     return settings.nesting
 
 
 def autocast_decrement_nesting() -> int:
-    """Leaves a region by hand: the depth outside."""
+    """Leaves a region by hand: the depth outside.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.autocast_increment_nesting(), torch.autocast_decrement_nesting()
+        (1, 0)
+    """
     settings.nesting -= 1
     return settings.nesting
 

@@ -79,12 +79,27 @@ class detect_anomaly:
 
 
 def is_anomaly_enabled() -> bool:
-    """Whether the search for anomalies is on."""
+    """Whether the search for anomalies is on.
+
+    Example:
+        >>> import flambeau as torch
+        >>> with torch.autograd.set_detect_anomaly(True):
+        ...     torch.is_anomaly_enabled()
+        True
+        >>> torch.is_anomaly_enabled()
+        False
+    """
     return search.on
 
 
 def is_anomaly_check_nan_enabled() -> bool:
-    """Whether the search for anomalies looks for NaN."""
+    """Whether the search for anomalies looks for NaN.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.is_anomaly_check_nan_enabled()
+        True
+    """
     return search.check_nan
 
 
@@ -93,6 +108,13 @@ def set_anomaly_enabled(enabled: bool, check_nan: bool = True) -> None:
 
     Raises:
         TypeError: if a switch is no bool.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.set_anomaly_enabled(True, check_nan=False)
+        >>> torch.is_anomaly_enabled()
+        True
+        >>> torch.set_anomaly_enabled(False)
     """
     for name, given in (("enabled", enabled), ("check_nan", check_nan)):
         if not isinstance(given, bool):

@@ -41,6 +41,15 @@ class GradNode:
         seq: grows with every operation, so descending order is an order for going back.
         pre_hooks: functions on the incoming gradients, as (which result or None for all, function).
         post_hooks: functions on (gradients out, gradients in).
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.ones(2, requires_grad=True)
+        >>> node = (x * 2).sum().grad_fn
+        >>> node.name()
+        'SumBackward0'
+        >>> [function.name() for function, _ in node.next_functions]
+        ['MulBackward0']
     """
 
     __slots__ = ("__dict__", "__weakref__", "call", "edges", "post_hooks", "pre_hooks", "saved", "seq")

@@ -139,7 +139,15 @@ def current_stream(device: Any = None) -> Stream:
 
 
 class StreamContext:
-    """Uses a stream inside of a ``with`` block; the same one, if it is None."""
+    """Uses a stream inside of a ``with`` block; the same one, if it is None.
+
+    Example:
+        >>> import flambeau as torch
+        >>> side = torch.cpu.Stream()
+        >>> with torch.cpu.StreamContext(side):
+        ...     torch.cpu.current_stream() is side
+        True
+    """
 
     def __init__(self, stream: Stream | None) -> None:
         self.stream = stream
@@ -155,5 +163,15 @@ class StreamContext:
 
 
 def stream(stream: Stream | None) -> StreamContext:
-    """A :class:`StreamContext`."""
+    """A :class:`StreamContext`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> side = torch.cpu.Stream()
+        >>> with torch.cpu.stream(side):
+        ...     torch.cpu.current_stream() is side
+        True
+        >>> torch.cpu.current_stream() is side
+        False
+    """
     return StreamContext(stream)

@@ -23,7 +23,13 @@ started: deque[Program] = deque(maxlen=3)
 
 
 class AcceleratorError(RuntimeError):
-    """An accelerator failed at its work, or one that is not there was asked for while others of its kind are."""
+    """An accelerator failed at its work, or one that is not there was asked for while others of its kind are.
+
+    Example:
+        >>> import flambeau as torch
+        >>> issubclass(torch.AcceleratorError, RuntimeError)
+        True
+    """
 
 
 class MissingAcceleratorError(AssertionError, RuntimeError):
@@ -34,7 +40,13 @@ class MissingAcceleratorError(AssertionError, RuntimeError):
 
 
 class OutOfMemoryError(RuntimeError):
-    """An accelerator's memory does not hold what a program needs."""
+    """An accelerator's memory does not hold what a program needs.
+
+    Example:
+        >>> import flambeau as torch
+        >>> issubclass(torch.OutOfMemoryError, RuntimeError)
+        True
+    """
 
 
 AcceleratorError.__module__ = OutOfMemoryError.__module__ = "flambeau"

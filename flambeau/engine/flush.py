@@ -34,6 +34,13 @@ def flush() -> None:
     What nobody owns any more is dropped unrun.  Nothing stays pending, so no work is ever done
     twice and no chain of unread values can grow.  While a function is captured nothing runs: its work
     is one program, which ends with it.
+
+    Example:
+        >>> import flambeau
+        >>> x = flambeau.ones(2) + 1
+        >>> flambeau.engine.flush()
+        >>> flambeau.engine.statistics()["nodes_pending"]
+        0
     """
     if looking.observer is not None:
         return
@@ -138,6 +145,14 @@ def hand_over(node: Node) -> None:
 
 
 def synchronize() -> None:
-    """Runs what is recorded and waits until it is done, by the accelerators too."""
+    """Runs what is recorded and waits until it is done, by the accelerators too.
+
+    Example:
+        >>> import flambeau
+        >>> x = flambeau.ones(2) + 1
+        >>> flambeau.engine.synchronize()
+        >>> flambeau.engine.statistics()["nodes_pending"]
+        0
+    """
     flush()
     tiers.wait()

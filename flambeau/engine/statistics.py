@@ -40,5 +40,12 @@ counters = Counters()
 
 
 def reset_statistics() -> None:
-    """Sets all counters to zero; what is cached stays."""
+    """Sets all counters to zero; what is cached stays.
+
+    Example:
+        >>> import flambeau
+        >>> flambeau.engine.reset_statistics()
+        >>> flambeau.engine.statistics()["flushes"]
+        0
+    """
     counters.clear()

@@ -25,7 +25,13 @@ _deterministic = False
 
 
 def get_tier() -> str:
-    """The tier in force, as :func:`set_tier` takes it."""
+    """The tier in force, as :func:`set_tier` takes it.
+
+    Example:
+        >>> import flambeau
+        >>> flambeau.engine.get_tier() in ("auto", "interpreter", "compiled", "both")
+        True
+    """
     return _mode
 
 
@@ -39,6 +45,14 @@ def set_tier(mode: str) -> None:
 
     Raises:
         ValueError: for any other word.
+
+    Example:
+        >>> import flambeau
+        >>> before = flambeau.engine.get_tier()
+        >>> flambeau.engine.set_tier("interpreter")
+        >>> flambeau.engine.get_tier()
+        'interpreter'
+        >>> flambeau.engine.set_tier(before)
     """
     global _mode
     if mode not in MODES:

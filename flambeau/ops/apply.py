@@ -75,11 +75,24 @@ def map_(input: Tensor, tensor: Tensor, callable: Callable[[Any, Any], Any]) -> 
     Raises:
         RuntimeError: if either tensor requires a gradient, or the shapes do not fit.
         TypeError: if the types differ.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.tensor([1.0, 2.0])
+        >>> x.map_(torch.tensor([3.0, 4.0]), lambda a, b: a * b)
+        tensor([3., 8.])
     """
     return _written("map_", input, (tensor,), callable)
 
 
 @public(into="", method=True)
 def map2_(input: Tensor, x: Tensor, y: Tensor, callable: Callable[[Any, Any, Any], Any]) -> Tensor:
-    """Replaces each element by ``callable(element, x, y)``, with two more tensors, broadcast."""
+    """Replaces each element by ``callable(element, x, y)``, with two more tensors, broadcast.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x, ones = torch.tensor([1.0, 2.0]), torch.ones(2)
+        >>> x.map2_(ones, ones, lambda a, b, c: a + b * c)
+        tensor([2., 3.])
+    """
     return _written("map2_", input, (x, y), callable)

@@ -189,7 +189,13 @@ def _converter(name: str, dtype: dtypes.dtype) -> None:
         return input.to(dtype, memory_format=memory_format)
 
     convert.__name__ = name
-    convert.__doc__ = f"The tensor converted to {dtype.name}; itself if it is so already."
+    convert.__doc__ = f"""The tensor converted to {dtype.name}; itself if it is so already.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.tensor([0, 1]).{name}().dtype
+        torch.{dtype.name}
+    """
     public(name, into="", method=True)(convert)
 
 

@@ -47,6 +47,13 @@ class BlockMask:
         RuntimeError: if the indices have fewer than two dimensions.
         AssertionError: if one of a pair is missing.
         ValueError: if the order for full blocks is given alone.
+
+    Example:
+        >>> import flambeau as torch
+        >>> from flambeau.nn.attention.flex_attention import create_block_mask
+        >>> mask = create_block_mask(lambda b, h, q, k: k <= q, None, None, 256, 256, device="cpu")
+        >>> mask.shape, mask.sparsity()
+        ((1, 1, 256, 256), 25.0)
     """
 
     _TENSORS = (

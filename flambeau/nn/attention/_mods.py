@@ -58,7 +58,14 @@ def _mapped(mod: Callable[..., Any], first: tuple[int, ...]) -> Callable[..., Te
 
 
 def noop_mask(batch: Tensor, head: Tensor, token_q: Tensor, token_kv: Tensor) -> Tensor:
-    """The mask by which every query attends to every key."""
+    """The mask by which every query attends to every key.
+
+    Example:
+        >>> import flambeau as torch
+        >>> from flambeau.nn.attention.flex_attention import create_mask, noop_mask
+        >>> create_mask(noop_mask, 1, 1, 1, 2)
+        tensor([[[[True, True]]]])
+    """
     return batch.new_ones((), dtype=dtypes.bool_)
 
 
@@ -102,6 +109,15 @@ def and_masks(*mask_mods: MaskMod) -> MaskMod:
 
     Raises:
         RuntimeError: if one is not callable.
+
+    Example:
+        >>> import flambeau as torch
+        >>> from flambeau.nn.attention.flex_attention import and_masks, create_mask
+        >>> mask = and_masks(lambda b, h, q, k: k <= q, lambda b, h, q, k: q - k < 2)
+        >>> create_mask(mask, 1, 1, 3, 3).int()[0, 0]
+        tensor([[1, 0, 0],
+                [1, 1, 0],
+                [0, 1, 1]], dtype=torch.int32)
     """
     _check_callable(mask_mods)
 
