@@ -6,6 +6,7 @@ import functools
 import pickle
 
 import pytest
+import torch as oracle
 
 import flambeau
 from flambeau.ops.operator import NAMESPACES
@@ -30,3 +31,8 @@ def test_names_of_types_shadow_nothing_that_the_package_uses():
 def test_public_functions_can_be_pickled(name):
     function = functools.reduce(getattr, name.split("."), flambeau)
     assert pickle.loads(pickle.dumps(function)) is function
+
+
+def test_tensors_have_no_methods_that_pytorchs_lack():
+    ours = {name for name in dir(flambeau.Tensor) if not name.startswith("_")}
+    assert not ours - set(dir(oracle.Tensor))

@@ -108,7 +108,7 @@ def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     return SUB(input, other if alpha == 1 and alpha is not True else scaled(input, other, alpha))
 
 
-@public(method=True)
+@public()
 def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """``other - alpha * input``, broadcast.
 

@@ -49,7 +49,7 @@ def _broadcast(value: Tensor, like: Tensor) -> Tensor:
         ) from None
 
 
-@public(method=True)
+@public()
 def fill(input: Tensor, value: Any) -> Tensor:
     """A tensor like ``input``, filled with one value.  A copy.
 
