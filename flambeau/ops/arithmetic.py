@@ -151,6 +151,9 @@ NEG = unary("neg", lambda xp, x: xp.negative(x), lambda grad: -grad)
 def neg(input: Tensor) -> Tensor:
     """``-input``.
 
+    Raises:
+        RuntimeError: if it is a bool tensor.
+
     Example:
         >>> import flambeau as torch
         >>> torch.neg(torch.tensor([1., -2.]))
@@ -168,6 +171,9 @@ def neg(input: Tensor) -> Tensor:
 @public(method=True)
 def positive(input: Tensor) -> Tensor:
     """``+input``, the tensor itself.
+
+    Raises:
+        RuntimeError: if it is a bool tensor.
 
     Example:
         >>> import flambeau as torch

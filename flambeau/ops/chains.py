@@ -16,6 +16,9 @@ from flambeau.tensor.tensor import Tensor
 def chain_matmul(*matrices: Tensor, out: Tensor | None = None) -> Tensor:
     """The product of matrices in the order that costs least; of one matrix, the matrix itself.
 
+    Raises:
+        RuntimeError: if there are none, or one has not two dimensions.
+
     Example:
         >>> import flambeau as torch
         >>> import warnings

@@ -312,6 +312,9 @@ def scatter(
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """``input`` with ``out[index[i][j]][j] += src[i][j]`` for ``dim=0``, and likewise for other dimensions.
 
+    Raises:
+        RuntimeError: if the types of ``input`` and ``src`` differ, or ``index`` is larger than they are.
+
     Example:
         >>> import flambeau as torch
         >>> torch.scatter_add(torch.zeros(3), 0, torch.tensor([0, 2, 2]), torch.tensor([1., 10., 20.]))
@@ -588,6 +591,10 @@ def _index_put(input: Tensor, dim: int, index: Tensor, source: Any, accumulate: 
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """``input`` with the parts of a dimension that ``index`` names filled with one value.
 
+    Raises:
+        IndexError: if ``index`` is no vector of int64.
+        RuntimeError: if ``value`` is a tensor with dimensions.
+
     Example:
         >>> import flambeau as torch
         >>> torch.index_fill(torch.zeros(2, 3), 1, torch.tensor([0, 2]), 9)
@@ -625,6 +632,10 @@ def index_reduce(
 
     Args:
         reduce: ``"prod"``, ``"mean"``, ``"amax"`` or ``"amin"``.
+
+    Raises:
+        RuntimeError: for any other ``reduce``, or if the shapes do not match.
+        NotImplementedError: for bools and complex numbers.
 
     Example:
         >>> import flambeau as torch

@@ -174,6 +174,9 @@ STACK = operator(
 def stack(tensors: Any, dim: int = 0) -> Tensor:
     """Tensors of one shape along a new dimension.
 
+    Raises:
+        RuntimeError: if there are none, or their shapes differ.
+
     Example:
         >>> import flambeau as torch
         >>> torch.stack([torch.tensor(1), torch.tensor(2)])

@@ -336,6 +336,9 @@ def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False)
 
     Shape: LD (..., N, N), pivots (..., N), B (..., N, K).
 
+    Raises:
+        RuntimeError: if the pivots are no integers or their shape is not that of the factors' rows.
+
     Example:
         >>> import flambeau as torch
         >>> A, B = torch.tensor([[4., 2.], [2., 3.]]), torch.tensor([[8.], [8.]])

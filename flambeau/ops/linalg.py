@@ -578,6 +578,9 @@ def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tens
     Args:
         dims: dimensions of ``A`` to be moved to its end first.
 
+    Raises:
+        RuntimeError: if A is not square once its first dimensions, and its last ones, are taken together.
+
     Example:
         >>> import flambeau as torch
         >>> torch.linalg.tensorsolve(torch.eye(4).view(4, 2, 2) * 2, torch.tensor([2., 4., 6., 8.]))

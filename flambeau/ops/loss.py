@@ -214,6 +214,9 @@ def smooth_l1_loss(
 
     Girshick, Fast R-CNN, ICCV 2015.
 
+    Raises:
+        RuntimeError: if ``beta`` is negative.
+
     Example:
         >>> import flambeau as torch
         >>> torch.nn.functional.smooth_l1_loss(torch.tensor([1., 4.]), torch.zeros(2), reduction="none", beta=2.)
@@ -240,6 +243,9 @@ def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
 ) -> Tensor:
     """``d² / 2`` where ``|d| < delta``, else ``delta (|d| - delta / 2)``, for ``d = input - target``; reduced.
+
+    Raises:
+        RuntimeError: if ``delta`` is not positive.
 
     Example:
         >>> import flambeau as torch
@@ -482,6 +488,9 @@ def kl_div(
         reduction: also ``"batchmean"``: the sum over the size of the first dimension, which is the divergence.
         log_target: whether the target holds logarithms, too.
 
+    Raises:
+        RuntimeError: for integers.
+
     Example:
         >>> import flambeau as torch
         >>> input, target = torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.9, 0.1]])
@@ -527,6 +536,9 @@ def poisson_nll_loss(
 
     Args:
         full: add Stirling's approximation of log t!, where t > 1.
+
+    Raises:
+        ValueError: for any other ``reduction``.
 
     Example:
         >>> import flambeau as torch
@@ -586,6 +598,9 @@ def gaussian_nll_loss(
 
     Nix and Weigend, Estimating the Mean and Variance of the Target Probability Distribution, ICNN 1994.
 
+    Raises:
+        ValueError: for any other ``reduction``, or if the variance is negative or of a shape that does not fit.
+
     Example:
         >>> import flambeau as torch
         >>> mean, target, variance = torch.tensor([1., 3.]), torch.tensor([1., 1.]), torch.tensor([1., 4.])
@@ -644,6 +659,9 @@ def linear_cross_entropy(
         weight, reduction, label_smoothing: as of ``cross_entropy``.
         ignore_index: class index that does not count, -100 if None.
         options: how the logits are to be split into chunks; accepted, and left to the engine.
+
+    Raises:
+        RuntimeError: if the dimensions or the numbers of features do not fit.
 
     Example:
         >>> import flambeau as torch

@@ -55,6 +55,9 @@ def margin_ranking_loss(
 ) -> Tensor:
     """``max(0, -target (x1 - x2) + margin)``, reduced; the target is 1 if x1 should rank higher, else -1.
 
+    Raises:
+        RuntimeError: if the numbers of dimensions differ.
+
     Example:
         >>> import flambeau as torch
         >>> x, y = torch.tensor([1., 1.]), torch.tensor([3., 0.])
@@ -88,6 +91,9 @@ def cosine_embedding_loss(
     """``1 - cos(x1, x2)`` where the target is 1, ``max(0, cos(x1, x2) - margin)`` where it is -1; reduced.
 
     Shape: inputs (N, D) and target (N), or (D) and ().
+
+    Raises:
+        RuntimeError: if the target is neither a number nor a vector, or the inputs do not fit it.
 
     Example:
         >>> import flambeau as torch
@@ -156,6 +162,9 @@ def triplet_margin_loss(
 
     Balntas, Riba, Ponsa and Mikolajczyk, Learning Local Feature Descriptors with Triplets, BMVC 2016.
 
+    Raises:
+        ValueError: if ``margin`` is not positive.
+
     Example:
         >>> import flambeau as torch
         >>> anchor, near, far = torch.tensor([[0., 0.]]), torch.tensor([[3., 4.]]), torch.tensor([[0., 5.5]])
@@ -188,6 +197,9 @@ def triplet_margin_with_distance_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """``triplet_margin_loss`` with a distance of one's own (Euclidean if None).
+
+    Raises:
+        ValueError: for any other ``reduction``, or if ``margin`` is not positive.
 
     Example:
         >>> import flambeau as torch
@@ -227,6 +239,10 @@ def multi_margin_loss(
         input: scores (N, C) or (C).
         target: class indices (N) or ().
         weight: a factor for each class, (C).
+
+    Raises:
+        ValueError: for a ``p`` other than 1 and 2, or a weight that is no vector.
+        RuntimeError: if the shapes do not fit.
 
     Example:
         >>> import flambeau as torch
@@ -282,6 +298,9 @@ def multilabel_margin_loss(
         input: scores (N, C) or (C).
         target: class indices shaped as the input; in each row those before the first -1 count.
 
+    Raises:
+        RuntimeError: if the shapes do not fit, or the target is not of int64.
+
     Example:
         >>> import flambeau as torch
         >>> torch.nn.functional.multilabel_margin_loss(torch.tensor([[0.5, 0., 0.8]]), torch.tensor([[2, -1, 0]]))
@@ -320,6 +339,9 @@ def multilabel_soft_margin_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """``-t log σ(x) - (1 - t) log σ(-x)``, averaged over the classes (the last dimension), then reduced.
+
+    Raises:
+        ValueError: for any other ``reduction``.
 
     Example:
         >>> import flambeau as torch

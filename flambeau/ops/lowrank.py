@@ -63,6 +63,9 @@ def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int
         q: 6, or the smaller of M and N, by default.
         center: whether to subtract the features' means.
 
+    Raises:
+        ValueError: if ``q`` is not between 0 and the smaller of M and N, or ``niter`` is negative.
+
     Example:
         >>> import flambeau as torch
         >>> A = torch.tensor([[1., 10.], [2., 20.], [3., 30.]])

@@ -403,6 +403,9 @@ def float_power(input: Any, exponent: Any) -> Tensor:
 def _float_power_(input: Tensor, exponent: Any) -> Tensor:
     """The power in double precision, to be written in place.
 
+    Raises:
+        RuntimeError: if the tensor is not of double precision already.
+
     Example:
         >>> import flambeau as torch
         >>> torch.tensor([2., 3.], dtype=torch.float64).float_power_(2)

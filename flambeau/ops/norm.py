@@ -367,6 +367,9 @@ def instance_norm(
 
     Ulyanov, Vedaldi and Lempitsky, Instance Normalization, 2016.
 
+    Raises:
+        ValueError: if there is but one element to take the mean of.
+
     Example:
         >>> import flambeau as torch
         >>> torch.nn.functional.instance_norm(torch.tensor([[[1., 3.], [10., 30.]]]))
@@ -393,6 +396,9 @@ def _instance_norm(
     cudnn_enabled: bool = True,
 ) -> Tensor:
     """As ``nn.functional.instance_norm``, its arguments in another order.
+
+    Raises:
+        RuntimeError: if the running statistics are to be used and are None.
 
     Example:
         >>> import flambeau as torch
@@ -459,6 +465,9 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
     Shape: (N, C, ...).
 
     Krizhevsky, Sutskever and Hinton, ImageNet Classification with Deep Networks, NeurIPS 2012, section 3.3.
+
+    Raises:
+        ValueError: if there are fewer than three dimensions.
 
     Example:
         >>> import flambeau as torch

@@ -455,6 +455,10 @@ def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None,
 
     Zhang and Sennrich, Root Mean Square Layer Normalization, NeurIPS 2019.
 
+    Raises:
+        RuntimeError: if the input does not end in ``normalized_shape``.
+        TypeError: for integers; NotImplementedError if ``eps`` is given.
+
     Example:
         >>> import flambeau as torch
         >>> torch.nn.functional.rms_norm(torch.tensor([[1., 7.]]), (2,))

@@ -170,6 +170,9 @@ def _linalg_norm(
     Without ``ord``, the root of the sum of squares along ``dim``.  With it, :func:`matrix_norm` where ``dim`` has
     two dimensions, or is None and A is a matrix; else :func:`vector_norm`.
 
+    Raises:
+        RuntimeError: if there are more than two dimensions to be taken together and ``ord`` is given.
+
     Example:
         >>> import flambeau as torch
         >>> x = torch.tensor([[3., 4.], [0., 5.]])
@@ -203,6 +206,9 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
     Args:
         A: (..., M, N), square unless ``p`` is None, 2 or -2.
         p: the norm, as of :func:`matrix_norm`; by default 2, the largest singular value over the smallest.
+
+    Raises:
+        RuntimeError: if there are fewer than two dimensions, or for an unknown norm.
 
     Example:
         >>> import flambeau as torch

@@ -161,6 +161,9 @@ _BY_ELEMENTS = {
 def constant_pad_nd(input: Tensor, pad: Any, value: Any = 0) -> Tensor:
     """Puts a constant around a tensor; ``pad`` as in ``nn.functional.pad``.
 
+    Raises:
+        RuntimeError: if the numbers in ``pad`` are odd, or more than two for each dimension.
+
     Example:
         >>> import flambeau as torch
         >>> torch.constant_pad_nd(torch.tensor([[1, 2]]), (1, 2), 9)

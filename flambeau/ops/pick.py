@@ -105,6 +105,9 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Any = None) -> Tensor:
 def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """``input`` with the elements where ``mask`` is true replaced by those of ``source``, in order.
 
+    Raises:
+        RuntimeError: if the types differ, ``mask`` is no bool tensor, or ``source`` has too few elements.
+
     Example:
         >>> import flambeau as torch
         >>> mask = torch.tensor([[True, False], [False, True]])
@@ -168,6 +171,9 @@ def take(input: Tensor, index: Tensor, *, out: Any = None) -> Tensor:
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """``input`` with the elements at ``index`` of the flattened tensor replaced by, or increased by, ``source``.
 
+    Raises:
+        RuntimeError: if the types of ``input`` and ``source`` differ, or the numbers of indices and elements do.
+
     Example:
         >>> import flambeau as torch
         >>> torch.put(torch.zeros(2, 2), torch.tensor([1, 3]), torch.tensor([5., 7.]))
@@ -195,6 +201,10 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     """Like ``gather``, with both operands broadcast in the other dimensions; ``dim=None`` flattens them.
 
     Along a dimension, indices out of range wrap around.
+
+    Raises:
+        RuntimeError: if the indices are not of int64, or have another number of dimensions.
+        IndexError: if ``dim`` is out of range.
 
     Example:
         >>> import flambeau as torch
@@ -235,6 +245,10 @@ def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = Fa
 
     Args:
         indices: a tuple with one tensor of integers, mask or None per dimension.
+
+    Raises:
+        RuntimeError: if the types of ``input`` and ``values`` differ.
+        TypeError: if ``indices`` is a tensor instead of a tuple of them.
 
     Example:
         >>> import flambeau as torch

@@ -156,6 +156,9 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
 
     Shape: (..., K) and (*, K) give (..., *).
 
+    Raises:
+        RuntimeError: if the last dimensions or the types differ.
+
     Example:
         >>> import flambeau as torch
         >>> torch.inner(torch.tensor([[1., 2.], [3., 4.]]), torch.tensor([1., 10.]))
@@ -183,6 +186,9 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """All products of an element of ``input`` and one of ``vec2``: (N) and (M) give (N, M).
 
+    Raises:
+        RuntimeError: if one is no vector.
+
     Example:
         >>> import flambeau as torch
         >>> torch.outer(torch.tensor([1., 2.]), torch.tensor([3., 4., 5.]))
@@ -198,6 +204,9 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
 @public(into="linalg", out="exact")
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """``sum(conj(x) * y)`` along ``dim``, broadcast over the rest.
+
+    Raises:
+        RuntimeError: if the types differ, or are not floating.
 
     Example:
         >>> import flambeau as torch
@@ -310,6 +319,9 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
 
     Shape: mat (N, M), vec (M); input broadcast to (N).
 
+    Raises:
+        RuntimeError: if the shapes do not fit or the types differ.
+
     Example:
         >>> import flambeau as torch
         >>> torch.addmv(torch.ones(2), torch.tensor([[1., 2.], [3., 4.]]), torch.tensor([1., 1.]), alpha=10)
@@ -335,6 +347,9 @@ def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alph
     """``beta * input + alpha * sum_b batch1[b] @ batch2[b]``.
 
     Shape: batch1 (B, N, K), batch2 (B, K, M); input broadcast to (N, M).
+
+    Raises:
+        RuntimeError: if the shapes do not fit or the types differ.
 
     Example:
         >>> import flambeau as torch
@@ -384,6 +399,9 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alp
 
     Shape: batch1 (B, N, K), batch2 (B, K, M); input broadcast to (B, N, M).
 
+    Raises:
+        RuntimeError: if the shapes do not fit or the types differ.
+
     Example:
         >>> import flambeau as torch
         >>> torch.baddbmm(torch.tensor([1., 2.]), torch.ones(2, 1, 4), torch.ones(2, 4, 2))
@@ -409,6 +427,9 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
     """``beta * input + alpha * outer(vec1, vec2)``.
 
     Shape: vec1 (N), vec2 (M); input broadcast to (N, M).
+
+    Raises:
+        RuntimeError: if one is no vector, or ``input`` does not broadcast to the result.
 
     Example:
         >>> import flambeau as torch
@@ -465,6 +486,9 @@ CROSS = operator(
 def _linalg_cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     """The cross product of vectors of three elements along ``dim``, broadcast over the rest.
 
+    Raises:
+        RuntimeError: if the numbers of dimensions differ, or ``dim`` has not three elements.
+
     Example:
         >>> import flambeau as torch
         >>> torch.linalg.cross(torch.tensor([1., 0., 0.]), torch.tensor([0., 1., 0.]))
@@ -483,6 +507,9 @@ def _linalg_cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
 @public(method=True, out="exact")
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """The cross product along ``dim``; by default, with a warning, along the first dimension of size three.
+
+    Raises:
+        RuntimeError: if no dimension has three elements, or that of ``dim`` has not.
 
     Example:
         >>> import flambeau as torch
@@ -530,6 +557,9 @@ TRACE = operator(
 def trace(input: Tensor) -> Tensor:
     """The sum of the diagonal of a matrix; integers and bools are summed as int64.
 
+    Raises:
+        RuntimeError: if it is no matrix.
+
     Example:
         >>> import flambeau as torch
         >>> torch.trace(torch.tensor([[1, 2], [3, 4]]))
@@ -565,6 +595,9 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     """``y_o = x1ᵀ W_o x2 + b_o``.
 
     Shape: input1 (..., in1), input2 (..., in2), weight (out, in1, in2), bias (out); result (..., out).
+
+    Raises:
+        RuntimeError: if the shapes do not fit or the types differ.
 
     Example:
         >>> import flambeau as torch
@@ -602,6 +635,9 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
 def _linalg_vander(x: Tensor, *, N: int | None = None) -> Tensor:
     """Powers 0 to N-1 of each element, along a new last dimension; N is the size of the last one by default.
 
+    Raises:
+        RuntimeError: if N is less than 2.
+
     Example:
         >>> import flambeau as torch
         >>> torch.linalg.vander(torch.tensor([2., 3.]), N=4)
@@ -630,6 +666,9 @@ def _columns(columns: list[Tensor], base: Tensor, count: int) -> Tensor:
 @public()
 def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     """Powers of the elements of a vector, the highest first unless ``increasing``.
+
+    Raises:
+        RuntimeError: if it is no vector.
 
     Example:
         >>> import flambeau as torch

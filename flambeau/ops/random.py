@@ -519,6 +519,10 @@ def poisson(input: Tensor, generator: Any = None) -> Tensor:
 def binomial(count: Tensor, prob: Tensor, generator: Any = None) -> Tensor:
     """Successes among ``count`` trials of probability ``prob``, element by element.
 
+    Raises:
+        RuntimeError: if the types differ.
+        NotImplementedError: unless they are floating.
+
     Example:
         >>> import flambeau as torch
         >>> torch.binomial(torch.tensor([10., 10.]), torch.tensor([0., 1.]))
@@ -594,6 +598,9 @@ def normal_(input: Tensor, mean: float = 0, std: float = 1, *, generator: Any = 
 def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     """Fills the tensor with ones of probability ``p``, a number or a tensor that broadcasts, and zeros.
 
+    Raises:
+        NotImplementedError: for complex numbers.
+
     Example:
         >>> import flambeau as torch
         >>> torch.empty(3).bernoulli_(1)
@@ -617,6 +624,9 @@ def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
 @public(into="", method=True)
 def exponential_(input: Tensor, lambd: float = 1, *, generator: Any = None) -> Tensor:
     """Fills the tensor with exponential numbers of rate ``lambd``.
+
+    Raises:
+        RuntimeError: unless the type is floating and ``lambd`` positive.
 
     Example:
         >>> import flambeau as torch
@@ -654,6 +664,9 @@ def geometric_(input: Tensor, p: float, *, generator: Any = None) -> Tensor:
 @public(into="", method=True)
 def cauchy_(input: Tensor, median: float = 0, sigma: float = 1, *, generator: Any = None) -> Tensor:
     """Fills the tensor with Cauchy numbers.
+
+    Raises:
+        RuntimeError: unless the type is floating.
 
     Example:
         >>> import flambeau as torch

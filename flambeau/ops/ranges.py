@@ -127,6 +127,9 @@ def range(
 ) -> Tensor:
     """``start``, ``start + step`` and so on, up to and with ``end``.  Deprecated: use :func:`arange`.
 
+    Raises:
+        RuntimeError: if ``step`` is zero or leads away from ``end``.
+
     Example:
         >>> import flambeau as torch
         >>> import warnings
@@ -304,6 +307,9 @@ def eye(
     requires_grad: bool = False,
 ) -> Tensor:
     """A matrix with ones on the diagonal and zeros elsewhere.
+
+    Raises:
+        RuntimeError: if a size is negative.
 
     Example:
         >>> import flambeau as torch

@@ -340,6 +340,10 @@ def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
 def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """The sum along ``dim``, NaN counted as zero.
 
+    Raises:
+        RuntimeError: for complex numbers.
+        NotImplementedError: for a complex ``dtype``.
+
     Example:
         >>> import flambeau as torch
         >>> torch.nansum(torch.tensor([1., float("nan"), 3.]))
@@ -357,6 +361,9 @@ def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtyp
 @public(method=True, out="typed")
 def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """The mean along ``dim`` of the elements that are not NaN.
+
+    Raises:
+        RuntimeError: unless the type is floating or complex.
 
     Example:
         >>> import flambeau as torch

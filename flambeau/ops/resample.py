@@ -238,6 +238,9 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
 
     Shape: (..., C r², H, W) gives (..., C, H r, W r) with r the ``upscale_factor``.
 
+    Raises:
+        RuntimeError: if there are fewer than three dimensions, or the channels do not divide by the factor's square.
+
     Example:
         >>> import flambeau as torch
         >>> torch.pixel_shuffle(torch.arange(4.).view(1, 4, 1, 1), 2)
@@ -266,6 +269,9 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
 @public(into="torch nn.functional")
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     """The inverse of :func:`pixel_shuffle`: (..., C, H r, W r) gives (..., C r², H, W).
+
+    Raises:
+        RuntimeError: if there are fewer than three dimensions, or height or width do not divide by the factor.
 
     Example:
         >>> import flambeau as torch
@@ -297,6 +303,9 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """Interleaves the channels of ``groups`` groups (Zhang et al., arXiv:1707.01083).
 
     Shape: (N, C, ...) gives the same.
+
+    Raises:
+        RuntimeError: if there are fewer than three dimensions, or the channels do not divide by ``groups``.
 
     Example:
         >>> import flambeau as torch

@@ -581,6 +581,9 @@ def lstm_cell(
 ) -> tuple[Tensor, Tensor]:
     """One step of :func:`lstm`: the next hidden state and cell, each (N, H).
 
+    Raises:
+        RuntimeError: if ``hx`` is no pair, or sizes or types do not fit.
+
     Example:
         >>> import flambeau as torch
         >>> x, state = torch.ones(1, 2), (torch.zeros(1, 1), torch.tensor([[4.]]))

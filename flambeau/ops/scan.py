@@ -232,6 +232,9 @@ LOGCUMSUMEXP = operator(
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """``log(cumsum(exp(input)))`` along ``dim``, without overflow.
 
+    Raises:
+        NotImplementedError: unless the type is floating or complex.
+
     Example:
         >>> import flambeau as torch
         >>> torch.logcumsumexp(torch.tensor([1., 1., 2.]).log(), dim=0).exp()

@@ -79,6 +79,9 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
 def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     """Without dimensions of size one: all of them, or those named.
 
+    Raises:
+        RuntimeError: if a dimension is named twice.
+
     Example:
         >>> import flambeau as torch
         >>> x = torch.zeros(1, 3, 1)
@@ -180,6 +183,9 @@ _transposing()
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Dimensions ``start_dim`` to ``end_dim`` as one.
 
+    Raises:
+        RuntimeError: if ``start_dim`` comes after ``end_dim``.
+
     Example:
         >>> import flambeau as torch
         >>> torch.zeros(2, 3, 4).flatten(1).shape
@@ -214,6 +220,9 @@ def ravel(input: Tensor) -> Tensor:
 @public(method=True)
 def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
     """A dimension taken apart into several, whose sizes multiply up to it; one may be -1.
+
+    Raises:
+        RuntimeError: if the sizes do not multiply up to that of the dimension.
 
     Example:
         >>> import flambeau as torch

@@ -176,6 +176,10 @@ def select(input: Tensor, dim: int, index: Any) -> Tensor:
 def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     """``input`` with ``input.select(dim, index)`` replaced by ``src``.  A copy.
 
+    Raises:
+        IndexError: if ``index`` is out of range.
+        RuntimeError: if ``src`` has another shape than what it replaces.
+
     Example:
         >>> import flambeau as torch
         >>> torch.select_scatter(torch.zeros(2, 3), torch.ones(2), dim=1, index=0)
@@ -345,6 +349,9 @@ def slice_scatter(
 ) -> Tensor:
     """``input`` with the range ``start:end:step`` of a dimension replaced by ``src``.  A copy.
 
+    Raises:
+        RuntimeError: if ``src`` has another shape than what it replaces.
+
     Example:
         >>> import flambeau as torch
         >>> torch.slice_scatter(torch.zeros(5), torch.ones(2), start=1, end=5, step=2)
@@ -441,6 +448,9 @@ UNBIND = operator(
 @public(method=True)
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The parts along a dimension, which falls away: a tuple of views.
+
+    Raises:
+        IndexError: if there is no dimension.
 
     Example:
         >>> import flambeau as torch
@@ -542,6 +552,9 @@ def split(
 def split_with_sizes(input: Tensor, split_sizes: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Pieces of the sizes listed along a dimension: a tuple of views.
 
+    Raises:
+        RuntimeError: if a size is negative, or they do not sum up to that of the dimension.
+
     Example:
         >>> import flambeau as torch
         >>> torch.split_with_sizes(torch.arange(5), [2, 3])
@@ -568,6 +581,9 @@ def split_with_sizes(input: Tensor, split_sizes: Any, dim: int = 0) -> tuple[Ten
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` pieces of equal size (the last may be smaller): a tuple of views.
 
+    Raises:
+        RuntimeError: if there is no dimension, or ``chunks`` is not positive.
+
     Example:
         >>> import flambeau as torch
         >>> torch.chunk(torch.arange(7), 3)
@@ -591,6 +607,9 @@ def tensor_split(
     input: Tensor, indices_or_sections: Any = None, dim: int = 0, *, indices: Any = None, sections: Any = None
 ) -> tuple[Tensor, ...]:
     """Pieces along a dimension: so many of nearly equal size, or cut at the indices listed.
+
+    Raises:
+        RuntimeError: if there is no dimension, or the number of pieces is not positive.
 
     Example:
         >>> import flambeau as torch

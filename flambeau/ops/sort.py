@@ -247,6 +247,9 @@ KTH = operator(
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out: Any = None) -> Any:
     """The ``k``-th smallest element along ``dim`` (counted from 1), and its index.
 
+    Raises:
+        RuntimeError: if ``k`` is not between 1 and the size of the dimension.
+
     Example:
         >>> import flambeau as torch
         >>> torch.kthvalue(torch.tensor([30, 10, 20]), 2)

@@ -606,6 +606,9 @@ def pinv(A: Tensor, *, atol: Any = None, rtol: Any = None, rcond: Any = None, he
         rcond: the older name of ``rtol``.
         hermitian: whether A is Hermitian, which is faster.
 
+    Raises:
+        RuntimeError: if there are fewer than two dimensions.
+
     Example:
         >>> import flambeau as torch
         >>> torch.linalg.pinv(torch.tensor([[2., 0.], [0., 4.], [0., 0.]]))
@@ -646,6 +649,9 @@ def matrix_rank(A: Tensor, *, atol: Any = None, rtol: Any = None, tol: Any = Non
     Args:
         A: (..., M, N); the result is (...), int64.
         atol, rtol: as of :func:`pinv`; ``tol`` is the older name of ``atol``.
+
+    Raises:
+        RuntimeError: unless the type is floating or complex.
 
     Example:
         >>> import flambeau as torch
@@ -692,6 +698,9 @@ def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None)
     Returns:
         solution, residuals (the squares of the columns' norms, where M > N and all ranks are full, else empty),
         rank, singular values.
+
+    Raises:
+        RuntimeError: if the types or the numbers of rows differ, or for any other ``driver``.
 
     Example:
         >>> import flambeau as torch

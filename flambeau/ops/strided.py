@@ -168,6 +168,9 @@ def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0,
 def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """Matrices with the last dimension of ``input`` on a diagonal, and zero elsewhere.
 
+    Raises:
+        RuntimeError: if ``dim1`` and ``dim2`` are the same.
+
     Example:
         >>> import flambeau as torch
         >>> torch.diag_embed(torch.tensor([[1, 2], [3, 4]])).shape
@@ -191,6 +194,9 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
 @public(method=True, out="exact")
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """A copy of a matrix's diagonal, or a matrix with a vector on its diagonal.
+
+    Raises:
+        RuntimeError: if there are more than two dimensions.
 
     Example:
         >>> import flambeau as torch
@@ -221,6 +227,9 @@ def diagflat(input: Tensor, offset: int = 0) -> Tensor:
 @public(into="", method=True)
 def fill_diagonal_(input: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
     """Writes one value along the main diagonal; ``wrap`` starts it anew below, in a tall matrix.
+
+    Raises:
+        RuntimeError: if there are fewer than two dimensions, or more of unequal sizes.
 
     Example:
         >>> import flambeau as torch
@@ -346,6 +355,9 @@ UNFOLD = view_operator(
 @public(into="", method=True)
 def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """Windows of ``size`` elements of a dimension, ``step`` apart; their elements are a last dimension.  A view.
+
+    Raises:
+        RuntimeError: if ``size`` is negative or beyond that of the dimension, or ``step`` is not positive.
 
     Example:
         >>> import flambeau as torch
@@ -585,6 +597,9 @@ def as_strided_(input: Tensor, size: Any, stride: Any, storage_offset: int | Non
 @public(method=True)
 def as_strided_scatter(input: Tensor, src: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
     """``input`` with the elements that ``as_strided`` would show replaced by ``src``.  A copy.
+
+    Raises:
+        RuntimeError: if ``src`` has another shape than what it replaces, or that lies outside of the storage.
 
     Example:
         >>> import flambeau as torch

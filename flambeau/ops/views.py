@@ -429,6 +429,9 @@ PERMUTE.fitted = TRANSPOSE.fitted = _by_method("transpose", "dims")
 def t(input: Tensor) -> Tensor:
     """The transpose of a matrix; vectors and scalars as they are.
 
+    Raises:
+        RuntimeError: if there are more than two dimensions.
+
     Example:
         >>> import flambeau as torch
         >>> torch.t(torch.tensor([[1, 2, 3], [4, 5, 6]]))

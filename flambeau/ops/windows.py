@@ -67,6 +67,10 @@ def general_cosine(
 ) -> Tensor:
     """``sum_i (-1)^i a_i cos(2πin / (M-1))``; over M if not ``sym``.
 
+    Raises:
+        TypeError: unless the coefficients are a list or tuple.
+        ValueError: if there are none.
+
     Example:
         >>> import flambeau as torch
         >>> torch.signal.windows.general_cosine(5, a=[0.5, 0.5])
@@ -213,6 +217,9 @@ def exponential(
 ) -> Tensor:
     """``exp(-|n - center| / tau)``; ``center`` is the middle by default.
 
+    Raises:
+        ValueError: if ``tau`` is not positive, or ``center`` is given though the window is symmetric.
+
     Example:
         >>> import flambeau as torch
         >>> torch.signal.windows.exponential(5, tau=1.)
@@ -246,6 +253,9 @@ def gaussian(
     requires_grad: bool = False,
 ) -> Tensor:
     """``exp(-(n - middle)² / (2 std²))``.
+
+    Raises:
+        ValueError: if ``std`` is not positive.
 
     Example:
         >>> import flambeau as torch
@@ -285,6 +295,9 @@ def kaiser(
     requires_grad: bool = False,
 ) -> Tensor:
     """``I0(beta sqrt(1 - (2n / (M-1) - 1)²)) / I0(beta)``, I0 being the modified Bessel function.
+
+    Raises:
+        ValueError: if ``beta`` is negative.
 
     Example:
         >>> import flambeau as torch
@@ -405,6 +418,9 @@ def kaiser_window(
     requires_grad: bool = False,
 ) -> Tensor:
     """``I0(beta sqrt(1 - (2n / N - 1)²)) / I0(beta)``, I0 being the modified Bessel function.
+
+    Raises:
+        RuntimeError: if ``beta`` is not finite.
 
     Example:
         >>> import flambeau as torch

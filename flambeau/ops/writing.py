@@ -19,6 +19,10 @@ from flambeau.tensor.views import check_writable, layout, write
 def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     """Writes another tensor's values, broadcast and converted, into this one.
 
+    Raises:
+        RuntimeError: if the other's shape does not broadcast to this one's.
+        TypeError: if it is no tensor.
+
     Example:
         >>> import flambeau as torch
         >>> torch.zeros(2, 2).copy_(torch.tensor([1., 2.]))
@@ -133,6 +137,9 @@ def zero_(input: Tensor) -> Tensor:
 @public(into="", method=True)
 def resize_(input: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     """Gives the tensor another shape over the same storage, which grows if it must (with zeros).
+
+    Raises:
+        RuntimeError: if the tensor requires a gradient, or a size is negative.
 
     Example:
         >>> import flambeau as torch
