@@ -312,6 +312,9 @@ def scatter(
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """``input`` with ``out[index[i][j]][j] += src[i][j]`` for ``dim=0``, and likewise for other dimensions.
 
+    Shape: that of ``input``; ``index`` has as many dimensions, and is no larger than ``src``, nor than ``input``
+    except at ``dim``.
+
     Raises:
         RuntimeError: if the types of ``input`` and ``src`` differ, or ``index`` is larger than they are.
 
@@ -479,6 +482,8 @@ def _check_vector_range(index: Tensor, n: int) -> None:
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The parts of a dimension that a vector of indices names, in its order.
 
+    Shape: that of ``input`` with the size of ``index`` at ``dim``.
+
     Raises:
         IndexError: if an index is out of range.
         RuntimeError: if the index is no vector of integers.
@@ -509,6 +514,8 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """``input`` with ``alpha * source`` added to the parts of a dimension that ``index`` names.
 
+    Shape: that of ``input``; ``index`` is a vector (K), and ``source`` that of ``input`` with size K at ``dim``.
+
     Example:
         >>> import flambeau as torch
         >>> torch.index_add(torch.zeros(3), 0, torch.tensor([0, 2, 2]), torch.tensor([1., 10., 20.]), alpha=2)
@@ -523,6 +530,8 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
 @public(method=True, inplace=True, out="exact")
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """``input`` with the parts of a dimension that ``index`` names replaced by those of ``source``.
+
+    Shape: that of ``input``; ``index`` is a vector (K), and ``source`` that of ``input`` with size K at ``dim``.
 
     Example:
         >>> import flambeau as torch
@@ -590,6 +599,8 @@ def _index_put(input: Tensor, dim: int, index: Tensor, source: Any, accumulate: 
 @public(method=True, inplace=True)
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """``input`` with the parts of a dimension that ``index`` names filled with one value.
+
+    Shape: that of ``input``; ``index`` is a vector.
 
     Raises:
         IndexError: if ``index`` is no vector of int64.

@@ -181,6 +181,8 @@ def _zero_block(code: int) -> str:
 def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = False) -> Any:
     """L and the block diagonal D of ``A = L D Lᵀ`` in one matrix, the pivots, and an ``info``.
 
+    Shape: (..., N, N) gives the same, pivots (..., N) and ``info`` (...).
+
     Example:
         >>> import flambeau as torch
         >>> torch.linalg.ldl_factor_ex(torch.tensor([[4., 2.], [2., 3.]])).info

@@ -298,6 +298,8 @@ def _singular(code: int) -> str:
 def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
     """The inverses of square matrices, and an ``info`` that is positive where there is none.
 
+    Shape: (..., N, N) gives the same, and (...).
+
     Example:
         >>> import flambeau as torch
         >>> torch.linalg.inv_ex(torch.tensor([[1., 0.], [0., 0.]])).info
@@ -413,6 +415,8 @@ def fits(function: str, A: Tensor, B: Tensor, left: bool) -> None:
 @public(into="linalg", out="exact")
 def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> Any:
     """Solutions of ``AX = B``, and an ``info`` that is positive where a matrix is singular.
+
+    Shape: A (..., N, N), B (..., N, K) or (..., N); ``info`` is (...).
 
     Example:
         >>> import flambeau as torch
@@ -602,6 +606,8 @@ def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tens
 @public(into="linalg")
 def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """A view of the diagonals of matrices, along a new last dimension.
+
+    Shape: (..., M, N) gives (..., min(M, N)) on the main diagonal.
 
     Example:
         >>> import flambeau as torch

@@ -138,6 +138,9 @@ def mse_loss(
 ) -> Tensor:
     """``(input - target)²``, averaged, summed (``reduction="sum"``) or for each element (``"none"``).
 
+    Shape: input and target are broadcast, with a warning if they differ; the result has one element, or the common
+    shape if ``reduction="none"``.
+
     Example:
         >>> import flambeau as torch
         >>> torch.nn.functional.mse_loss(torch.tensor([1., 2.]), torch.tensor([2., 5.]))
@@ -166,6 +169,9 @@ def l1_loss(
     weight: Tensor | None = None,
 ) -> Tensor:
     """``|input - target|``, reduced.
+
+    Shape: input and target are broadcast, with a warning if they differ; the result has one element, or the common
+    shape if ``reduction="none"``.
 
     Example:
         >>> import flambeau as torch
@@ -214,6 +220,8 @@ def smooth_l1_loss(
 
     Girshick, Fast R-CNN, ICCV 2015.
 
+    Shape: as of :func:`mse_loss`.
+
     Raises:
         RuntimeError: if ``beta`` is negative.
 
@@ -244,6 +252,8 @@ def huber_loss(
 ) -> Tensor:
     """``d² / 2`` where ``|d| < delta``, else ``delta (|d| - delta / 2)``, for ``d = input - target``; reduced.
 
+    Shape: as of :func:`mse_loss`.
+
     Raises:
         RuntimeError: if ``delta`` is not positive.
 
@@ -270,6 +280,8 @@ def soft_margin_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """``log(1 + exp(-target · input))`` for targets 1 and -1; reduced.
+
+    Shape: input and target are broadcast; the result has one element, or that shape if ``reduction="none"``.
 
     Example:
         >>> import flambeau as torch
@@ -441,6 +453,8 @@ def binary_cross_entropy(
     reduction: str = "mean",
 ) -> Tensor:
     """``-t log x - (1 - t) log(1 - x)`` for probabilities x, reduced; logarithms are cut off at -100.
+
+    Shape: input and target alike; the result has one element, or that shape if ``reduction="none"``.
 
     Raises:
         ValueError: if target and input differ in shape.

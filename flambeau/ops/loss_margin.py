@@ -32,6 +32,8 @@ def hinge_embedding_loss(
 ) -> Tensor:
     """x where the target is 1, ``max(0, margin - x)`` where it is -1; reduced.
 
+    Shape: input and target are broadcast; the result has one element, or that shape if ``reduction="none"``.
+
     Example:
         >>> import flambeau as torch
         >>> distance, target = torch.tensor([0.5, 0.25, 2.]), torch.tensor([1., -1., -1.])
@@ -54,6 +56,8 @@ def margin_ranking_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """``max(0, -target (x1 - x2) + margin)``, reduced; the target is 1 if x1 should rank higher, else -1.
+
+    Shape: all three are broadcast; the result has one element, or that shape if ``reduction="none"``.
 
     Raises:
         RuntimeError: if the numbers of dimensions differ.
@@ -339,6 +343,8 @@ def multilabel_soft_margin_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """``-t log σ(x) - (1 - t) log σ(-x)``, averaged over the classes (the last dimension), then reduced.
+
+    Shape: input and target are broadcast to (N, C) or (C); the result has one element, or (N) if ``reduction="none"``.
 
     Raises:
         ValueError: for any other ``reduction``.

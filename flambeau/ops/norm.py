@@ -492,6 +492,8 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
 def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
     """``x / max(‖x‖ₚ, eps)`` along ``dim``.
 
+    Shape: that of ``input``.
+
     Example:
         >>> import flambeau as torch
         >>> torch.nn.functional.normalize(torch.tensor([[3., 4.], [0., 0.]]))

@@ -47,6 +47,8 @@ def nonzero(input: Tensor, *, as_tuple: bool = False, out: Any = None) -> Any:
 def argwhere(input: Tensor) -> Tensor:
     """The indices of the elements that are not zero, one row for each.
 
+    Shape: with n dimensions and k elements that are not zero, (k, n).
+
     Example:
         >>> import flambeau as torch
         >>> torch.argwhere(torch.tensor([[0, 1], [2, 0]]))
@@ -59,6 +61,8 @@ def argwhere(input: Tensor) -> Tensor:
 @public(method=True, out=True)
 def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
     """The first ``size`` rows of :func:`nonzero`, filled up with ``fill_value``.
+
+    Shape: with n dimensions, (size, n).
 
     Example:
         >>> import flambeau as torch
@@ -170,6 +174,8 @@ def take(input: Tensor, index: Tensor, *, out: Any = None) -> Tensor:
 @public(method=True, inplace=True)
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """``input`` with the elements at ``index`` of the flattened tensor replaced by, or increased by, ``source``.
+
+    Shape: that of ``input``; ``index`` and ``source`` may have any shape with the same number of elements.
 
     Raises:
         RuntimeError: if the types of ``input`` and ``source`` differ, or the numbers of indices and elements do.

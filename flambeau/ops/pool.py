@@ -259,6 +259,8 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     """Means of windows chosen so that ``output_size`` results come out; see :func:`adaptive_avg_pool2d`.
 
+    Shape: (N, C, D, H, W) or (C, D, H, W).
+
     Example:
         >>> import flambeau as torch
         >>> torch.nn.functional.adaptive_avg_pool3d(torch.arange(8.).view(1, 2, 2, 2), 1)
@@ -390,6 +392,8 @@ def _lp_pool(input: Tensor, norm_type: float, axes: int, kernel_size: Any, strid
 def lp_pool1d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
     """``(sum of x^p)^(1/p)`` over each window, with p the ``norm_type``.
 
+    Shape: (N, C, L) or (C, L).
+
     Example:
         >>> import flambeau as torch
         >>> torch.nn.functional.lp_pool1d(torch.tensor([[3., 4., 5., 12.]]), 2, 2)
@@ -402,6 +406,8 @@ def lp_pool1d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = N
 def lp_pool2d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
     """``(sum of x^p)^(1/p)`` over each window, with p the ``norm_type``.
 
+    Shape: (N, C, H, W) or (C, H, W).
+
     Example:
         >>> import flambeau as torch
         >>> torch.nn.functional.lp_pool2d(torch.tensor([[[3., 4.], [0., 12.]]]), 2, 2)
@@ -413,6 +419,8 @@ def lp_pool2d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = N
 @public(into="nn.functional")
 def lp_pool3d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
     """``(sum of x^p)^(1/p)`` over each window, with p the ``norm_type``.
+
+    Shape: (N, C, D, H, W) or (C, D, H, W).
 
     Example:
         >>> import flambeau as torch

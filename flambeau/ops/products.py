@@ -205,6 +205,8 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """``sum(conj(x) * y)`` along ``dim``, broadcast over the rest.
 
+    Shape: those of the operands, broadcast, without ``dim``.
+
     Raises:
         RuntimeError: if the types differ, or are not floating.
 
@@ -486,6 +488,8 @@ CROSS = operator(
 def _linalg_cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     """The cross product of vectors of three elements along ``dim``, broadcast over the rest.
 
+    Shape: those of the operands, broadcast.
+
     Raises:
         RuntimeError: if the numbers of dimensions differ, or ``dim`` has not three elements.
 
@@ -634,6 +638,8 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
 @public("vander", into="linalg")
 def _linalg_vander(x: Tensor, *, N: int | None = None) -> Tensor:
     """Powers 0 to N-1 of each element, along a new last dimension; N is the size of the last one by default.
+
+    Shape: (..., M) gives (..., M, N).
 
     Raises:
         RuntimeError: if N is less than 2.

@@ -348,6 +348,8 @@ def randperm(
 ) -> Tensor:
     """The numbers from 0 to n - 1 in random order.
 
+    Shape: (n).
+
     Raises:
         RuntimeError: if ``n`` is negative, or the type cannot hold ``n - 1``.
 
@@ -444,6 +446,8 @@ def normal(
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -> Tensor:
     """1 with the probability that each element gives, else 0; with ``p``, that probability for all.
 
+    Shape: that of ``input``.
+
     Raises:
         RuntimeError: if a probability is outside [0, 1].
 
@@ -500,6 +504,8 @@ def multinomial(
 def poisson(input: Tensor, generator: Any = None) -> Tensor:
     """Poisson counts, each of the rate that an element gives.
 
+    Shape: that of ``input``.
+
     Raises:
         RuntimeError: if a rate is negative.
 
@@ -518,6 +524,8 @@ def poisson(input: Tensor, generator: Any = None) -> Tensor:
 @public()
 def binomial(count: Tensor, prob: Tensor, generator: Any = None) -> Tensor:
     """Successes among ``count`` trials of probability ``prob``, element by element.
+
+    Shape: that of ``count`` and ``prob``, broadcast.
 
     Raises:
         RuntimeError: if the types differ.

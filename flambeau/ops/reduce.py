@@ -122,6 +122,8 @@ MEAN = operator(
 def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """The arithmetic mean along ``dim`` (all dimensions if None).
 
+    Shape: without ``dim``, one element; else that of ``input`` without ``dim``, or with size 1 there if ``keepdim``.
+
     Raises:
         RuntimeError: for integer and bool tensors, unless ``dtype`` is given.
 
@@ -173,6 +175,8 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
     """The product of all elements, or along ``dim``.
 
     Integers and bools are multiplied as int64 unless ``dtype`` is given.
+
+    Shape: without ``dim``, one element; else that of ``input`` without ``dim``, or with size 1 there if ``keepdim``.
 
     Example:
         >>> import flambeau as torch
@@ -228,6 +232,8 @@ def _logic_dims(dim: Any, ndim: int) -> tuple[int, ...]:
 def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether an element along ``dim`` (of all if None) is not zero.
 
+    Shape: without ``dim``, one element; else that of ``input`` without ``dim``, or with size 1 there if ``keepdim``.
+
     Example:
         >>> import flambeau as torch
         >>> torch.any(torch.tensor([[0, 0], [1, 0]]), dim=1)
@@ -239,6 +245,8 @@ def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
 @public(method=True, out="exact")
 def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether no element along ``dim`` (of all if None) is zero.
+
+    Shape: without ``dim``, one element; else that of ``input`` without ``dim``, or with size 1 there if ``keepdim``.
 
     Example:
         >>> import flambeau as torch
@@ -328,6 +336,8 @@ def hash_tensor(input: Tensor, dim: Any = (), *, keepdim: bool = False, mode: in
 def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
     """How many elements along ``dim`` (of all if None) are not zero.
 
+    Shape: without ``dim``, one element; else that of ``input`` without ``dim``.
+
     Example:
         >>> import flambeau as torch
         >>> torch.count_nonzero(torch.tensor([[1, 0], [2, 3]]), dim=1)
@@ -339,6 +349,8 @@ def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
 @public(method=True, out="typed")
 def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """The sum along ``dim``, NaN counted as zero.
+
+    Shape: without ``dim``, one element; else that of ``input`` without ``dim``, or with size 1 there if ``keepdim``.
 
     Raises:
         RuntimeError: for complex numbers.
@@ -361,6 +373,8 @@ def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtyp
 @public(method=True, out="typed")
 def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """The mean along ``dim`` of the elements that are not NaN.
+
+    Shape: without ``dim``, one element; else that of ``input`` without ``dim``, or with size 1 there if ``keepdim``.
 
     Raises:
         RuntimeError: unless the type is floating or complex.

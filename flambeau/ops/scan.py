@@ -149,6 +149,8 @@ CUMPROD = operator(
 def cumprod(input: Tensor, dim: int, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """Running products along ``dim``; integers and bools as int64 unless ``dtype`` is given.
 
+    Shape: that of ``input``.
+
     Example:
         >>> import flambeau as torch
         >>> torch.cumprod(torch.tensor([[1, 2, 3], [4, 5, 6]]), dim=1)
@@ -232,6 +234,8 @@ LOGCUMSUMEXP = operator(
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """``log(cumsum(exp(input)))`` along ``dim``, without overflow.
 
+    Shape: that of ``input``.
+
     Raises:
         NotImplementedError: unless the type is floating or complex.
 
@@ -302,6 +306,8 @@ CUMMIN = _running("cummin", "minimum")
 def cummax(input: Tensor, dim: int, *, out: Any = None) -> Any:
     """Running maxima along ``dim``, and where each was last reached.
 
+    Shape: that of ``input``, twice.
+
     Example:
         >>> import flambeau as torch
         >>> values, indices = torch.cummax(torch.tensor([1, 3, 2, 3]), dim=0)
@@ -315,6 +321,8 @@ def cummax(input: Tensor, dim: int, *, out: Any = None) -> Any:
 @public(method=True)
 def cummin(input: Tensor, dim: int, *, out: Any = None) -> Any:
     """Running minima along ``dim``, and where each was last reached.
+
+    Shape: that of ``input``, twice.
 
     Example:
         >>> import flambeau as torch

@@ -208,6 +208,8 @@ def _log_softmax(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> 
 def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtypes.dtype | None = None) -> Tensor:
     """``exp(xᵢ) / Σⱼ exp(xⱼ)`` along ``dim``; without ``dim`` one is chosen, with a warning.
 
+    Shape: that of ``input``.
+
     Example:
         >>> import flambeau as torch
         >>> torch.nn.functional.softmax(torch.tensor([[1., 3.], [2., 2.]]).log(), dim=1)
@@ -225,6 +227,8 @@ def log_softmax(
 ) -> Tensor:
     """The logarithm of ``softmax``, computed without overflow.
 
+    Shape: that of ``input``.
+
     Example:
         >>> import flambeau as torch
         >>> torch.nn.functional.log_softmax(torch.tensor([0., 0., 0.]), dim=0)
@@ -238,6 +242,8 @@ def log_softmax(
 @public(into="nn.functional")
 def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtypes.dtype | None = None) -> Tensor:
     """``softmax(-input)``: small elements get large weights.
+
+    Shape: that of ``input``.
 
     Example:
         >>> import flambeau as torch

@@ -119,6 +119,8 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = 
 def msort(input: Tensor) -> Tensor:
     """The elements in order along the first dimension.
 
+    Shape: that of ``input``.
+
     Example:
         >>> import flambeau as torch
         >>> torch.msort(torch.tensor([[3, 1], [2, 4]]))
@@ -247,6 +249,8 @@ KTH = operator(
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out: Any = None) -> Any:
     """The ``k``-th smallest element along ``dim`` (counted from 1), and its index.
 
+    Shape: those of values and indices: that of ``input`` without ``dim``, or with size 1 there if ``keepdim``.
+
     Raises:
         RuntimeError: if ``k`` is not between 1 and the size of the dimension.
 
@@ -326,6 +330,8 @@ def _median(name: str, op: Any, input: Tensor, dim: int | None, keepdim: bool, o
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Any = None) -> Any:
     """The median of all, or along ``dim`` with its index; of two middle elements the lower.  NaN if one is NaN.
 
+    Shape: without ``dim``, one element; else that of ``input`` without ``dim``, or with size 1 there if ``keepdim``.
+
     Example:
         >>> import flambeau as torch
         >>> torch.median(torch.tensor([4., 1., 3., 2.]))
@@ -341,6 +347,8 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out:
 @public(method=True)
 def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Any = None) -> Any:
     """The median of the elements that are not NaN: of all, or along ``dim`` with its index.
+
+    Shape: as of :func:`median`.
 
     Example:
         >>> import flambeau as torch
@@ -390,6 +398,8 @@ MODE = operator(
 @public(method=True)
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False, *, out: Any = None) -> Any:
     """The most frequent element along ``dim``, the smallest of several, and the index of its last occurrence.
+
+    Shape: those of values and indices: that of ``input`` without ``dim``, or with size 1 there if ``keepdim``.
 
     Example:
         >>> import flambeau as torch
