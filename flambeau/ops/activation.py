@@ -352,6 +352,9 @@ inplace_form(_hardtanh, "nn.functional")
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """``x`` kept between ``min_val`` and ``max_val``.
 
+    Raises:
+        ValueError: if ``min_val`` exceeds ``max_val``.
+
     Example:
         >>> import flambeau as torch
         >>> torch.nn.functional.hardtanh(torch.tensor([-3.0, 0.5, 3.0]), min_val=-1.0, max_val=2.0)

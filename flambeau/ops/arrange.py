@@ -62,6 +62,9 @@ def flip(input: Tensor, *dims: Any, **named: Any) -> Tensor:
 def fliplr(input: Tensor) -> Tensor:
     """Columns in reverse order.
 
+    Raises:
+        RuntimeError: if there are fewer than two dimensions.
+
     Example:
         >>> import flambeau as torch
         >>> torch.fliplr(torch.tensor([[1, 2], [3, 4]]))
@@ -76,6 +79,9 @@ def fliplr(input: Tensor) -> Tensor:
 @public(method=True)
 def flipud(input: Tensor) -> Tensor:
     """Rows in reverse order.
+
+    Raises:
+        RuntimeError: if there are no dimensions.
 
     Example:
         >>> import flambeau as torch
@@ -114,6 +120,10 @@ ROLL = operator(
 def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     """The elements moved on by ``shifts`` places along ``dims``; those at the end come back at the beginning.
 
+    Raises:
+        RuntimeError: if there is not one shift for each dimension.
+        IndexError: for a tensor without dimensions.
+
     Example:
         >>> import flambeau as torch
         >>> torch.roll(torch.tensor([1, 2, 3, 4]), 1)
@@ -139,6 +149,9 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
 @public(method=True)
 def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
     """Turned by ``k`` right angles in the plane of two dimensions, from the first towards the second.
+
+    Raises:
+        RuntimeError: unless ``dims`` are two different dimensions that the tensor has.
 
     Example:
         >>> import flambeau as torch
@@ -212,6 +225,9 @@ REPEAT = operator(
 def repeat(input: Tensor, *repeats: Any, **named: Any) -> Tensor:
     """The tensor laid ``repeats`` times side by side in each dimension.  A copy.
 
+    Raises:
+        RuntimeError: if there are fewer numbers than dimensions, or one is negative.
+
     Example:
         >>> import flambeau as torch
         >>> torch.tensor([1, 2]).repeat(2, 3)
@@ -250,6 +266,9 @@ def repeat_interleave(
     Args:
         dim: None flattens first.
         output_size: the size of the result along ``dim``, where the caller knows it.
+
+    Raises:
+        RuntimeError: if ``repeats`` are negative, no integers or not one for each place, or ``output_size`` is wrong.
 
     Example:
         >>> import flambeau as torch
@@ -504,6 +523,9 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
 def common_shape(*shapes: Any) -> Any:
     """The shape that shapes have in common once sizes of one are stretched.
 
+    Raises:
+        RuntimeError: if the shapes do not fit, or a size is negative.
+
     Example:
         >>> import flambeau as torch
         >>> torch.broadcast_shapes((2, 1, 3), (4, 1))
@@ -528,6 +550,9 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
 
     Args:
         indexing: ``"ij"`` (the default), or ``"xy"`` to exchange the first two dimensions.
+
+    Raises:
+        RuntimeError: if there are no tensors, they differ in type or device, or have more than one dimension.
 
     Example:
         >>> import flambeau as torch

@@ -204,6 +204,9 @@ def embedding_bag(
         each of their elements came from.  PyTorch gives numbers of its kernel's in the last three where its derivative
         does not need them; here they are always what this says.
 
+    Raises:
+        RuntimeError: for another mode.
+
     Example:
         >>> import flambeau as torch
         >>> table = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
@@ -284,6 +287,9 @@ def native_group_norm(
     Args:
         N, C, HxW: the sizes of ``input``, that of the positions as one number.
 
+    Raises:
+        RuntimeError: if the sizes are not those of ``input``.
+
     Example:
         >>> import flambeau as torch
         >>> x = torch.tensor([[[1.0, 3.0], [2.0, 6.0]]])
@@ -301,6 +307,9 @@ def native_group_norm(
 @public()
 def native_dropout(input: Tensor, p: float, train: bool | None) -> tuple[Tensor, Tensor]:
     """``dropout`` with its mask: True where an element was kept.
+
+    Raises:
+        RuntimeError: if p is no probability, or the tensor is of integers.
 
     Example:
         >>> import flambeau as torch
@@ -335,6 +344,9 @@ def _warn_of_norm(name: str) -> None:
 @public(out="exact")
 def frobenius_norm(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     """The root of the sum of squares along up to two dimensions, all if there are none.  Deprecated: warns.
+
+    Raises:
+        RuntimeError: for more than two dimensions.
 
     Example:
         >>> import flambeau as torch

@@ -111,6 +111,9 @@ def triangular_solve(
 ) -> Any:
     """The solutions of ``AX = input`` for triangular A, and a copy of A; the older form of :func:`solve_triangular`.
 
+    Raises:
+        RuntimeError: if either has fewer than two dimensions, or the sizes do not fit.
+
     Example:
         >>> import flambeau as torch
         >>> A = torch.tensor([[2.0, 1.0], [0.0, 4.0]])
@@ -305,6 +308,9 @@ def cholesky(input: Tensor, upper: bool = False) -> Tensor:
 @public(method=True, out=True)
 def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     """The solutions of ``AX = input``, given the Cholesky factor of A.
+
+    Raises:
+        RuntimeError: if either has fewer than two dimensions, or the sizes do not fit.
 
     Example:
         >>> import flambeau as torch

@@ -133,6 +133,9 @@ _splitter("dsplit", 2, 3, "[[[[0], [2]]], [[[1], [3]]]]")
 def block_diag(*tensors: Any) -> Tensor:
     """A matrix with the given ones along its diagonal, and zero elsewhere.
 
+    Raises:
+        RuntimeError: for a tensor of more than two dimensions.
+
     Example:
         >>> import flambeau as torch
         >>> torch.block_diag(torch.tensor([[1, 2], [3, 4]]), torch.tensor([5, 6]))
@@ -168,6 +171,9 @@ def block_diag(*tensors: Any) -> Tensor:
 def cartesian_prod(*tensors: Tensor) -> Tensor:
     """All combinations of one element of each vector, one row for each.
 
+    Raises:
+        RuntimeError: for a tensor that is no vector.
+
     Example:
         >>> import flambeau as torch
         >>> torch.cartesian_prod(torch.tensor([1, 2]), torch.tensor([3, 4]))
@@ -189,6 +195,9 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
 @public()
 def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
     """All combinations of ``r`` elements of a vector, one row for each, in order.
+
+    Raises:
+        RuntimeError: for a tensor that is no vector, or a negative ``r``.
 
     Example:
         >>> import flambeau as torch
@@ -212,6 +221,9 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
 @public()
 def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     """Powers of a vector's elements as columns, from N - 1 down to 0, or up if ``increasing``.
+
+    Raises:
+        RuntimeError: for a tensor that is no vector, or a negative ``N``.
 
     Example:
         >>> import flambeau as torch
@@ -247,6 +259,9 @@ def diff(
     input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None
 ) -> Tensor:
     """The differences of neighbours along ``dim``, ``n`` times over.
+
+    Raises:
+        RuntimeError: for a negative ``n``, no dimensions, or a ``prepend`` or ``append`` of another shape.
 
     Example:
         >>> import flambeau as torch
@@ -330,6 +345,9 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
         dim: the dimensions; all if None.
         edge_order: 1 or 2, the order of the one-sided differences at the edges.
 
+    Raises:
+        RuntimeError: for another ``edge_order``, a dimension given twice, too few points, or a wrong ``spacing``.
+
     Example:
         >>> import flambeau as torch
         >>> y = torch.tensor([0.0, 1.0, 4.0, 9.0])
@@ -409,6 +427,10 @@ def trapezoid(y: Tensor, x: Any = None, *, dx: Any = None, dim: int = -1) -> Ten
     Args:
         x: where the values are; or ``dx``, how far apart they are (1 unless given).
 
+    Raises:
+        TypeError: if both ``x`` and ``dx`` are given.
+        RuntimeError: for bools, no dimensions, or an ``x`` of another size.
+
     Example:
         >>> import flambeau as torch
         >>> y = torch.tensor([1.0, 2.0, 3.0])
@@ -469,6 +491,9 @@ def cov(
         correction: what to take off the number of observations.
         fweights: how often each observation is to be counted.
         aweights: how much each observation weighs.
+
+    Raises:
+        RuntimeError: for more than two dimensions, bools, or weights that are negative, of the wrong type or number.
 
     Example:
         >>> import flambeau as torch
@@ -536,6 +561,9 @@ def cov(
 def corrcoef(input: Tensor) -> Tensor:
     """Pearson's correlation coefficients of variables in rows, observations in columns.
 
+    Raises:
+        RuntimeError: for more than two dimensions.
+
     Example:
         >>> import flambeau as torch
         >>> torch.corrcoef(torch.tensor([[0.0, 1.0, 2.0], [4.0, 2.0, 0.0]]))
@@ -563,6 +591,9 @@ def corrcoef(input: Tensor) -> Tensor:
 def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     """Summed over the dimensions along which the given shape has one, or none.
 
+    Raises:
+        RuntimeError: if the shape could not be expanded to that of the tensor.
+
     Example:
         >>> import flambeau as torch
         >>> torch.ones(2, 3).sum_to_size(1, 3)
@@ -586,6 +617,9 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
 @public()
 def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
     """The coordinates, in a tensor of ``shape``, of places in the flattened tensor.
+
+    Raises:
+        ValueError: if the indices are no integers, or a size is negative.
 
     Example:
         >>> import flambeau as torch

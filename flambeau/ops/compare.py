@@ -645,6 +645,9 @@ def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether both have the same shape and elements; a Python bool.
 
+    Raises:
+        RuntimeError: for tensors on different devices.
+
     Example:
         >>> import flambeau as torch
         >>> torch.equal(torch.tensor([1, 2]), torch.tensor([1, 2]))
@@ -705,6 +708,10 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     Args:
         elements, test_elements: tensors, or one of them a number.
         assume_unique: a promise that makes no difference here.
+
+    Raises:
+        TypeError: if neither is a tensor.
+        RuntimeError: for complex numbers.
 
     Example:
         >>> import flambeau as torch

@@ -233,6 +233,9 @@ VIEW_AS_COMPLEX = view_operator(
 def view_as_real(input: Tensor) -> Tensor:
     """A complex tensor as pairs of real and imaginary part, in a new last dimension; a view.
 
+    Raises:
+        RuntimeError: for tensors that are not complex, and views of conjugates.
+
     Example:
         >>> import flambeau as torch
         >>> x = torch.tensor([1 + 2j, 3j])

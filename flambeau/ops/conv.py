@@ -702,6 +702,9 @@ def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tenso
 
     Shape: input (T, N, C), weight (K, C, O), bias (O); result (T', N, O).
 
+    Raises:
+        RuntimeError: if dimensions or channels do not fit.
+
     Example:
         >>> import flambeau as torch
         >>> x = torch.tensor([1.0, 2.0, 3.0]).reshape(3, 1, 1)

@@ -48,6 +48,9 @@ _copying("view_copy", views.view, "torch.tensor([[1, 2], [3, 4]]), (4,)", "tenso
 def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """What ``narrow`` shows, as a copy.
 
+    Raises:
+        RuntimeError: for a tensor without dimensions, or a dimension that it does not have.
+
     Example:
         >>> import flambeau as torch
         >>> torch.narrow_copy(torch.arange(5), 0, 1, 3)

@@ -179,6 +179,9 @@ def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
 
     Elements outside count nowhere.  If both ends are equal, the smallest and largest element are taken.
 
+    Raises:
+        RuntimeError: if ``bins`` is not positive, or the tensor is of integers.
+
     Example:
         >>> import flambeau as torch
         >>> torch.histc(torch.tensor([1.0, 2.0, 2.5, 9.0]), bins=2, min=0, max=4)
@@ -232,6 +235,9 @@ def histogram(
         bins: how many of equal width, or a vector of edges.
         range: the outermost edges; the smallest and largest element if None.
         density: divide by the total and by each bin's width.
+
+    Raises:
+        RuntimeError: for integers, no bins, a ``range`` in the wrong order, or weights of another shape or type.
 
     Example:
         >>> import flambeau as torch
@@ -295,6 +301,9 @@ def histogramdd(
         input: points along the last dimension.
         bins: how many per coordinate (or one number for all), or vectors of edges.
         range: the outermost edges, two numbers per coordinate in a row.
+
+    Raises:
+        RuntimeError: for fewer than two dimensions, or not one sequence of edges for each coordinate.
 
     Example:
         >>> import flambeau as torch
@@ -419,6 +428,9 @@ def searchsorted(
         right: after elements that are equal, rather than before.  Likewise ``side="right"``.
         sorter: indices that sort the rows, if they are not sorted.
 
+    Raises:
+        RuntimeError: for a ``side`` that contradicts ``right``, rows that do not fit, or a ``sorter`` out of range.
+
     Example:
         >>> import flambeau as torch
         >>> rows = torch.tensor([1, 3, 5])
@@ -468,6 +480,9 @@ def searchsorted(
 @public(out="exact")
 def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
     """Which of the intervals between ascending boundaries each element falls into.
+
+    Raises:
+        RuntimeError: if the boundaries are no vector.
 
     Example:
         >>> import flambeau as torch

@@ -357,6 +357,9 @@ def empty_permuted(
 ) -> Tensor:
     """A tensor whose dimensions lie in memory in the order given, outermost first; its values do not matter.
 
+    Raises:
+        RuntimeError: unless ``physical_layout`` names each dimension once.
+
     Example:
         >>> import flambeau as torch
         >>> torch.empty_permuted((2, 3, 4), (0, 2, 1)).stride()

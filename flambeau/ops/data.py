@@ -248,6 +248,9 @@ def asarray(
 ) -> Tensor:
     """The object as a tensor; a tensor that is as asked for already is returned itself, unless ``copy`` is set.
 
+    Raises:
+        ValueError: if ``copy`` is False and a copy is needed.
+
     Example:
         >>> import flambeau as torch
         >>> torch.asarray([1, 2], dtype=torch.float32)
@@ -274,6 +277,9 @@ def asarray(
 @public()
 def from_numpy(ndarray: np.ndarray) -> Tensor:
     """A tensor with a copy of an array's values.
+
+    Raises:
+        TypeError: for anything but an array, and for types of elements that tensors do not have.
 
     Example:
         >>> import flambeau as torch
@@ -335,6 +341,9 @@ def scalar_tensor(
 ) -> Tensor:
     """A tensor without dimensions, of the default floating type unless ``dtype`` is given.
 
+    Raises:
+        TypeError: for anything but a number.
+
     Example:
         >>> import flambeau as torch
         >>> torch.scalar_tensor(2)
@@ -382,7 +391,11 @@ class _Capsule:
 
 @public(into="", method="__dlpack__")
 def dlpack(input: Tensor, *, stream: Any = None, **options: Any) -> Any:
-    """A DLPack capsule of a copy of the values, on the tensor's device."""
+    """A DLPack capsule of a copy of the values, on the tensor's device.
+
+    Raises:
+        BufferError: if the tensor requires a gradient.
+    """
     if input.requires_grad:
         raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
     if input.device.type not in ("cuda", "tpu"):

@@ -36,6 +36,9 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """``x1 · x2 / (max(‖x1‖, eps) max(‖x2‖, eps))`` along ``dim``.
 
+    Raises:
+        RuntimeError: if the common type is not a floating-point one.
+
     Example:
         >>> import flambeau as torch
         >>> torch.cosine_similarity(torch.ones(1, 2), torch.ones(1, 2))
@@ -203,6 +206,10 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_fo
         p: from 0, the number of differing elements, to infinity.
         compute_mode: accepted; how a Euclidean distance is computed is left to the size of the work.
 
+    Raises:
+        RuntimeError: for a negative ``p``, or shapes that do not fit.
+        ValueError: for an unknown ``compute_mode``.
+
     Example:
         >>> import flambeau as torch
         >>> x = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
@@ -226,6 +233,9 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """The distance ``‖xᵢ - xⱼ‖ₚ`` of each pair of rows i < j.
 
     Shape: (N, M) gives (N (N - 1) / 2).
+
+    Raises:
+        RuntimeError: for a negative ``p``, integers, or other than two dimensions.
 
     Example:
         >>> import flambeau as torch

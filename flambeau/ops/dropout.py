@@ -286,6 +286,9 @@ def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False,
 def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Whole channels set to 0 with probability p in training.  Shape: (N, C, L) or (C, L).
 
+    Raises:
+        RuntimeError: for other numbers of dimensions.
+
     Example:
         >>> import flambeau as torch
         >>> y = torch.nn.functional.dropout1d(torch.ones(10, 10, 3), p=0.5)

@@ -104,6 +104,10 @@ def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False, out: Any = None) -> Any:
     """The smallest and the largest element along ``dim`` (of all if None).
 
+    Raises:
+        RuntimeError: if there is nothing to choose from.
+        IndexError: if there is nothing along ``dim``.
+
     Example:
         >>> import flambeau as torch
         >>> torch.aminmax(torch.tensor([3., 1., 2.])).max

@@ -258,6 +258,9 @@ def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpos
         input, tau: as :func:`geqrf` gives them.
         transpose: whether to multiply with Qᴴ.
 
+    Raises:
+        RuntimeError: if sizes do not fit.
+
     Example:
         >>> import flambeau as torch
         >>> A = torch.tensor([[3.0, 1.0], [4.0, 2.0]])
@@ -508,6 +511,9 @@ def _unpacked(packed: Tensor) -> tuple[Tensor, Tensor]:
 @public(out="exact")
 def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True) -> Any:
     """P, L and U from what :func:`flambeau.linalg.lu_factor` gives; what is not asked for is empty.
+
+    Raises:
+        RuntimeError: for pivots that are not int32, or out of range.
 
     Example:
         >>> import flambeau as torch
