@@ -76,6 +76,12 @@ def _avg_lax(jnp: Any, x: Any, *, windows: Windows) -> Any:
     return _divided(jnp, x, windows)
 
 
+def _grad_name(call: Any) -> str:
+    axes = len(call.params["windows"].size)
+    # PyTorch takes a line for an image of one row.
+    return f"AvgPool{axes}DBackward0" if axes > 1 else "SqueezeBackward1"
+
+
 AVG_POOL = operator(
     "avg_pool",
     pool_rule,
@@ -92,7 +98,7 @@ AVG_POOL = operator(
         case("nn.functional.avg_pool3d", T(1, 2, 5, 4, 6), 2, padding=1),
         case("nn.functional.adaptive_avg_pool2d", T(2, 3, 6, 4), (3, 1)),
     ],
-    grad_name=lambda call: f"AvgPool{len(call.params['windows'].size)}DBackward0",
+    grad_name=_grad_name,
 )
 
 

@@ -78,6 +78,11 @@ def _max_derivative(grad: Tensor, x: Tensor, out: Tensor, windows: Windows) -> T
     return MAX_POOL_INPUT(grad, x, out, windows)
 
 
+def _grad_name(call: Any) -> str:
+    axes = len(call.params["windows"].size)
+    return f"MaxPool{axes}DWithIndicesBackward0" if axes > 1 else "SqueezeBackward1"
+
+
 MAX_POOL = operator(
     "max_pool",
     pool_rule,
@@ -94,7 +99,7 @@ MAX_POOL = operator(
         case("nn.functional.max_pool1d", T(2, 3, 8), 3),
         case("nn.functional.max_pool3d", T(1, 2, 5, 4, 6), 2, padding=1),
     ],
-    grad_name=lambda call: f"MaxPool{len(call.params['windows'].size)}DWithIndicesBackward0",
+    grad_name=_grad_name,
 )
 
 
@@ -242,7 +247,7 @@ MAX_POOL_INDICES = operator(
         case("nn.functional.adaptive_max_pool1d", T(3, 7), 3, return_indices=True),
         case("nn.functional.adaptive_max_pool3d", T(1, 2, 4, 5, 3), 2),
     ],
-    grad_name=lambda call: f"MaxPool{len(call.params['windows'].size)}DWithIndicesBackward0",
+    grad_name=_grad_name,
 )
 
 
@@ -337,5 +342,5 @@ MAX_UNPOOL = operator(
     lax=_unpool_lax,
     moves=True,
     samples=lambda: [case("nn.functional.max_unpool1d", T(1, 1, 1), T(1, 1, 1, dtype="int64", low=0, high=3), 3)],
-    grad_name=lambda call: f"MaxUnpool{len(call.params['size'])}DBackward0",
+    grad_name=lambda call: f"MaxUnpool{n}DBackward0" if (n := len(call.params["size"])) > 1 else "SqueezeBackward1",
 )

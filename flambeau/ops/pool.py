@@ -9,7 +9,7 @@ from flambeau.dtypes import int64
 from flambeau.ops import fractional_pool  # noqa: F401  (registers its operator)
 from flambeau.ops.avg_pool import AVG_POOL
 from flambeau.ops.max_pool import MAX_POOL, MAX_POOL_INDICES, MAX_UNPOOL
-from flambeau.ops.operator import public
+from flambeau.ops.operator import labelled, public
 from flambeau.ops.pointwise import with_example
 from flambeau.ops.pool_windows import adaptive, axis_values, sliding
 from flambeau.ops.taps import Taps, tapped
@@ -219,9 +219,13 @@ def avg_pool3d(
 
 def _adaptive_avg(name: str, axes: int, input: Tensor, output_size: Any) -> Tensor:
     windows = adaptive(name, input, axes, output_size)
-    if not windows.adaptive:
-        return AVG_POOL(input, windows)
-    return tapped(input, [Taps("mean", n, out) for n, out in zip(windows.size, windows.out, strict=True)])
+    if windows.adaptive:
+        result = tapped(input, [Taps("mean", n, out) for n, out in zip(windows.size, windows.out, strict=True)])
+    else:
+        result = AVG_POOL(input, windows)
+    if axes == 1:
+        return labelled(result, "SqueezeBackward1")
+    return labelled(result, "MeanBackward1" if set(windows.out) == {1} else f"AdaptiveAvgPool{axes}DBackward0")
 
 
 @public(into="torch nn.functional")
@@ -271,10 +275,9 @@ def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
 
 def _adaptive_max(name: str, axes: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
     windows = adaptive(name, input, axes, output_size)
-    if return_indices or windows.adaptive:
-        found = MAX_POOL_INDICES(input, windows)
-        return found if return_indices else found[0]
-    return MAX_POOL(input, windows)
+    found = MAX_POOL_INDICES(input, windows) if return_indices or windows.adaptive else (MAX_POOL(input, windows),)
+    labelled(found[0], f"AdaptiveMaxPool{axes}DBackward0" if axes > 1 else "SqueezeBackward1")
+    return found if return_indices else found[0]
 
 
 def _define_adaptive_max(axes: int) -> None:

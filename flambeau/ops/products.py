@@ -14,7 +14,7 @@ from flambeau.dtypes import BOOL, FLOATING, INTEGER, result_dtype
 from flambeau.graph.node import Aval
 from flambeau.graph.op import check_devices
 from flambeau.ops.matmul import MATMUL
-from flambeau.ops.operator import operator, public
+from flambeau.ops.operator import labelled, operator, public
 from flambeau.ops.pointwise import broadcast_shapes, checked_tensor, conj
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import wrapped_dim
@@ -65,7 +65,7 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
                 [[70.]]])
     """
     _stacks(input, mat2)
-    return MATMUL(input, mat2)
+    return labelled(MATMUL(input, mat2), "BmmBackward0")
 
 
 def _stacks(batch1: Tensor, batch2: Tensor) -> None:
@@ -312,7 +312,7 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
             f"self and mat2 must have the same dtype, but got {input.dtype.title} and {mat2.dtype.title}"
         )
     beta, alpha = _weights(input, beta, alpha)
-    return _expanded(_blend(input, product, beta, alpha), tuple(product.shape))
+    return labelled(_expanded(_blend(input, product, beta, alpha), tuple(product.shape)), "AddmmBackward0")
 
 
 @public(method=True, inplace=True, out="exact")
@@ -341,7 +341,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
             f"{vec.dtype.title}"
         )
     beta, alpha = _weights(input, beta, alpha)
-    return _blend(input, MATMUL(mat, vec), beta, alpha)
+    return labelled(_blend(input, MATMUL(mat, vec), beta, alpha), "AddmvBackward0")
 
 
 @public(method=True, out="exact")
@@ -372,7 +372,8 @@ def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alph
     beta, alpha = _weights(input, beta, alpha)
     # The sum over the batch is part of one product.
     left = batch1.permute(1, 0, 2).reshape(rows, count * size)
-    return _blend(input, MATMUL(left, batch2.reshape(count * size, columns)), beta, alpha)
+    result = _blend(input, MATMUL(left, batch2.reshape(count * size, columns)), beta, alpha)
+    return labelled(result, "AddbmmBackward0")
 
 
 @public("addbmm_", into="", method=True)
@@ -421,7 +422,7 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alp
         _expanded(input, (batch1.shape[0], batch1.shape[1], batch2.shape[2]))
     _stacks(batch1, batch2)
     beta, alpha = _weights(input, beta, alpha)
-    return _blend(input, MATMUL(batch1, batch2), beta, alpha)
+    return labelled(_blend(input, MATMUL(batch1, batch2), beta, alpha), "BaddbmmBackward0")
 
 
 @public(method=True, inplace=True, out=True)
@@ -448,7 +449,7 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
     common = result_dtype(tensor._node.aval for tensor in (input, vec1, vec2))
     input, product = input.to(common), (vec1.unsqueeze(1) * vec2).to(common)
     beta, alpha = _weights(input, beta, alpha)
-    return _blend(input, product, beta, alpha)
+    return labelled(_blend(input, product, beta, alpha), "AddrBackward0")
 
 
 # ---------------------------------------------------------------- cross, trace, kron, bilinear, vander
