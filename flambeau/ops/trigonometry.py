@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from flambeau.dtypes import BOOL, COMPLEX, FLOATING, INTEGER, REDUCED, finfo, int32
 from flambeau.graph.node import Aval
 from flambeau.ops.compare import eq, gt, logical_and, logical_or, lt, where
@@ -189,13 +191,21 @@ rad2deg = _angle_unit(
 # ---------------------------------------------------------------- distance, sign, neighbours
 
 
+def _hypot_kernel(xp: Any, x: Any, y: Any) -> Any:
+    if xp is np or x.dtype != np.float32:
+        return xp.hypot(x, y)
+    # JAX scales by the larger operand, which costs the last bits; in double no square overflows or vanishes.
+    wide = xp.sqrt(xp.square(x.astype(np.float64)) + xp.square(y.astype(np.float64))).astype(np.float32)
+    return xp.where(xp.isinf(x) | xp.isinf(y), np.float32(np.inf), wide)
+
+
 def _hypot_derivative(grad: Tensor, x: Tensor, y: Tensor, out: Tensor, needs: tuple[bool, ...]) -> Any:
     return (grad * (x / out) if needs[0] else None, grad * (y / out) if needs[1] else None)
 
 
 HYPOT = binary(
     "hypot",
-    lambda xp, x, y: xp.hypot(x, y),
+    _hypot_kernel,
     _hypot_derivative,
     rule=broadcast_rule_without("hypot", BOOL, INTEGER, COMPLEX),
     numbers=False,

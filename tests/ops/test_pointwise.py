@@ -72,6 +72,11 @@ def test_powers_of_ten_have_whole_logarithms(tier: str) -> None:
     np.testing.assert_array_equal(found.numpy(), exponents)
 
 
+def test_the_hypotenuse_is_exact_to_the_last_bit(tier: str) -> None:
+    x, y = (np.array(side, np.float32) for side in zip(*itertools.product([5.0, 12.0, 1e-30, 3e30, *EDGES], repeat=2)))
+    compared("hypot", x, y, rtol=0.0, atol=0.0)
+
+
 def test_lgamma_is_exact_about_its_zeros(tier: str) -> None:
     x = np.concatenate([[1.0, 2.0], *(n + np.array([-1e-3, -1e-9, 1e-12, 1e-5, 0.3]) for n in (1.0, 2.0))])
     compared("lgamma", x, rtol=1e-11, atol=0.0 if tier == "interpreter" else 1e-14)
