@@ -39,7 +39,12 @@ __all__ = [
 
 
 def current_accelerator(check_available: bool = False) -> devices.device | None:
-    """The kind of accelerator that is there, as a device without a number; None if there is none."""
+    """The kind of accelerator that is there, as a device without a number; None if there is none.
+
+    Example:
+        >>> import flambeau as torch
+        >>> device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    """
     for kind in ("cuda", "tpu"):
         if accelerators.available(kind):
             return devices.device(kind)
@@ -47,12 +52,23 @@ def current_accelerator(check_available: bool = False) -> devices.device | None:
 
 
 def is_available() -> bool:
-    """Whether there is an accelerator."""
+    """Whether there is an accelerator.
+
+    Example:
+        >>> import flambeau as torch
+        >>> device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
+    """
     return current_accelerator() is not None
 
 
 def device_count() -> int:
-    """How many accelerators there are."""
+    """How many accelerators there are.
+
+    Example:
+        >>> import flambeau as torch
+        >>> (torch.accelerator.device_count() > 0) == torch.accelerator.is_available()
+        True
+    """
     found = current_accelerator()
     return 0 if found is None else len(accelerators.available(found.type))
 
@@ -87,6 +103,11 @@ def current_device_index() -> int:
 
     Raises:
         RuntimeError: if there is none.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.accelerator.is_available():
+        ...     number = torch.accelerator.current_device_index()
     """
     return devices.selected(_kind())
 
@@ -100,6 +121,11 @@ def set_device_index(device: Any, /) -> None:
     Raises:
         RuntimeError: if it is not there.
         ValueError: if it is of another kind, or without a number.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.accelerator.is_available():
+        ...     torch.accelerator.set_device_index(0)
     """
     if isinstance(device, int) and device < 0:
         _kind()
@@ -116,6 +142,11 @@ class device_index:
 
     Raises:
         RuntimeError: at the block's beginning, if it is not there.
+
+    Example:
+        >>> import flambeau as torch
+        >>> with torch.accelerator.device_index(None):
+        ...     x = torch.ones(2)
     """
 
     def __init__(self, device: int | None, /) -> None:
@@ -149,6 +180,11 @@ def current_stream(device: Any = None, /) -> streams.Stream:
 
     Raises:
         RuntimeError: if it is not there.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.accelerator.is_available():
+        ...     torch.accelerator.current_stream().synchronize()
     """
     return streams.current_of(_place(device))
 
@@ -159,6 +195,11 @@ def set_stream(stream: streams.Stream) -> None:
     Raises:
         TypeError: if it is no stream.
         RuntimeError: if it is no accelerator's.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.accelerator.is_available():
+        ...     torch.accelerator.set_stream(torch.accelerator.current_stream())
     """
     if not isinstance(stream, streams.Stream):
         raise TypeError(f"set_stream(): expected a torch.Stream, but got {type(stream).__name__}")
@@ -175,6 +216,11 @@ def synchronize(device: Any = None, /) -> None:
 
     Raises:
         RuntimeError: if there is no accelerator, or none of that number.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.accelerator.is_available():
+        ...     torch.accelerator.synchronize()
     """
     _place(device)
     _finish()
@@ -185,6 +231,11 @@ def empty_cache() -> None:
 
     Raises:
         RuntimeError: if there is no accelerator.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.accelerator.is_available():
+        ...     torch.accelerator.empty_cache()
     """
     _kind()
 
@@ -194,6 +245,11 @@ def empty_host_cache() -> None:
 
     Raises:
         RuntimeError: if there is no accelerator.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.accelerator.is_available():
+        ...     torch.accelerator.empty_host_cache()
     """
     _kind()
 
@@ -207,6 +263,11 @@ def memory_stats(device_index: Any = None, /) -> OrderedDict[str, Any]:
     Raises:
         RuntimeError: if there is no accelerator, or none of that number, or JAX tells nothing of its memory.
         ValueError: if it is of another kind.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.accelerator.is_available():
+        ...     used = torch.accelerator.memory_stats()["allocated_bytes.all.current"]
     """
     from flambeau.cuda import memory
 
@@ -214,34 +275,70 @@ def memory_stats(device_index: Any = None, /) -> OrderedDict[str, Any]:
 
 
 def memory_allocated(device_index: Any = None, /) -> int:
-    """How many bytes are in use; as :func:`memory_stats` otherwise."""
+    """How many bytes are in use; as :func:`memory_stats` otherwise.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.accelerator.is_available():
+        ...     size = torch.accelerator.memory_allocated()
+    """
     return memory_stats(device_index)["allocated_bytes.all.current"]
 
 
 def max_memory_allocated(device_index: Any = None, /) -> int:
-    """The most bytes that were in use since :func:`reset_peak_memory_stats`, or since the start."""
+    """The most bytes that were in use since :func:`reset_peak_memory_stats`, or since the start.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.accelerator.is_available():
+        ...     size = torch.accelerator.max_memory_allocated()
+    """
     return memory_stats(device_index)["allocated_bytes.all.peak"]
 
 
 def memory_reserved(device_index: Any = None, /) -> int:
-    """How many bytes XLA has taken, 0 where JAX does not tell; as :func:`memory_stats` otherwise."""
+    """How many bytes XLA has taken, 0 where JAX does not tell; as :func:`memory_stats` otherwise.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.accelerator.is_available():
+        ...     size = torch.accelerator.memory_reserved()
+    """
     return memory_stats(device_index).get("reserved_bytes.all.current", 0)
 
 
 def max_memory_reserved(device_index: Any = None, /) -> int:
-    """The most bytes that XLA had taken, 0 where JAX does not tell; as :func:`memory_stats` otherwise."""
+    """The most bytes that XLA had taken, 0 where JAX does not tell; as :func:`memory_stats` otherwise.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.accelerator.is_available():
+        ...     size = torch.accelerator.max_memory_reserved()
+    """
     return memory_stats(device_index).get("reserved_bytes.all.peak", 0)
 
 
 def reset_peak_memory_stats(device_index: Any = None, /) -> None:
-    """Counts the peak anew, as :func:`flambeau.cuda.reset_peak_memory_stats` does; raises as :func:`memory_stats`."""
+    """Counts the peak anew, as :func:`flambeau.cuda.reset_peak_memory_stats` does; raises as :func:`memory_stats`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.accelerator.is_available():
+        ...     torch.accelerator.reset_peak_memory_stats()
+    """
     device = _of_jax(device_index)
     flush()
     peaks.reset(device)
 
 
 def get_memory_info(device_index: Any = None, /) -> tuple[int, int]:
-    """How many bytes can still be taken, and how many XLA may take in all; raises as :func:`memory_stats`."""
+    """How many bytes can still be taken, and how many XLA may take in all; raises as :func:`memory_stats`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.accelerator.is_available():
+        ...     free, total = torch.accelerator.get_memory_info()
+    """
     from flambeau.cuda import memory
 
     return memory.free_and_all(_of_jax(device_index))

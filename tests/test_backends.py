@@ -49,7 +49,7 @@ ASKED = """
     cudnn.conv.foo cuda.is_built() cuda.matmul.allow_tf32 cuda.matmul.allow_fp16_accumulation cuda.matmul.foo
     cuda.matmul.allow_fp16_reduced_precision_reduction cuda.matmul.allow_bf16_reduced_precision_reduction
     cuda.flash_sdp_enabled() cuda.mem_efficient_sdp_enabled() cuda.math_sdp_enabled() cuda.cudnn_sdp_enabled()
-    cuda.enable_flash_sdp(3) mps.is_available() mps.is_built() fp32_precision
+    cuda.enable_flash_sdp(3) cuda.enable_math_sdp() mps.is_available() mps.is_built() fp32_precision
 """.split()
 SET = [
     *[

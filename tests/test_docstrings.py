@@ -29,8 +29,8 @@ SPACES = [
         . nn nn.functional nn.init nn.utils nn.utils.rnn nn.utils.parametrize nn.utils.parametrizations nn.utils.prune
         nn.utils.stateless nn.attention nn.attention.bias nn.attention.flex_attention nn.parallel special linalg fft
         signal.windows optim optim.lr_scheduler optim.swa_utils utils.data utils.checkpoint utils.dlpack autograd
-        autograd.graph autograd.functional autograd.forward_ad func amp random serialization masked engine cpu symbolic
-        safetensors
+        autograd.graph autograd.functional autograd.forward_ad func amp random serialization masked engine cpu cpu.amp
+        cuda cuda.amp accelerator symbolic safetensors
     """.split()
 ]
 """The public namespaces."""
@@ -146,7 +146,7 @@ def test_what_is_different_has_an_example() -> None:
 
 def is_a_form_of_another(found: Any) -> bool:
     """Whether a rule made it of a function whose example is enough."""
-    return (found.__doc__ or "").startswith(("In-place form of", "Deprecated form of"))
+    return (found.__doc__ or "").startswith(("In-place form of", "Deprecated form of", "Deprecated name of"))
 
 
 WITHOUT = {
@@ -154,7 +154,16 @@ WITHOUT = {
     "flambeau.Event",
     "flambeau.Stream",
     "flambeau.Tensor.cuda",
+    # They need a GPU and the package nvidia-ml-py.
+    "flambeau.cuda.clock_rate",
+    "flambeau.cuda.device_memory_used",
+    "flambeau.cuda.list_gpu_processes",
+    "flambeau.cuda.memory_usage",
+    "flambeau.cuda.power_draw",
+    "flambeau.cuda.temperature",
+    "flambeau.cuda.utilization",
     # They always raise.
+    "flambeau.cuda.can_device_access_peer",
     "flambeau.Tensor.chalf",
     "flambeau.masked.MaskedTensor",
     "flambeau.masked.as_masked_tensor",

@@ -16,7 +16,13 @@ from flambeau.engine import accelerators
 
 
 def is_built() -> bool:
-    """Whether programs can run on GPUs: if there is one."""
+    """Whether programs can run on GPUs: if there is one.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.backends.cuda.is_built() or not torch.cuda.is_available()
+        True
+    """
     return bool(accelerators.available("cuda"))
 
 
@@ -75,7 +81,7 @@ attention = frozenset({"FLASH_ATTENTION", "EFFICIENT_ATTENTION", "MATH", "CUDNN_
 """The ways in which it may be computed, by their names in ``nn.attention.SDPBackend``."""
 
 
-def _way(name: str) -> tuple[Callable[[], bool], Callable[[bool], None]]:
+def _way(name: str, short: str) -> tuple[Callable[[], bool], Callable[[bool], None]]:
     """What tells and what sets whether attention may be computed in a way."""
 
     def enabled() -> bool:
@@ -86,13 +92,31 @@ def _way(name: str) -> tuple[Callable[[], bool], Callable[[bool], None]]:
         allowed = checked("set_sdp_use_math", enabled)
         attention = attention | {name} if allowed else attention - {name}
 
+    enabled.__name__ = enabled.__qualname__ = f"{short}_sdp_enabled"
+    enable.__name__ = enable.__qualname__ = f"enable_{short}_sdp"
+    enabled.__doc__ = f"""Whether attention may be computed in the way ``{name}``; see ``nn.attention.sdpa_kernel``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.backends.cuda.{short}_sdp_enabled()
+        True
+    """
+    enable.__doc__ = f"""Sets whether attention may be computed in the way ``{name}``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.backends.cuda.enable_{short}_sdp(False)
+        >>> torch.backends.cuda.{short}_sdp_enabled()
+        False
+        >>> torch.backends.cuda.enable_{short}_sdp(True)
+    """
     return enabled, enable
 
 
-flash_sdp_enabled, enable_flash_sdp = _way("FLASH_ATTENTION")
-mem_efficient_sdp_enabled, enable_mem_efficient_sdp = _way("EFFICIENT_ATTENTION")
-math_sdp_enabled, enable_math_sdp = _way("MATH")
-cudnn_sdp_enabled, enable_cudnn_sdp = _way("CUDNN_ATTENTION")
+flash_sdp_enabled, enable_flash_sdp = _way("FLASH_ATTENTION", "flash")
+mem_efficient_sdp_enabled, enable_mem_efficient_sdp = _way("EFFICIENT_ATTENTION", "mem_efficient")
+math_sdp_enabled, enable_math_sdp = _way("MATH", "math")
+cudnn_sdp_enabled, enable_cudnn_sdp = _way("CUDNN_ATTENTION", "cudnn")
 
 
 def sdp_kernel(

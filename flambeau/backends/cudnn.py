@@ -89,7 +89,13 @@ _switches: Any = sys.modules[__name__]
 
 
 def version() -> int | None:
-    """The version of the cuDNN that JAX uses, such as 91301 for 9.13.1; None without a GPU."""
+    """The version of the cuDNN that JAX uses, such as 91301 for 9.13.1; None without a GPU.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.cuda.is_available() or torch.backends.cudnn.version() is None
+        True
+    """
     # Only this needs it: setting a switch should not import all that is asked of GPUs.
     from flambeau.cuda.libraries import version_of
 
@@ -101,7 +107,13 @@ def version() -> int | None:
 
 
 def is_available() -> bool:
-    """Whether JAX has a GPU and cuDNN for it."""
+    """Whether JAX has a GPU and cuDNN for it.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.cuda.is_available() or not torch.backends.cudnn.is_available()
+        True
+    """
     return version() is not None
 
 
@@ -125,7 +137,15 @@ def set_flags(
     _fp32_precision: str | None = "none",
     _depthwise_kernel: str | None = None,
 ) -> tuple[Any, ...]:
-    """Sets the switches that are given, and returns what all of them were, in the order of the arguments."""
+    """Sets the switches that are given, and returns what all of them were, in the order of the arguments.
+
+    Example:
+        >>> import flambeau as torch
+        >>> before = torch.backends.cudnn.set_flags(_benchmark=True)
+        >>> torch.backends.cudnn.benchmark
+        True
+        >>> _ = torch.backends.cudnn.set_flags(*before)
+    """
     before = tuple(getattr(_switches, name) for name in _FLAGS)
     given = (_enabled, _benchmark, _benchmark_limit, _deterministic, _allow_tf32, _fp32_precision, _depthwise_kernel)
     for name, value in zip(_FLAGS, given, strict=True):

@@ -75,12 +75,23 @@ has_magma = False
 
 
 def is_available() -> bool:
-    """Whether there is a GPU that JAX can use."""
+    """Whether there is a GPU that JAX can use.
+
+    Example:
+        >>> import flambeau as torch
+        >>> device = "cuda" if torch.cuda.is_available() else "cpu"
+    """
     return bool(accelerators.available("cuda"))
 
 
 def device_count() -> int:
-    """How many GPUs there are."""
+    """How many GPUs there are.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.cuda.device_count() > 0 or not torch.cuda.is_available()
+        True
+    """
     return len(accelerators.available("cuda"))
 
 
@@ -89,12 +100,23 @@ def init() -> None:
 
     Raises:
         AssertionError: if there is none.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.cuda.is_available():
+        ...     torch.cuda.init()
     """
     selection.gpus()
 
 
 def is_initialized() -> bool:
-    """Whether GPUs can be used: they can as soon as there are any."""
+    """Whether GPUs can be used: they can as soon as there are any.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.cuda.is_available() or not torch.cuda.is_initialized()
+        True
+    """
     return is_available()
 
 
@@ -103,6 +125,11 @@ def ipc_collect() -> None:
 
     Raises:
         AssertionError: if there is no GPU.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.cuda.is_available():
+        ...     torch.cuda.ipc_collect()
     """
     selection.gpus()
 

@@ -35,7 +35,13 @@ _SUMMARY = {"Allocated memory": "allocated_bytes", "Reserved memory": "reserved_
 
 
 def memory_stats_as_nested_dict(device: Any = None) -> dict[str, Any]:
-    """What :func:`memory_stats` tells, as dictionaries within each other."""
+    """What :func:`memory_stats` tells, as dictionaries within each other.
+
+    Example:
+        >>> import flambeau as torch
+        >>> isinstance(torch.cuda.memory_stats_as_nested_dict(), dict)
+        True
+    """
     return nested(gpu_of(device)) if accelerators.available("cuda") else {}
 
 
@@ -80,6 +86,11 @@ def memory_stats(device: Any = None) -> OrderedDict[str, Any]:
         AssertionError: if it is not among those that are there.
         ValueError: if it is no GPU.
         RuntimeError: if JAX tells nothing of its memory.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.cuda.memory_stats().get("allocated_bytes.all.current", 0) >= 0
+        True
     """
     return flattened(memory_stats_as_nested_dict(device))
 
@@ -96,17 +107,35 @@ def memory_allocated(device: Any = None) -> int:
 
 
 def max_memory_allocated(device: Any = None) -> int:
-    """The most bytes of a GPU's memory that were in use since :func:`reset_peak_memory_stats`, or since the start."""
+    """The most bytes of a GPU's memory that were in use since :func:`reset_peak_memory_stats`, or since the start.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.cuda.max_memory_allocated() >= 0
+        True
+    """
     return memory_stats(device).get("allocated_bytes.all.peak", 0)
 
 
 def memory_reserved(device: Any = None) -> int:
-    """How many bytes of a GPU's memory XLA has taken; it keeps them.  As :func:`memory_stats` otherwise."""
+    """How many bytes of a GPU's memory XLA has taken; it keeps them.  As :func:`memory_stats` otherwise.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.cuda.memory_reserved() >= 0
+        True
+    """
     return memory_stats(device).get("reserved_bytes.all.current", 0)
 
 
 def max_memory_reserved(device: Any = None) -> int:
-    """The most bytes of a GPU's memory that XLA had taken."""
+    """The most bytes of a GPU's memory that XLA had taken.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.cuda.max_memory_reserved() >= 0
+        True
+    """
     return memory_stats(device).get("reserved_bytes.all.peak", 0)
 
 
@@ -120,6 +149,13 @@ def reset_peak_memory_stats(device: Any = None) -> None:
     Raises:
         AttributeError: without a GPU, as with PyTorch's CPU build.
         AssertionError, ValueError, RuntimeError: as :func:`memory_stats`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.cuda.is_available():
+        ...     torch.cuda.reset_peak_memory_stats()
+        ...     y = torch.ones(1024, device="cuda").sum()
+        ...     peak = torch.cuda.max_memory_allocated()
     """
     if not accelerators.available("cuda"):
         raise AttributeError(accelerators.missing("cuda"))
@@ -137,6 +173,11 @@ def mem_get_info(device: Any = None) -> tuple[int, int]:
     Raises:
         AssertionError: if there is no GPU, or none of that number.
         ValueError, RuntimeError: as :func:`memory_stats`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.cuda.is_available():
+        ...     free, total = torch.cuda.mem_get_info()
     """
     return free_and_all(gpu_of(device))
 
@@ -149,7 +190,12 @@ def free_and_all(device: Any) -> tuple[int, int]:
 
 
 def empty_cache() -> None:
-    """Accepted: XLA keeps the memory that it took, and gives tensors that of others that are gone."""
+    """Accepted: XLA keeps the memory that it took, and gives tensors that of others that are gone.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.cuda.empty_cache()
+    """
 
 
 def memory_summary(device: Any = None, abbreviated: bool = False) -> str:
@@ -157,6 +203,11 @@ def memory_summary(device: Any = None, abbreviated: bool = False) -> str:
 
     Raises:
         KeyError: without a GPU, as in PyTorch.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.cuda.is_available():
+        ...     table = torch.cuda.memory_summary()
     """
     stats = memory_stats(device)
     lines = [f"{'':<20}{'current':>16}{'peak':>16}"]

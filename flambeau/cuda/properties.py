@@ -77,12 +77,23 @@ def get_device_properties(device: Any = None) -> _CudaDeviceProperties:
     Raises:
         AssertionError: if it is not there.
         ValueError: if it is no GPU.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.cuda.is_available():
+        ...     size = torch.cuda.get_device_properties(0).total_memory
     """
     return _CudaDeviceProperties(gpu_of(device))
 
 
 def get_device_name(device: Any = None) -> str:
-    """A GPU's name.  Takes and raises what :func:`get_device_properties` does."""
+    """A GPU's name.  Takes and raises what :func:`get_device_properties` does.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.cuda.is_available():
+        ...     name = torch.cuda.get_device_name(0)
+    """
     return get_device_properties(device).name
 
 
@@ -90,6 +101,11 @@ def get_device_capability(device: Any = None) -> tuple[int, int]:
     """A GPU's compute capability, as major and minor number.
 
     Takes and raises what :func:`get_device_properties` does, and RuntimeError if JAX does not tell it.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.cuda.is_available():
+        ...     major, minor = torch.cuda.get_device_capability()
     """
     told = get_device_properties(device)
     return told.major, told.minor
@@ -101,17 +117,33 @@ def is_bf16_supported(including_emulation: bool = True) -> bool:
     Args:
         including_emulation: whether it counts that XLA computes in float32 and rounds, as it does below compute
             capability 8.
+
+    Example:
+        >>> import flambeau as torch
+        >>> dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     """
     return bool(accelerators.available("cuda")) and (including_emulation or get_device_capability()[0] >= 8)
 
 
 def is_tf32_supported() -> bool:
-    """Whether the selected GPU has TF32: it does from compute capability 8."""
+    """Whether the selected GPU has TF32: it does from compute capability 8.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.cuda.is_available() or not torch.cuda.is_tf32_supported()
+        True
+    """
     return bool(accelerators.available("cuda")) and get_device_capability()[0] >= 8
 
 
 def get_arch_list() -> list[str]:
-    """The architectures that programs are compiled for: those of the GPUs that are there, such as ``"sm_90"``."""
+    """The architectures that programs are compiled for: those of the GPUs that are there, such as ``"sm_90"``.
+
+    Example:
+        >>> import flambeau as torch
+        >>> len(torch.cuda.get_arch_list()) > 0 or not torch.cuda.is_available()
+        True
+    """
     there = range(len(accelerators.available("cuda")))
     return [f"sm_{major}{minor}" for major, minor in sorted({get_device_capability(i) for i in there})]
 

@@ -73,6 +73,12 @@ class device:
     Raises:
         ValueError: if it is no GPU.
         RuntimeError: at the block's beginning, if it is not there (AcceleratorError, if others are).
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.cuda.is_available():
+        ...     with torch.cuda.device(0):
+        ...         x = torch.ones(2, device="cuda")
     """
 
     def __init__(self, device: Any) -> None:
@@ -91,7 +97,14 @@ class device:
 
 
 class device_of(device):
-    """Selects the GPU that a tensor or storage is on inside of a ``with`` block; none, if it is on another device."""
+    """Selects the GPU that a tensor or storage is on inside of a ``with`` block; none, if it is on another device.
+
+    Example:
+        >>> import flambeau as torch
+        >>> x = torch.ones(2)
+        >>> with torch.cuda.device_of(x):
+        ...     y = torch.ones(2, device=x.device)
+    """
 
     def __init__(self, obj: Any) -> None:
         super().__init__(obj.get_device() if obj.is_cuda else -1)
@@ -107,6 +120,11 @@ def set_device(device: Any) -> None:
         ValueError: if it is no GPU, or one without a number.
         AcceleratorError: if it is not there, but others are.
         AttributeError: if there is no GPU, as with PyTorch's CPU build.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.cuda.is_available():
+        ...     torch.cuda.set_device(0)
     """
     index = index_of(device, optional=False)
     if index < 0:
@@ -126,6 +144,11 @@ def current_device() -> int:
 
     Raises:
         AssertionError: if there is no GPU.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.cuda.is_available():
+        ...     number = torch.cuda.current_device()
     """
     gpus()
     return devices.selected("cuda")

@@ -32,6 +32,14 @@ class Stream(streams.Stream):
     Raises:
         RuntimeError: if there is no such GPU.
         ValueError: if it is no GPU.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.cuda.is_available():
+        ...     side = torch.cuda.Stream()
+        ...     with torch.cuda.stream(side):
+        ...         y = torch.ones(2, device="cuda") * 2
+        ...     torch.cuda.current_stream().wait_stream(side)
     """
 
     def __init__(self, device: Any = None, priority: int = 0) -> None:
@@ -60,6 +68,16 @@ class Event(streams.Event):
 
     Raises:
         RuntimeError: if there is no GPU.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.cuda.is_available():
+        ...     start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        ...     start.record()
+        ...     y = torch.ones(64, 64, device="cuda").sum()
+        ...     end.record()
+        ...     end.synchronize()
+        ...     milliseconds = start.elapsed_time(end)
     """
 
     def __init__(
@@ -93,19 +111,36 @@ def default_stream(device: Any = None) -> Stream:
         AssertionError: if there is no GPU.
         RuntimeError: if there is none of that number.
         ValueError: if it is no GPU.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.cuda.is_available():
+        ...     first = torch.cuda.default_stream() == torch.cuda.current_stream()
     """
     gpus()
     return streams.default_of(device_for(device))  # type: ignore[return-value]  (GPUs' streams are of this class)
 
 
 def current_stream(device: Any = None) -> streams.Stream:
-    """The stream in use on a GPU in this thread.  Takes and raises what :func:`default_stream` does."""
+    """The stream in use on a GPU in this thread.  Takes and raises what :func:`default_stream` does.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.cuda.is_available():
+        ...     torch.cuda.current_stream().synchronize()
+    """
     gpus()
     return streams.current_of(device_for(device))
 
 
 def set_stream(stream: streams.Stream | None) -> None:
-    """Uses a stream in this thread, and selects its GPU; None changes nothing."""
+    """Uses a stream in this thread, and selects its GPU; None changes nothing.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.cuda.is_available():
+        ...     torch.cuda.set_stream(torch.cuda.default_stream())
+    """
     if stream is not None:
         streams.use(stream)
 
@@ -115,6 +150,12 @@ class StreamContext:
 
     Args:
         stream: the stream.
+
+    Example:
+        >>> import flambeau as torch
+        >>> with torch.cuda.StreamContext(None):
+        ...     print("the stream in use stays")
+        the stream in use stays
     """
 
     def __init__(self, stream: streams.Stream | None) -> None:
@@ -130,7 +171,14 @@ class StreamContext:
 
 
 def stream(stream: streams.Stream | None) -> StreamContext:
-    """A :class:`StreamContext`."""
+    """A :class:`StreamContext`.
+
+    Example:
+        >>> import flambeau as torch
+        >>> side = torch.cuda.Stream() if torch.cuda.is_available() else None
+        >>> with torch.cuda.stream(side):
+        ...     x = torch.ones(2)
+    """
     return StreamContext(stream)
 
 
@@ -144,6 +192,12 @@ def synchronize(device: Any = None) -> None:
         AssertionError: if there is no GPU.
         RuntimeError: if there is none of that number.
         ValueError: if it is no GPU.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.cuda.is_available():
+        ...     y = torch.ones(2, device="cuda") * 2
+        ...     torch.cuda.synchronize()
     """
     gpus()
     device_for(device)
@@ -155,6 +209,11 @@ def is_current_stream_capturing() -> bool:
 
     Raises:
         RuntimeError: if there is no GPU.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.cuda.is_available():
+        ...     capturing = torch.cuda.is_current_stream_capturing()
     """
     device_for()
     return False

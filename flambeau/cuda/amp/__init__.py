@@ -10,5 +10,11 @@ GradScaler = scaler_for("cuda")
 
 
 def amp_definitely_not_available() -> bool:
-    """Whether there is no GPU."""
+    """Whether there is no GPU.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.cuda.amp.amp_definitely_not_available() != torch.cuda.is_available()
+        True
+    """
     return not cuda.is_available()
