@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from flambeau.autograd.backward import _run as run_backward
+from flambeau.autograd.backward_pass import run_backward
 from flambeau.autograd.grad_mode import mode
 from flambeau.autograd.node import GradNode, edge_of
 from flambeau.capture.replay import Arg, Plan

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from flambeau.engine.memory import NOTABLE
 from flambeau.graph.program import Program, Step
-
-if TYPE_CHECKING:
-    from flambeau.engine.tier import Executable
 
 _View = tuple[int, list[Callable[[Any], Any]]]
 """The slot of a result, and the functions that make a view of it, one after the other."""
@@ -62,7 +59,7 @@ class Aliased:
         self._executable.wait(results)
 
 
-def built(program: Program, build: Callable[[Program], Executable]) -> Executable:
+def built(program: Program, build: Callable[[Program], Any]) -> Any:
     """A program made ready; what are views of its results is left to NumPy."""
     views = views_of(program)
     return Aliased(program, views, build) if views else build(program)

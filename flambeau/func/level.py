@@ -23,7 +23,7 @@ from weakref import WeakSet, ref
 
 import numpy as np
 
-from flambeau.autograd.backward import _run as run_backward
+from flambeau.autograd.backward_pass import run_backward
 from flambeau.autograd.grad_mode import mode
 from flambeau.autograd.node import Edge, GradNode, edge_of
 from flambeau.engine.flush import value_of

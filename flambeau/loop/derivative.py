@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.autograd.backward import _run as run_backward
 from flambeau.autograd.backward import grad
+from flambeau.autograd.backward_pass import run_backward
 from flambeau.autograd.grad_mode import mode
 from flambeau.autograd.node import Edge, GradNode, Packed, packed
 from flambeau.capture.watch import CaptureError

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from flambeau import dtypes
 from flambeau.autograd.grad_mode import mode
 from flambeau.graph.node import Aval
-from flambeau.ops import attention_kernels
+from flambeau.ops import attention_kernels, composed
+from flambeau.ops.dropout import KEPT, drawn_key, dropout
 from flambeau.ops.operator import NotDifferentiable, operator, public
 from flambeau.ops.pointwise import broadcast_shapes
 from flambeau.ops.samples import T, case
@@ -56,32 +57,16 @@ def _attention_derivative(
 ) -> Any:
     q, k, v, mask, key = inputs
     if mode.grad:
-        return _written_out_derivative(grads[0], inputs, needs, scale, is_causal, p)
+        attention = partial(written_out, scale=scale, is_causal=is_causal, p=p)
+        return composed.gradients(attention, inputs, needs, grads[:1])
     found = ATTENTION_BACKWARD(grads[0], q, k, v, mask, key, outs[0], outs[1], scale, is_causal, p, needs[3])
     return (*found[:3], found[3] if needs[3] else None, None)
-
-
-def _written_out_derivative(
-    grad_out: Tensor, inputs: list[Any], needs: tuple[bool, ...], scale: float, is_causal: bool, p: float
-) -> list[Tensor | None]:
-    """Gradients that can be differentiated: those of attention in elementary operations."""
-    from flambeau.autograd.backward import grad
-
-    # Aliases, so that one tensor given twice still has a gradient for each place.
-    aliases = [t.view(t.shape) if need else t for t, need in zip(inputs, needs, strict=True)]
-    q, k, v, mask, key = aliases
-    out, _ = written_out(q, k, v, mask, key, scale, is_causal, p)
-    wanted = [alias for alias, need in zip(aliases, needs, strict=True) if need]
-    found = iter(grad(out, wanted, grad_out, create_graph=True, allow_unused=True))
-    return [next(found) if need else None for need in needs]
 
 
 def written_out(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, key: Tensor | None, scale: float, is_causal: bool, p: float
 ) -> tuple[Tensor, Tensor]:
     """Attention in elementary operations: the result, and the weights after dropout."""
-    from flambeau.ops.dropout import KEPT
-
     heads = q.shape[-3] if q.ndim > 2 else 1
     if q.ndim > 2 and k.shape[-3] not in (1, heads):
         k = k.repeat_interleave(heads // k.shape[-3], -3)
@@ -261,8 +246,6 @@ def scaled_dot_product_attention(
         if dropout_p == 1.0:
             value = value * 0.0
         else:
-            from flambeau.ops.dropout import drawn_key
-
             random_key = drawn_key(query.device)
     p = float(dropout_p) if random_key is not None else 0.0
     return ATTENTION(query, key, value, attn_mask, random_key, float(scale), bool(is_causal), p)[0]
@@ -587,8 +570,6 @@ def _merged(mask: Tensor | None, padding: Tensor | None, batch: int, keys: int) 
 
 
 def _with_weights(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> tuple[Tensor, Tensor]:
-    from flambeau.nn.functional import dropout  # type: ignore[attr-defined]
-
     scores = (q * math.sqrt(1.0 / q.shape[-1])) @ k.transpose(-2, -1)
     if mask is not None:
         # Under autocast the product has another type; one operator with the mask, as in PyTorch, keeps it.

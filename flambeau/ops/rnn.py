@@ -8,12 +8,14 @@ is written out step by step in elementary operations instead.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from flambeau import dtypes
 from flambeau.autograd.grad_mode import mode
 from flambeau.graph.node import Aval
-from flambeau.ops import autocast, rnn_gates, rnn_kernels
+from flambeau.ops import autocast, composed, rnn_gates, rnn_kernels
+from flambeau.ops.dropout import dropout as drop
 from flambeau.ops.operator import NotDifferentiable, operator, public
 from flambeau.ops.samples import T, case
 from flambeau.tensor.tensor import Tensor
@@ -111,7 +113,8 @@ def _recurrent_derivative(
     batch_sizes: BatchSizes,
 ) -> Any:
     if mode.grad:
-        return _written_out_derivative(grads, inputs, needs, kind, reverse, batch_sizes)
+        layer = partial(written_out, kind=kind, reverse=reverse, batch_sizes=batch_sizes)
+        return composed.gradients(layer, inputs, needs, grads)
     x, h0, c0, w_ih, w_hh, _, _, w_hr = inputs
     wanted = tuple([name for name, need in zip(NAMES, needs, strict=True) if need])
     reserve = outs[-1] if kind in ("lstm", "gru") else None
@@ -121,23 +124,6 @@ def _recurrent_derivative(
     )
     by_name = dict(zip(wanted, found, strict=True))
     return [by_name.get(name) for name in NAMES]
-
-
-def _written_out_derivative(
-    grads: list[Tensor], inputs: list[Any], needs: tuple[bool, ...], kind: str, reverse: bool, batch_sizes: BatchSizes
-) -> list[Tensor | None]:
-    """Gradients that can be differentiated: those of the layer in elementary operations."""
-    from flambeau.autograd.backward import grad
-
-    # Aliases, so that one tensor given twice still has a gradient for each place.
-    aliases = [t if not need else t.view(t.shape) for t, need in zip(inputs, needs, strict=True)]
-    x, h0, c0, *weights = aliases
-    w_ih, w_hh, b_ih, b_hh, w_hr = weights
-    outputs = written_out(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, kind, reverse, batch_sizes)
-    used = [(out, g) for out, g in zip(outputs, grads, strict=False) if out.requires_grad]
-    wanted = [alias for alias, need in zip(aliases, needs, strict=True) if need]
-    found = iter(grad([out for out, _ in used], wanted, [g for _, g in used], create_graph=True, allow_unused=True))
-    return [next(found) if need else None for need in needs]
 
 
 def written_out(
@@ -382,8 +368,6 @@ def _layers(
                 cs.append(found[2])
         x = sides[0] if directions == 1 else cat(sides, -1)
         if dropout and train and layer < num_layers - 1:
-            from flambeau.nn.functional import dropout as drop  # type: ignore[attr-defined]
-
             x = drop(x, dropout, True)
     return x, hs, cs
 

@@ -11,23 +11,12 @@ from typing import Any
 
 from flambeau.autograd.grad_mode import mode
 from flambeau.graph.node import Aval
+from flambeau.ops import composed
 from flambeau.ops.join import cat
 from flambeau.ops.matmul import linear
 from flambeau.ops.operator import operator
 from flambeau.ops.samples import T, case
 from flambeau.tensor.tensor import Tensor
-
-
-def _composed_gradients(composed: Any, inputs: list[Tensor], needs: tuple[bool, ...], grads: list[Any]) -> list[Any]:
-    """Gradients that can be differentiated: those of the step in elementary operations."""
-    from flambeau.autograd.backward import grad
-
-    aliases = [t.view(t.shape) if need else t for t, need in zip(inputs, needs, strict=True)]
-    outputs = composed(*aliases)
-    wanted = [alias for alias, need in zip(aliases, needs, strict=True) if need]
-    found = iter(grad(outputs, wanted, grads[: len(outputs)], create_graph=True, allow_unused=True))
-    return [next(found) if need else None for need in needs]
-
 
 # ---------------------------------------------------------------- LSTM
 
@@ -73,7 +62,7 @@ def _lstm_composed(given: Tensor, felt: Tensor, c: Tensor) -> list[Tensor]:
 
 def _lstm_derivative(grads: list[Tensor], inputs: list[Any], outs: list[Tensor], needs: tuple[bool, ...]) -> Any:
     if mode.grad:
-        return _composed_gradients(_lstm_composed, inputs, needs, grads)
+        return composed.gradients(_lstm_composed, inputs, needs, grads)
     c = inputs[2]
     gh, gc = grads[:2]
     _, _, i, f, g, o, squashed = outs
@@ -138,7 +127,7 @@ def _gru_composed(given: Tensor, felt: Tensor, h: Tensor) -> list[Tensor]:
 
 def _gru_derivative(grads: list[Tensor], inputs: list[Any], outs: list[Tensor], needs: tuple[bool, ...]) -> Any:
     if mode.grad:
-        return _composed_gradients(_gru_composed, inputs, needs, grads)
+        return composed.gradients(_gru_composed, inputs, needs, grads)
     _, felt, h = inputs
     _, r, z, n = outs
     gh = grads[0]
