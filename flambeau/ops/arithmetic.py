@@ -305,6 +305,7 @@ LERP = operator(
     _lerp_derivative,
     numpy=_lerp_numpy,
     promote="common",
+    grad_name=lambda call: f"LerpBackward{int(not call.inputs[2].weak)}",
     samples=lambda: [
         case("lerp", T(3, 4), T(3, 4), 0.25),
         case("lerp", T(3, 4), T(4), 0.75),

@@ -231,6 +231,7 @@ REMAINDER = operator(
     _remainder_derivative,
     numpy=_remainder_numpy,
     promote="common",
+    grad_name=lambda call: f"RemainderBackward{int(not call.inputs[1].weak)}",
     samples=_division_samples("remainder"),
 )
 
@@ -268,6 +269,7 @@ FMOD = operator(
     _fmod_derivative,
     numpy=_fmod_numpy,
     promote="common",
+    grad_name=lambda call: f"FmodBackward{int(not call.inputs[1].weak)}",
     samples=_division_samples("fmod"),
 )
 

@@ -634,6 +634,7 @@ MASKED_FILL = operator(
     _masked_fill_kernel,
     _masked_fill_derivative,
     moves=True,
+    grad_name=lambda call: f"MaskedFillBackward{int(not call.inputs[2].weak)}",
     samples=lambda: [
         case("masked_fill", T(3, 4), T(3, 4, dtype="bool"), 2.5),
         case("masked_fill", T(3, 4), T(3, 1, dtype="bool"), T()),

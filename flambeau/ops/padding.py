@@ -8,7 +8,7 @@ from typing import Any
 from flambeau.graph.node import Aval
 from flambeau.ops import autocast
 from flambeau.ops.conv_kernels import Pads
-from flambeau.ops.operator import operator, public
+from flambeau.ops.operator import labelled, operator, public
 from flambeau.ops.samples import T, case
 from flambeau.ops.taps import TAPS, Taps
 from flambeau.tensor.tensor import Tensor
@@ -146,7 +146,10 @@ def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = N
             f"{input.ndim})"
         )
     _check_mode(input, pads, mode)
-    return _BY_ELEMENTS[mode, axes](input, pads, mode)
+    result = _BY_ELEMENTS[mode, axes](input, pads, mode)
+    if mode == "circular":
+        return result
+    return labelled(result, f"{'Reflection' if mode == 'reflect' else 'Replication'}Pad{axes}DBackward0")
 
 
 _BY_ELEMENTS = {

@@ -229,6 +229,7 @@ COPYSIGN = binary(
     _copysign_derivative,
     promote="float",
     rule=broadcast_rule_without("copysign", COMPLEX),
+    grad_name=lambda call: f"CopysignBackward{int(call.inputs[1].weak)}",
 )
 copysign = binary_function(
     COPYSIGN,
@@ -272,6 +273,7 @@ HEAVISIDE = binary(
     _heaviside_kernel,
     NotDifferentiable("it is a step"),
     promote=None,
+    grad_name="NotImplemented",
     rule=_heaviside_rule,
     samples=lambda: [
         case("heaviside", T(3, 4), T(4), grad=False),
@@ -444,6 +446,7 @@ XLOGY = binary(
     _xlogy_derivative,
     promote="float",
     rule=broadcast_rule_without("xlogy", COMPLEX),
+    grad_name=lambda call: f"XlogyBackward{1 if call.inputs[0].weak else 2 if call.inputs[1].weak else 0}",
     low=0.1,
 )
 
