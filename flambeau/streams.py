@@ -45,6 +45,14 @@ class Stream:
 
     Raises:
         RuntimeError: if the device is not there.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.accelerator.is_available():
+        ...     side = torch.Stream()
+        ...     with side:
+        ...         y = torch.ones(2, device=side.device) * 2
+        ...     torch.accelerator.current_stream().wait_stream(side)
     """
 
     def __init__(self, device: Any = None, *, priority: int = 0) -> None:
@@ -167,6 +175,13 @@ class Event:
 
     Raises:
         RuntimeError: if the device is not there.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.accelerator.is_available():
+        ...     event = torch.Event()
+        ...     event.record()
+        ...     event.synchronize()
     """
 
     def __init__(

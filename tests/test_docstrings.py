@@ -109,6 +109,9 @@ def examples(name: str) -> list[doctest.DocTest]:
     ]
 
 
+FOR_ACCELERATORS = ("flambeau.accelerator", "flambeau.cuda", "flambeau.streams", "flambeau.ops.cast")
+"""Modules with examples of what there is only with an accelerator."""
+
 WHERE = [*MODULES, *(f"{space} by factories" for space in (*SPACES, "flambeau.Tensor"))]
 
 
@@ -140,6 +143,17 @@ def test_examples_in_pytorch(name: str) -> None:
     assert not runner.failures
 
 
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith(FOR_ACCELERATORS)])
+def test_examples_with_accelerators(accelerators: Any, name: str) -> None:
+    stands_in = accelerators[0].platform == "cpu"
+    runner = doctest.DocTestRunner(optionflags=FLAGS)
+    for test in examples(name):
+        # What stands in for a GPU has no figures of memory, nor a compute capability.
+        if not (stands_in and ("memory" in test.name or "properties" in test.name)):
+            runner.run(test)
+    assert not runner.failures
+
+
 def test_what_is_different_has_an_example() -> None:
     assert {test.name for name in WHERE for test in examples(name)} >= DIFFERENT
 
@@ -150,10 +164,6 @@ def is_a_form_of_another(found: Any) -> bool:
 
 
 WITHOUT = {
-    # They are for accelerators.
-    "flambeau.Event",
-    "flambeau.Stream",
-    "flambeau.Tensor.cuda",
     # They need a GPU and the package nvidia-ml-py.
     "flambeau.cuda.clock_rate",
     "flambeau.cuda.device_memory_used",

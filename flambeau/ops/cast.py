@@ -242,7 +242,13 @@ def cpu(input: Tensor, memory_format: Any = None) -> Tensor:
 
 @public(into="", method=True)
 def cuda(input: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
-    """The tensor on a GPU."""
+    """The tensor on a GPU.
+
+    Example:
+        >>> import flambeau as torch
+        >>> if torch.cuda.is_available():
+        ...     x = torch.ones(2).cuda()
+    """
     return input.to("cuda" if device is None else device, memory_format=memory_format)
 
 
