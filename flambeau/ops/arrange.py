@@ -9,11 +9,13 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.graph.node import Aval
 from flambeau.graph.op import check_devices
+from flambeau.ops.data import tensor
+from flambeau.ops.index import INDEX
 from flambeau.ops.operator import inputs_of, labelled, operator, public
 from flambeau.ops.pointwise import broadcast_shapes
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import ALIAS, EXPAND, Shape, given_or_named, sizes_of, wrapped_dim
-from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.tensor import Tensor, from_array
 from flambeau.tensor.views import view_of
 
 # ---------------------------------------------------------------- flip, roll
@@ -275,9 +277,6 @@ def repeat_interleave(
         >>> torch.repeat_interleave(torch.tensor([1, 2]), 2)
         tensor([1, 1, 2, 2])
     """
-    from flambeau.ops.index import INDEX
-    from flambeau.tensor.tensor import from_array
-
     if repeats is None:
         times = input
         if times.ndim != 1:
@@ -300,8 +299,6 @@ def repeat_interleave(
         spread = input.unsqueeze(dim + 1).expand((*shape[: dim + 1], repeats, *shape[dim + 1 :]))
         return spread.reshape((*shape[:dim], shape[dim] * repeats, *shape[dim + 1 :])).clone()
     if not isinstance(repeats, Tensor):
-        from flambeau.ops.create import tensor
-
         repeats = tensor(repeats, device=input.device)
     if repeats.dtype not in (dtypes.int64, dtypes.int32):
         raise RuntimeError("repeats has to be Long or Int tensor")
@@ -387,8 +384,6 @@ triu = _triangle(
 
 
 def _triangle_indices(name: str, row: int, col: int, offset: int, dtype: Any, device: Any) -> Tensor:
-    from flambeau.ops.create import tensor
-
     for what, n in (("row", row), ("col", col)):
         if n < 0:
             raise RuntimeError(f"{what} must be non-negative, got{n}")

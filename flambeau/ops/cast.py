@@ -16,7 +16,7 @@ from flambeau.layouts import (
     strides_of,
     suggested_format,
 )
-from flambeau.ops.operator import operator, public
+from flambeau.ops.operator import OPERATORS, operator, public
 from flambeau.ops.samples import T, case
 from flambeau.tensor.tensor import Tensor, current, from_array
 from flambeau.tensor.views import layout
@@ -126,10 +126,8 @@ def laid_out(result: Tensor, wanted: memory_format | None, like: Tensor) -> Tens
 
 def moved(input: Tensor, device: devices.device) -> Tensor:
     """The tensor's values on another device."""
-    from flambeau.ops.create import empty
-
     if device.type == "meta":
-        return empty(input.shape, dtype=input.dtype, device=device)
+        return OPERATORS["full"](0, input._node.aval.shape, input.dtype, device)
     if input.device.type == "meta":
         raise NotImplementedError("Cannot copy out of meta tensor; no data!")
     at_once = device is not devices.cpu and looking.observer is None

@@ -272,20 +272,6 @@ def new_tensor(
     return made(data, dtype or input.dtype, input.device if device is None else device, requires_grad)
 
 
-@public(into="", method=True)
-def new(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """A tensor of this one's type: of the sizes given, or with the data given.
-
-    Example:
-        >>> import flambeau as torch
-        >>> torch.tensor([1, 2]).new([3, 4])
-        tensor([3, 4])
-    """
-    from flambeau.tensor.construct import legacy
-
-    return legacy(input.dtype, *args, **kwargs)
-
-
 @public()
 def empty_strided(
     size: Any,
@@ -308,8 +294,6 @@ def empty_strided(
 
 
 def _strided(size: Any, stride: Any, dtype: dtypes.dtype, device: Any, requires_grad: bool) -> Tensor:
-    from flambeau.ops.strided import as_strided
-
     size, stride = sizes_of((size,)), sizes_of((stride,))
     if len(size) != len(stride):
         raise RuntimeError(f"mismatch in length of strides and shape: {list(size)} and {list(stride)}")
@@ -318,7 +302,7 @@ def _strided(size: Any, stride: Any, dtype: dtypes.dtype, device: Any, requires_
             raise RuntimeError(f"Trying to create tensor with negative dimension {n}: {list(size)}")
     count = 0 if 0 in size else 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     storage = filled((count,), 0, dtype, device)
-    result = as_strided(storage, size, stride, 0)
+    result = storage.as_strided(size, stride, 0)
     return result.requires_grad_() if requires_grad else result
 
 

@@ -14,7 +14,7 @@ from flambeau.autograd.grad_mode import mode
 from flambeau.graph.node import Aval
 from flambeau.graph.observer import current as looking
 from flambeau.ops.numbers import fitting, overflow, spelled_out
-from flambeau.ops.operator import labelled, operator, public
+from flambeau.ops.operator import OPERATORS, labelled, operator, public
 from flambeau.ops.pointwise import broadcast_shapes
 from flambeau.ops.samples import T, case
 from flambeau.ops.slicing import SELECT, SLICE, slice_bounds
@@ -542,12 +542,10 @@ def _assigned(input: Tensor, value: Any) -> Tensor:
         kind = type(value)
         name = f"numpy.{kind.__name__}" if kind.__module__ == "numpy" else kind.__name__
         raise TypeError(f"can't assign a {name} to a torch.{input.dtype.title}Tensor")
-    from flambeau.ops.create import FULL
-
     dtype = input.dtype
     if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
         raise ValueError("Overflow when unpacking long long")
-    return FULL(fitting(value, dtype, reduced=False), (), dtype, input.device)
+    return OPERATORS["full"](fitting(value, dtype, reduced=False), (), dtype, input.device)
 
 
 def _stretched(mask: Tensor, dim: int, view: Tensor) -> Tensor:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import dtypes
+from flambeau.autograd.grad_mode import mode
 from flambeau.graph.node import Aval
-from flambeau.ops.operator import NotDifferentiable, labelled, public
+from flambeau.ops.operator import METHODS, NotDifferentiable, labelled, public
 from flambeau.ops.pointwise import with_example
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import RESHAPE, Shape, inferred_shape, reshaped, sizes_of, view_operator, wrapped_dim
 from flambeau.tensor.tensor import Tensor, wrap
-from flambeau.tensor.views import view_of
+from flambeau.tensor.views import layout, view_of
 
 # ---------------------------------------------------------------- unsqueeze, squeeze
 
@@ -436,9 +437,6 @@ def view_dtype(input: Tensor, dtype: dtypes.dtype) -> Tensor:
 
     Cut off from differentiation.
     """
-    from flambeau.autograd.grad_mode import mode
-    from flambeau.tensor.views import layout
-
     if input.dtype is dtype:
         return input.detach()
     if input.is_conj():
@@ -464,3 +462,6 @@ def view_dtype(input: Tensor, dtype: dtypes.dtype) -> Tensor:
         return view_of(VIEW_DTYPE, input, dtype, old)
     finally:
         mode.grad = before
+
+
+METHODS["_view_dtype"] = view_dtype

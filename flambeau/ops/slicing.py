@@ -15,7 +15,7 @@ from typing import Any
 from flambeau.autograd.grad_mode import mode
 from flambeau.graph.node import Aval
 from flambeau.graph.op import Call
-from flambeau.ops.operator import operator, public
+from flambeau.ops.operator import OPERATORS, operator, public
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import DETACH, Shape, view_operator, wrapped_dim
 from flambeau.tensor.tensor import Tensor
@@ -430,9 +430,7 @@ def _unbind_kernel(xp: Any, x: Any, *, dim: int) -> tuple[Any, ...]:
 
 
 def _unbind_derivative(grads: list[Tensor], dim: int) -> Tensor:
-    from flambeau.ops.join import stack
-
-    return stack(grads, dim)
+    return OPERATORS["stack"](grads, dim)
 
 
 UNBIND = operator(
@@ -490,9 +488,7 @@ def _split_fitted(call: Call) -> Any:
 
 
 def _split_derivative(grads: list[Tensor], dim: int) -> Tensor:
-    from flambeau.ops.join import CAT
-
-    return CAT(grads, dim)
+    return OPERATORS["cat"](grads, dim)
 
 
 SPLIT = operator(

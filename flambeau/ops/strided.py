@@ -9,7 +9,7 @@ import numpy as np
 
 from flambeau.graph.node import Aval
 from flambeau.ops.index import INDEX, INDEX_PUT, UNINDEX
-from flambeau.ops.operator import operator, public
+from flambeau.ops.operator import METHODS, operator, public
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import Shape, sizes_of, view_operator, wrapped_dim
 from flambeau.tensor.tensor import Tensor, from_array
@@ -554,6 +554,9 @@ def in_storage(view: Tensor, size: Shape, stride: Shape, offset: int) -> Tensor 
     through = (view._node.aval.shape, *layout(view))
     found = view_of(AS_STRIDED, root, size, stride, offset, strides, start, through)
     return view_of(CONJ, found) if is_conj(view) else found
+
+
+METHODS["_in_storage"] = in_storage
 
 
 def _storage_as(view: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from flambeau.layouts import contiguous_format
 from flambeau.ops.operator import NotDifferentiable, Operator, labelled, operator, public
 from flambeau.ops.samples import T, case
 from flambeau.tensor.tensor import Tensor
-from flambeau.tensor.views import SHAPES_KEPT, contiguous_strides, is_contiguous, layout, view_of
+from flambeau.tensor.views import OPERATORS, SHAPES_KEPT, contiguous_strides, is_contiguous, layout, view_of
 
 Shape = tuple[int, ...]
 
@@ -40,6 +40,7 @@ def view_operator(
     op = operator(name, rule, kernel, derivative, samples=samples, moves=True, **options)
     op.scatter = scatter  # type: ignore[attr-defined]
     op.restride = restride  # type: ignore[attr-defined]
+    OPERATORS[name] = op
     return op
 
 
@@ -286,9 +287,7 @@ def view(input: Tensor, *shape: Any) -> Tensor:
                 [3, 4, 5]])
     """
     if len(shape) == 1 and isinstance(shape[0], dtypes.dtype):
-        from flambeau.ops.shape import view_dtype
-
-        return view_dtype(input, shape[0])
+        return input._view_dtype(shape[0])
     wanted = inferred_shape(sizes_of(shape, "view"), input._node.aval.shape)
     if _rests(input) and viewed_strides(input._node.aval.shape, layout(input)[0], wanted) is None:
         raise RuntimeError(

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from flambeau import devices, dtypes
+from flambeau.ops.arrange import alias
+from flambeau.ops.create import filled
 from flambeau.ops.data import array_of
 from flambeau.ops.operator import NAMESPACES, public
 from flambeau.tensor.tensor import Size, Tensor, from_array
@@ -20,8 +22,6 @@ def legacy_tensor(*args: Any, **kwargs: Any) -> Tensor:
         TypeError: for anything else.
     """
     if len(args) == 1 and isinstance(args[0], Tensor) and not kwargs:
-        from flambeau.ops.arrange import alias
-
         return alias(args[0]).detach()
     return legacy(dtypes.get_default_dtype(), *args, **kwargs)
 
@@ -59,8 +59,6 @@ def legacy(
     if isinstance(first, Tensor):
         if first.dtype is not dtype:
             raise TypeError(f"expected a tensor of type {dtype.title} (got {first.dtype.title})")
-        from flambeau.ops.arrange import alias
-
         return alias(first).detach()
     if isinstance(first, str):
         raise TypeError("new(): invalid data type 'str'")
@@ -70,9 +68,19 @@ def legacy(
 
 
 def _sized(shape: tuple[int, ...], dtype: dtypes.dtype) -> Tensor:
-    from flambeau.ops.create import filled
-
     return filled(shape, 0, dtype, devices.cpu)
+
+
+@public(into="", method=True)
+def new(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """A tensor of this one's type: of the sizes given, or with the data given.
+
+    Example:
+        >>> import flambeau as torch
+        >>> torch.tensor([1, 2]).new([3, 4])
+        tensor([3, 4])
+    """
+    return legacy(input.dtype, *args, **kwargs)
 
 
 # ---------------------------------------------------------------- types of tensors

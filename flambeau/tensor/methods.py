@@ -15,6 +15,7 @@ from flambeau.layouts import channels_last, channels_last_3d, contiguous_format,
 from flambeau.ops import operator as registry
 from flambeau.ops.autocast import as_given
 from flambeau.tensor import printing
+from flambeau.tensor.construct import legacy_tensor
 from flambeau.tensor.tensor import Size, Tensor, blank, current
 from flambeau.tensor.views import check_writable, is_contiguous, layout, write
 
@@ -119,6 +120,10 @@ def attach() -> None:
 
 
 # ---------------------------------------------------------------- what is no operator
+
+
+def _new(cls: type[Tensor], *args: Any, **kwargs: Any) -> Any:
+    return legacy_tensor(*args, **kwargs) if cls is Tensor else object.__new__(cls)
 
 
 def _repr(self: Tensor, *, tensor_contents: Any = None) -> str:
@@ -610,6 +615,7 @@ _NEVER = (
     "is_vulkan", "is_xla", "is_xpu",
 )  # fmt: skip
 _OWN: dict[str, Any] = {
+    "__new__": staticmethod(_new),
     "__repr__": _repr,
     "__str__": _repr,
     "__format__": _format,

@@ -18,9 +18,6 @@ from flambeau.engine.flush import value_of
 from flambeau.graph.node import Node, leaf
 from flambeau.graph.observer import current as looking
 
-if TYPE_CHECKING:
-    from flambeau.autograd.node import GradNode
-
 
 class Size(tuple[int, ...]):
     """The sizes of a tensor: a tuple with a count of elements.
@@ -91,7 +88,7 @@ class Tensor:
 
     _node: Node
     _rg: bool
-    _grad_fn: GradNode | None
+    _grad_fn: Any
     # Views: the box they look at, how, and how often that had been written to when last seen (see views.py).
     _base: Tensor | None
     _chain: tuple[Any, ...]
@@ -146,13 +143,6 @@ class Tensor:
         def __index__(self) -> int: ...
         def __len__(self) -> int: ...
         def __iter__(self) -> Any: ...
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        if cls is Tensor:
-            from flambeau.tensor.construct import legacy_tensor
-
-            return legacy_tensor(*args, **kwargs)
-        return object.__new__(cls)
 
     __hash__ = object.__hash__
 
@@ -216,7 +206,7 @@ class Tensor:
         return self
 
     @property
-    def grad_fn(self) -> GradNode | None:
+    def grad_fn(self) -> Any:
         """The step of differentiation that it came from."""
         if self._base is not None:
             current(self)
@@ -337,7 +327,5 @@ def drawn_leaf(draw: Callable[[], np.ndarray], device: devices.device = devices.
 def current(tensor: Tensor) -> Node:
     """The node of a view, brought up to date if its base was written to since."""
     if tensor._seen != tensor._base._writes:  # type: ignore[union-attr]
-        from flambeau.tensor.views import refresh
-
-        refresh(tensor)
+        tensor._refresh()
     return tensor._node

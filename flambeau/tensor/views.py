@@ -16,6 +16,9 @@ from flambeau.tensor.tensor import Tensor, current, wrap
 
 Layout = tuple[tuple[int, ...], int]
 
+OPERATORS: dict[str, Any] = {}
+"""The view operators by name; :mod:`flambeau.ops.views` puts them here."""
+
 SHAPES_KEPT = 2048
 """For so many shapes each, what follows from a shape alone is remembered."""
 
@@ -73,9 +76,9 @@ def view_of(op: Any, tensor: Tensor, *attrs: Any) -> Tensor:
     result = op(tensor, *attrs)
     base = tensor._base
     chain: tuple[Any, ...] = ((op, attrs),)
-    if tensor._rg and not mode.grad and op is not _detach():
+    if tensor._rg and not mode.grad and op.name != "detach":
         # Made where nothing is noted, it stays out of differentiation when derived anew, too.
-        chain = ((_detach(), ()), *chain)
+        chain = ((OPERATORS["detach"], ()), *chain)
     if base is None:
         result._base = tensor
         result._chain = chain
@@ -87,22 +90,15 @@ def view_of(op: Any, tensor: Tensor, *attrs: Any) -> Tensor:
     return result
 
 
-def _detach() -> Any:
-    from flambeau.ops.views import DETACH
-
-    return DETACH
-
-
 def refresh(view: Tensor) -> None:
     """Derives a view anew from its base."""
     base = view._base
     assert base is not None
     before = mode.grad
-    detach = _detach()
     try:
         found = base
         for op, attrs in view._chain:
-            mode.grad = op is not detach
+            mode.grad = op.name != "detach"
             found = op(found, *attrs)
     finally:
         mode.grad = before
@@ -114,6 +110,10 @@ def refresh(view: Tensor) -> None:
     if view._grad_fn is not None and view._chain:
         view._grad_fn.label = "AsStridedBackward0"  # type: ignore[attr-defined]
     view._seen = base._writes
+
+
+# A tensor knows nothing of views but that it may be one.
+Tensor._refresh = refresh  # type: ignore[attr-defined]
 
 
 def _show(box: Tensor, new: Tensor) -> None:
@@ -166,7 +166,7 @@ def write(tensor: Tensor, new: Tensor) -> Tensor:
     written = new
     detached = False
     for (op, attrs), parent in zip(reversed(chain), reversed(parents), strict=True):
-        if op is _detach():
+        if op.name == "detach":
             detached = True
             written = wrap(written._node)
         elif detached:
@@ -196,8 +196,6 @@ _WINDOWED = ("unfold", "as_strided")
 
 def _without_expansion(tensor: Tensor) -> tuple[Any, ...]:
     """Another chain to the same places of the base: an element shown twice on the way makes the way back ambiguous."""
-    from flambeau.ops.strided import in_storage
-
     strides, offset = layout(tensor)
     shape = tensor._node.aval.shape
     if 0 not in shape and any(step == 0 and n > 1 for n, step in zip(shape, strides, strict=True)):
@@ -205,7 +203,7 @@ def _without_expansion(tensor: Tensor) -> tuple[Any, ...]:
             "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
             "Please clone() the tensor before performing the operation."
         )
-    return in_storage(tensor, shape, strides, offset)._chain  # type: ignore[union-attr]
+    return tensor._in_storage(shape, strides, offset)._chain
 
 
 def _snapshot(box: Tensor) -> Tensor:
