@@ -64,7 +64,7 @@ class Operator(Op):
         self.derivative = derivative
         self.samples = samples
         if grad_name is None:
-            grad_name = "".join(part.capitalize() for part in name.split("_")) + "Backward0"
+            grad_name = "".join(part.title() for part in name.split("_")) + "Backward0"
         self.grad_name: Callable[[Call], str] = grad_name if callable(grad_name) else lambda call: grad_name
         self.autocast = autocast.policies(name, of_operator=True)
         self._plan_derivative()

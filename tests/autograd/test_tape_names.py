@@ -37,6 +37,7 @@ EXPRESSIONS = [
     L.addmm(x, x @ x.T, x); L.addmv(x[:, 0], x, x[0]); L.addr(x, x[:, 0], x[0]); L.bmm(x[None], x.T[None])
     L.baddbmm(x[None], x[None] @ x.T, x[None]); L.addbmm(x, x[None] @ x.T, x[None])
     L.fmod(x, 2); L.fmod(x, x); L.remainder(x, 2); L.remainder(x, x); L.copysign(x, 1.0); L.copysign(x, x)
+    L.log1p(x); L.rad2deg(x); L.special.i1e(x); L.special.xlog1py(x, x)
     L.xlogy(x, 2.0); L.xlogy(2.0, x); L.xlogy(x, x); L.lerp(x, x, 0.5); L.lerp(x, x, x); x.clamp(0, 1); x.clamp(x)
     x.masked_fill(x > 2, 0); x.masked_fill(x > 2, L.tensor(0.0)); L.nn.functional.pad(x, (1, 1), "reflect")
     L.nn.functional.pad(x[None], (1, 1, 0, 0), "replicate"); L.nn.functional.pad(x, (1, 1))
