@@ -16,8 +16,9 @@ from typing import Any
 
 SETTLED_SECONDS = {"cpu": 4.0, "cuda": 1.0}
 """So long must pass without anything new being compiled; for a GPU nothing is compiled in the background."""
-SETTLED_UNITS = 8
-"""Nor in so many units of work: a choice between two tiers takes a few runs of each, however long they are."""
+SETTLED_UNITS = 16
+"""Nor in so many units of work: a choice between two tiers takes a few runs of each, however long they are, and what
+is chosen then hands memory back in its first runs until its results lie where they will."""
 PATIENCE_SECONDS = 240.0
 """But no longer than this: the many lengths of a growing cache are as many programs."""
 

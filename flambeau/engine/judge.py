@@ -54,7 +54,7 @@ more of that than one compiled program.  Where somebody asked for compilation, i
 kept.
 """
 RUNS_BETWEEN_TRIALS = 8, 128
-"""A verdict is looked at again after as many runs as take some seconds, but within these bounds ..."""
+"""A verdict on short runs is looked at again after as many as take some seconds, but within these bounds ..."""
 SECONDS_BETWEEN_TRIALS = 3.0
 """... and after twice as many each time, but not before ..."""
 PRICE = 0.01
@@ -434,7 +434,8 @@ class Entry:
         assert self.chosen is not None
         fastest = self.chosen.typical()
         rivals = [form for form in self.forms.values() if form is not self.chosen]
-        if all(form.typical() > HOPELESS * fastest for form in rivals):
+        # A second trial is against noise, which long runs average out; and it would hold both tiers' results at once.
+        if fastest >= LONG or all(form.typical() > HOPELESS * fastest for form in rivals):
             self._rest()
             return self.chosen.run(values, donated)
         self._begin_trial()

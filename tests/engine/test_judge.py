@@ -59,6 +59,18 @@ class Paced:
 def test_a_tier_that_is_slow_in_its_first_runs_is_judged_by_the_later_ones(
     interpreted: list[float], compiled: list[float], verdict: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    entry = on_trial(interpreted, compiled, monkeypatch)
+    runs = 0
+    while entry.chosen is None:
+        entry.run([], ())
+        runs += 1
+    assert entry.chosen.tier.name == verdict
+    # The verdict falls when there is a run for it, which puts the values into the form that stays.
+    assert runs <= 2 * judge.TURNS + 1
+
+
+def on_trial(interpreted: list[float], compiled: list[float], monkeypatch: pytest.MonkeyPatch) -> judge.Entry:
+    """A program that both tiers have made ready."""
     clock = Clock()
     monkeypatch.setattr(judge, "perf_counter", clock)
     x = flambeau.ones(3)
@@ -70,13 +82,19 @@ def test_a_tier_that_is_slow_in_its_first_runs_is_judged_by_the_later_ones(
     }
     entry.forms[judge.INTERPRETER.name].timed([], ())
     entry.forms[judge.INTERPRETER.name].turns = 0
-    runs = 0
-    while entry.chosen is None:
+    return entry
+
+
+@pytest.mark.parametrize(("seconds", "again"), [(0.01, True), (0.4, False)], ids=["short", "long"])
+def test_verdicts_on_short_runs_are_looked_at_again(
+    seconds: float, again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = on_trial([1.2 * seconds], [seconds], monkeypatch)
+    verdicts = judge.counters.verdicts
+    for _ in range(1000):
         entry.run([], ())
-        runs += 1
-    assert entry.chosen.tier.name == verdict
-    # The verdict falls when there is a run for it, which puts the values into the form that stays.
-    assert runs <= 2 * judge.TURNS + 1
+    assert entry.chosen is not None and entry.chosen.tier.name == "compiled"
+    assert (judge.counters.verdicts - verdicts > 1) is again
 
 
 class Waited:
