@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from operator import is_
+from collections.abc import Callable
+from operator import is_, itemgetter
 from sys import getrefcount
 from typing import Any
 
@@ -41,8 +42,6 @@ class Plan:
         origins: per leaf: an :class:`Arg`, a tensor, ("source", which, place) or ("constant", value).
         homes: per result: ("result", slot), ("box", tensor) or ("grad", tensor), several if several tensors
             show it; the tensor may be an :class:`Arg`.
-        structure: the returned structure, with a :class:`Slot` in the place of each new tensor, and an
-            :class:`Arg` in that of an argument.
         moved: tensors that come to show what the program does not compute, with its origin as in ``origins`` and its
             device.
         fresh: what is new with each call, per slot: what is returned, and what returned views look at.
@@ -60,7 +59,8 @@ class Plan:
         known.update((number, o) for number, o in before.items() if number not in places)
         boxes = [*known.values(), *args]
         owners = {id(t._grad): t for t in boxes if t._grad is not None and id(t._grad) not in known}
-        self.structure, fresh = _with_slots(result, known | places)
+        structure, fresh = _with_slots(result, known | places)
+        self._build = _builder(structure)
         slots = {id(t): i for i, t in enumerate(fresh)}
 
         def outside(tensor: Tensor) -> Any:
@@ -93,6 +93,7 @@ class Plan:
             if t._base is not None and id(t._base) in touched
         ]
         self.boxes = list(known.values())
+        self._unfinished = [(slot, fresh) for slot, fresh in enumerate(self.fresh) if not fresh.is_plain()]
 
     def agrees(self, other: Plan) -> bool:
         """Whether both calls did the same with the same tensors."""
@@ -137,9 +138,9 @@ class Plan:
             box = _filled(where, made, args)
             box._node = node
             box._writes += 1
-        for fresh, tensor in zip(self.fresh, made, strict=True):
-            fresh.finish(tensor, made, args)
-        return _filled(self.structure, made, args)
+        for slot, fresh in self._unfinished:
+            fresh.finish(made[slot], made, args)
+        return self._build(made, args)
 
 
 def _flat(homes: list[tuple[str, Any]]) -> list[Any]:
@@ -218,6 +219,10 @@ class Fresh:
             and _same([self.origin], [other.origin])
         )
 
+    def is_plain(self) -> bool:
+        """Whether a tensor that shows the right values is all."""
+        return self.base is None and self.layout is None and not self.is_leaf and self.grad_fn is None
+
     def finish(self, tensor: Tensor, made: list[Any], args: list[Tensor]) -> None:
         """Gives a tensor that shows the right values what else belongs to it."""
         if self.base is not None:
@@ -285,19 +290,40 @@ def _with_slots(result: Any, known: dict[int, Any]) -> tuple[Any, list[Tensor]]:
     return structure, fresh
 
 
-def _filled(structure: Any, made: list[Any], args: list[Tensor]) -> Any:
+def _filled(place: Any, made: list[Any], args: list[Tensor]) -> Any:
+    """What stands at a place: a new tensor, an argument, or a tensor from outside."""
+    if isinstance(place, Slot):
+        return made[place.place]
+    return args[place.place] if isinstance(place, Arg) else place
+
+
+def _builder(structure: Any) -> Callable[[list[Any], list[Tensor]], Any]:
+    """What makes the returned structure, given the new tensors and the arguments that it holds.
+
+    There is a :class:`Slot` in the place of each new tensor, and an :class:`Arg` in that of an argument.
+    """
     if isinstance(structure, Slot):
-        return made[structure.place]
+        slot = structure.place
+        return lambda made, args: made[slot]
     if isinstance(structure, Arg):
-        return args[structure.place]
-    if isinstance(structure, tuple) and hasattr(structure, "_fields"):
-        # Without its constructor, which may look at what is not there while places stand for it.
-        return tuple.__new__(type(structure), [_filled(x, made, args) for x in structure])
-    if isinstance(structure, list | tuple):
-        return type(structure)(_filled(x, made, args) for x in structure)
+        place = structure.place
+        return lambda made, args: args[place]
     if isinstance(structure, dict):
-        return {k: _filled(v, made, args) for k, v in structure.items()}
-    return structure
+        named = [(key, _builder(part)) for key, part in structure.items()]
+        return lambda made, args: {key: build(made, args) for key, build in named}
+    if not isinstance(structure, list | tuple):
+        return lambda made, args: structure
+    kind: Any = type(structure)
+    parts = [_builder(part) for part in structure]
+    if kind is list:
+        return lambda made, args: [build(made, args) for build in parts]
+    if len(structure) > 1 and kind is tuple and all(isinstance(part, Slot) for part in structure):
+        take = itemgetter(*[part.place for part in structure])
+        return lambda made, args: take(made)
+    if hasattr(structure, "_fields"):
+        # Without its constructor, which may look at what is not there while places stand for it.
+        return lambda made, args: tuple.__new__(kind, [build(made, args) for build in parts])
+    return lambda made, args: kind([build(made, args) for build in parts])
 
 
 def _held() -> int:
@@ -319,6 +345,7 @@ class Replay:
         self.entry = entry
         self._donated = donated
         self._reads: list[tuple[int, Tensor]] = []
+        self._given_up: list[tuple[int, Tensor]] = []
         self._args: list[tuple[int, int]] = []
         self._sourced: list[list[tuple[int, int]]] = [[] for _ in plan.again]
         self._numbers: list[Any] = [None] * len(plan.again)
@@ -326,6 +353,8 @@ class Replay:
         for i, origin in enumerate(plan.origins):
             if isinstance(origin, Tensor):
                 self._reads.append((i, origin))
+                if donated[i]:
+                    self._given_up.append((i, origin))
             elif isinstance(origin, Arg):
                 self._args.append((i, origin.place))
             elif origin[0] == "source":
@@ -336,7 +365,6 @@ class Replay:
             if places and all(plan.leaf_avals[i].weak for i, _ in places):
                 # Python numbers are mostly those of the last call, which need not be looked at again.
                 self._numbers[k] = [_UNKNOWN]
-        self._places = [i for i, _ in (*self._reads, *self._args)]
         self._guards: list[Any] = []
         self._grads: list[tuple[Tensor, bool]] = []
         self._computes_all = not plan.moved and all(fresh.origin is None for fresh in plan.fresh)
@@ -391,22 +419,21 @@ class Replay:
                 template[i] = fresh[place]
         values = template[:]
         donated = self._donated
-        nodes = []
         for i, tensor in self._reads:
             node = tensor._node if tensor._base is None else current(tensor)
             value = node.value
             if value is None or type(value) is Failed:
                 value = value_of(node)
             values[i] = value
-            if donated[i] and getrefcount(node) > _HELD_BY_BOX:
+        for i, tensor in self._given_up:
+            node = tensor._node
+            if getrefcount(node) > _HELD_BY_BOX:
                 # Somebody else holds it now.
                 donated = (*donated[:i], False, *donated[i + 1 :])
-            nodes.append(node)
         for i, place in self._args:
             tensor = args[place]
             node = tensor._node if tensor._base is None else current(tensor)
             values[i] = value_of(node)
-            nodes.append(node)
         if self._computes_all:
             made: list[Any] = [None] * len(self.plan.fresh)
             moved: list[Node] = []
@@ -416,13 +443,13 @@ class Replay:
             # Before the new gradients are made: they can take the places of the old ones.
             (args[where.place] if type(where) is Arg else where)._grad = None
         if tiers.shows(self.entry):
-            results = self._shown(values, nodes, donated)
+            results = self._shown(values, args, donated)
         else:
             given = values[:]
             results = tiers.execute(self.entry, values, donated, changed)
             if not all(map(is_, values, given)):
                 # A tier has put a value into a form of its own: next time it need not.
-                for i, node in zip(self._places, nodes, strict=True):
+                for i, node in self._nodes(args).items():
                     node.value = values[i]
         for i, aval, where in self._written:
             box = args[where.place] if type(where) is Arg else where
@@ -434,9 +461,15 @@ class Replay:
             made[slot] = wrap(Node(None, (), aval, results[i]))
         return self.plan.returned(made, moved, args)
 
-    def _shown(self, values: list[Any], nodes: list[Node], donated: tuple[bool, ...]) -> list[Any]:
+    def _nodes(self, args: list[Tensor]) -> dict[int, Node]:
+        """What shows the values of the leaves that are tensors, by their places."""
+        found = {i: tensor._node for i, tensor in self._reads}
+        found.update((i, args[place]._node) for i, place in self._args)
+        return found
+
+    def _shown(self, values: list[Any], args: list[Tensor], donated: tuple[bool, ...]) -> list[Any]:
         """Runs the program where a tier puts values into another form, or lets them go."""
-        shown = tiers.Shown(values, dict(zip(self._places, nodes, strict=True)))
+        shown = tiers.Shown(values, self._nodes(args))
         values.clear()
         return tiers.execute(self.entry, shown, donated)
 
