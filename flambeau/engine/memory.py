@@ -21,7 +21,9 @@ SPARE = 1 << 20
 ALIGNING = 64 + 32
 """Bytes that the GNU library looks for beyond a block that begins at a multiple of 64 bytes."""
 FREE_MOVES = 8
-"""So often a gap may be moved as it comes: the values of another tier lie about at first.  Then ever more rarely."""
+"""So often a gap may be moved as it comes: the values of another tier lie about at first.  Then ever more rarely ..."""
+HUGE = 128 << 20
+"""... but for a block of so many bytes: to compute what fills it takes long beside getting it anew every other run."""
 EARLY = 8
 """In so many runs the results still come to lie here and there, and what they leave would be kept."""
 
@@ -108,7 +110,7 @@ class Gap:
             self._make_room()
             self._place = self._next_place()
             self._moves += 1
-            if self._moves >= FREE_MOVES:
+            if self._moves >= FREE_MOVES and (self._size < HUGE or 2 * self._moves > self._runs):
                 self._due = 2 * self._runs
         for block in first:
             self._free(block)
