@@ -7,7 +7,7 @@ from typing import Any
 
 from flambeau.dtypes import BOOL, FLOATING
 from flambeau.graph.node import Aval
-from flambeau.ops.operator import INTEGER_RESULT, public
+from flambeau.ops.operator import INTEGER_RESULT, Operator, public
 from flambeau.ops.pointwise import (
     binary,
     binary_function,
@@ -16,6 +16,7 @@ from flambeau.ops.pointwise import (
     not_implemented,
     unary,
     unary_function,
+    with_example,
 )
 from flambeau.ops.samples import T, case
 from flambeau.tensor.tensor import Tensor
@@ -56,21 +57,21 @@ def _bitwise(name: str, kernel: Callable[..., Any], words: str, example: str) ->
         ],
     )
 
+    doc = f"The bits that are set in {words}, broadcast; for bools the logical operation."
+    shown = (f"torch.{name}(torch.tensor([0b1100, 0b0101]), 0b0110)", example)
+    return _function(op, doc, "neither an integer one nor bool", shown)
+
+
+def _function(op: Operator, doc: str, refused: str, example: tuple[str, str]) -> Callable[[Any, Any], Tensor]:
+    """The public function of an operator on bits, either operand of which may be a number."""
+
     def function(input: Any, other: Any) -> Tensor:
-        checked_one_tensor(name, input, other)
+        checked_one_tensor(op.name, input, other)
         return op(input, other)
 
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"""The bits that are set in {words}, broadcast; for bools the logical operation.
-
-    Raises:
-        NotImplementedError: if the operands' common type is neither an integer one nor bool.
-
-    Example:
-        >>> import flambeau as torch
-        >>> torch.{name}(torch.tensor([0b1100, 0b0101]), 0b0110)
-        {example}
-    """
+    raises = f"Raises:\n    NotImplementedError: if the operands' common type is {refused}."
+    function.__name__ = function.__qualname__ = op.name
+    function.__doc__ = with_example(f"{doc}\n\n{raises}", *example)
     return public(method=True, inplace=True, out=True)(function)
 
 
@@ -130,22 +131,7 @@ def _shift(name: str, kernel: Callable[..., Any], doc: str, example: str) -> Cal
         samples=lambda: [*_integers(name, second=(0, 9))(), case(name, T(6, dtype="uint8", low=0, high=99), 3)],
     )
 
-    def function(input: Any, other: Any) -> Tensor:
-        checked_one_tensor(name, input, other)
-        return op(input, other)
-
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"""{doc}
-
-    Raises:
-        NotImplementedError: if the operands' common type is no integer one.
-
-    Example:
-        >>> import flambeau as torch
-        >>> torch.{name}(torch.tensor([5, -8]), 2)
-        {example}
-    """
-    return public(method=True, inplace=True, out=True)(function)
+    return _function(op, doc, "no integer one", (f"torch.{name}(torch.tensor([5, -8]), 2)", example))
 
 
 bitwise_left_shift = _shift(

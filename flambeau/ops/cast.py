@@ -17,6 +17,7 @@ from flambeau.layouts import (
     suggested_format,
 )
 from flambeau.ops.operator import OPERATORS, operator, public
+from flambeau.ops.pointwise import with_example
 from flambeau.ops.samples import T, case
 from flambeau.tensor.tensor import Tensor, current, from_array
 from flambeau.tensor.views import layout
@@ -187,13 +188,8 @@ def _converter(name: str, dtype: dtypes.dtype) -> None:
         return input.to(dtype, memory_format=memory_format)
 
     convert.__name__ = name
-    convert.__doc__ = f"""The tensor converted to {dtype.name}; itself if it is so already.
-
-    Example:
-        >>> import flambeau as torch
-        >>> torch.tensor([0, 1]).{name}().dtype
-        torch.{dtype.name}
-    """
+    about = f"The tensor converted to {dtype.name}; itself if it is so already."
+    convert.__doc__ = with_example(about, f"torch.tensor([0, 1]).{name}().dtype", f"torch.{dtype.name}")
     public(name, into="", method=True)(convert)
 
 

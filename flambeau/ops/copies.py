@@ -7,6 +7,7 @@ from typing import Any
 from flambeau.ops import arrange, shape, slicing, strided, views
 from flambeau.ops.cast import CLONE
 from flambeau.ops.operator import NAMESPACES, public
+from flambeau.ops.pointwise import with_example
 from flambeau.tensor.tensor import Tensor
 
 
@@ -16,13 +17,8 @@ def _copying(name: str, function: Any, arguments: str, shown: str) -> None:
         return tuple([CLONE(part) for part in found]) if isinstance(found, tuple) else CLONE(found)
 
     copy.__name__ = copy.__qualname__ = name
-    copy.__doc__ = f"""What ``{name.removesuffix("_copy")}`` shows, as a copy.
-
-    Example:
-        >>> import flambeau as torch
-        >>> torch.{name}({arguments})
-        {shown}
-    """
+    about = f"What ``{name.removesuffix('_copy')}`` shows, as a copy."
+    copy.__doc__ = with_example(about, f"torch.{name}({arguments})", shown)
     public(name, out="exact")(copy)
 
 

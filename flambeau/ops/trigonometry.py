@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from flambeau.dtypes import BOOL, COMPLEX, FLOATING, INTEGER, REDUCED, finfo, int32
 from flambeau.graph.node import Aval
 from flambeau.ops.compare import eq, gt, logical_and, logical_or, lt, where
@@ -25,7 +23,7 @@ from flambeau.ops.pointwise import (
     unary_function,
 )
 from flambeau.ops.samples import T, case
-from flambeau.ops.special_kernels import log1p_single
+from flambeau.ops.special_kernels import in_double, log1p_single
 from flambeau.return_types import named
 from flambeau.tensor.tensor import Tensor
 
@@ -192,11 +190,7 @@ rad2deg = _angle_unit(
 
 
 def _hypot_kernel(xp: Any, x: Any, y: Any) -> Any:
-    if xp is np or x.dtype != np.float32:
-        return xp.hypot(x, y)
-    # JAX scales by the larger operand, which costs the last bits; in double no square overflows or vanishes.
-    wide = xp.sqrt(xp.square(x.astype(np.float64)) + xp.square(y.astype(np.float64))).astype(np.float32)
-    return xp.where(xp.isinf(x) | xp.isinf(y), np.float32(np.inf), wide)
+    return xp.hypot(x, y)
 
 
 def _hypot_derivative(grad: Tensor, x: Tensor, y: Tensor, out: Tensor, needs: tuple[bool, ...]) -> Any:
@@ -207,6 +201,8 @@ HYPOT = binary(
     "hypot",
     _hypot_kernel,
     _hypot_derivative,
+    # JAX scales by the larger operand, which costs the last bits.
+    lax=in_double(_hypot_kernel),
     rule=broadcast_rule_without("hypot", BOOL, INTEGER, COMPLEX),
     numbers=False,
 )
