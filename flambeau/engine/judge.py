@@ -15,7 +15,7 @@ import warnings
 from collections import deque
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary, ref
+from weakref import WeakSet, WeakValueDictionary, ref
 
 from flambeau import devices
 from flambeau.engine.memory import return_free_memory
@@ -91,15 +91,20 @@ class Kin:
         wider: a larger family that it belongs to.
         gains: for the last programs that were judged, how much faster the best further tier was than the first.
         building: how many are being compiled.
+        judged: its programs that have a verdict.
+        retried: those of them that are in a second trial.
     """
 
-    __slots__ = ("__weakref__", "asked", "building", "gains", "wider")
+    __slots__ = ("__weakref__", "_favoured", "asked", "building", "gains", "judged", "retried", "wider")
 
     def __init__(self, asked: bool = False, wider: Kin | None = None) -> None:
         self.asked = asked
         self.wider = wider
         self.gains: deque[float] = deque(maxlen=TURNS)
         self.building = 0
+        self.judged: WeakSet[Entry] = WeakSet()
+        self.retried: WeakSet[Entry] = WeakSet()
+        self._favoured: bool | None = None
 
     def gain(self) -> float | None:
         """By what factor compiling has typically made programs faster; None while that is not known.
@@ -115,10 +120,23 @@ class Kin:
         """How much faster than a further tier the first must be to keep its programs."""
         return CLEARLY_THOUGH_ASKED if self.asked else CLEARLY
 
-    def judged(self, gain: float) -> None:
-        """Notes how much faster one of its programs became."""
+    def favoured(self) -> bool | None:
+        """Whether its programs are to run on a further tier; None while too few were judged."""
+        return sorted(self.gains)[len(self.gains) // 2] >= self.clearly() if len(self.gains) >= FEW else None
+
+    def learn(self, entry: Entry, gain: float) -> None:
+        """Notes how much faster a further tier made one of its programs; what the others run on may change with it.
+
+        Programs that take turns hand values over, and wait for each other's threads, where their tiers differ.
+        """
         for kin in self._families():
             kin.gains.append(gain)
+        self.judged.add(entry)
+        self.retried.discard(entry)
+        before, self._favoured = self._favoured, self.favoured()
+        if self._favoured is not before:
+            for other in self.judged:
+                other.look_again()
 
     def builds(self, more: int) -> None:
         """Counts programs that are being compiled."""
@@ -218,6 +236,7 @@ class Entry:
     __slots__ = (
         "__weakref__",
         "_expected",
+        "_gain",
         "_job",
         "_left",
         "_period",
@@ -244,6 +263,7 @@ class Entry:
         self.spent = 0.0
         self._job: tuple[Tier, Future[Executable], Kin] | None = None
         self._expected = 0.0
+        self._gain = 1.0
         self._refused: set[str] = set()
         self._left = 0
         self._period = 0
@@ -277,6 +297,7 @@ class Entry:
         if changed:
             for i in changed:
                 del self.constants[i]
+            self.kin.retried.discard(self)
             # What was compiled holds the old numbers.
             if self._job is not None:
                 self._done_building()
@@ -404,18 +425,27 @@ class Entry:
         for form in reversed(forms[:-1]):
             if form.typical() < self.kin.clearly() * best.typical():
                 best = form
-        further = min(forms[1:], key=Form.typical)
-        gain = forms[0].typical() / further.typical()
-        self.kin.judged(gain)
-        expected = self.kin.gain()
-        is_extreme = not self.kin.asked and not 1 / HOPELESS < gain < HOPELESS
-        if expected is not None and len(self.kin.gains) >= FEW and not is_extreme:
-            # Programs that take turns hand values over and wait for each other's threads where their tiers differ.
-            best = further if expected >= self.kin.clearly() else forms[0]
-        self.chosen = best
+        self._gain = forms[0].typical() / min(form.typical() for form in forms[1:])
+        self.kin.learn(self, self._gain)
+        self.chosen = best = self._as_its_kin() or best
         counters.verdicts += 1
         self._rest()
         return best
+
+    def _as_its_kin(self) -> Form | None:
+        """The form that programs of its kin are to run in; None where that is not known, or the gain is out of line."""
+        favoured = self.kin.favoured()
+        is_extreme = not self.kin.asked and not 1 / HOPELESS < self._gain < HOPELESS
+        first, *others = self.forms.values()
+        if favoured is None or is_extreme or not others:
+            return None
+        return min(others, key=Form.typical) if favoured else first
+
+    def look_again(self) -> None:
+        """Has the next run follow its kin, if the verdict was another."""
+        of_kin = self._as_its_kin()
+        if of_kin is not None and self.chosen not in (None, of_kin):
+            self._left = 1
 
     def _rest(self) -> None:
         """Lets the verdict stand for a while."""
@@ -437,12 +467,21 @@ class Entry:
 
     def _try_again(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
         assert self.chosen is not None
+        of_kin = self._as_its_kin()
+        if of_kin is not None and of_kin is not self.chosen:
+            self.chosen = of_kin
+            self._rest()
+            _make_way(of_kin, values)
+            return of_kin.run(values, donated)
         fastest = self.chosen.typical()
         rivals = [form for form in self.forms.values() if form is not self.chosen]
         # A second trial is against noise, which long runs average out; and it would hold both tiers' results at once.
-        if fastest >= LONG or all(form.typical() > HOPELESS * fastest for form in rivals):
+        is_known = fastest >= LONG or all(form.typical() > HOPELESS * fastest for form in rivals)
+        # Some of its kin tell of the rest: each run of another tier among them costs all of them something.
+        if is_known or (of_kin is not None and len(self.kin.retried) >= FEW):
             self._rest()
             return self.chosen.run(values, donated)
+        self.kin.retried.add(self)
         self._begin_trial()
         return self._take_turns(values, donated)
 

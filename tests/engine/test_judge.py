@@ -183,6 +183,39 @@ def test_programs_of_one_loop_end_on_the_faster_tier_all_of_them(gain: float, pa
     assert kept == {"compiled" if gain > 1 else "interpreter"}
 
 
+def judged(entries: list[judge.Entry]) -> None:
+    """Runs programs, ready on both tiers, until each has a verdict."""
+    for entry in entries:
+        entry.run([], ())
+        entry.form(judge.TIERS[1], ())
+    while any(entry.chosen is None for entry in entries):
+        for entry in entries:
+            entry.run([], ())
+
+
+def test_what_was_judged_in_a_noisy_moment_follows_its_kin(paced: Callable[..., PacedTier]) -> None:
+    paced(600e-6, 900e-6, noise=0.0)
+    early, late = (entries := entries_of_a_loop(12))[:4], entries[4:]
+    judged(early)
+    assert {entry.chosen.tier.name for entry in early} == {"interpreter"}
+    paced(900e-6, 600e-6, noise=0.0)
+    judged(late)
+    for entry in entries:
+        entry.run([], ())
+    assert {entry.chosen.tier.name for entry in entries} == {"compiled"}
+
+
+def test_few_programs_of_one_loop_are_in_a_second_trial_at_once(paced: Callable[..., PacedTier]) -> None:
+    paced(900e-6, 600e-6, noise=0.2)
+    judged(entries := entries_of_a_loop(12))
+    most = 0
+    for _ in range(2000):
+        for entry in entries:
+            entry.run([], ())
+        most = max(most, sum(entry.chosen is None for entry in entries))
+    assert 0 < most <= judge.FEW
+
+
 def test_programs_that_run_once_are_not_compiled_whatever_others_gained(paced: Callable[..., PacedTier]) -> None:
     tier = paced(1800e-6, 600e-6, noise=0.2)
     (loop,) = entries_of_a_loop(1)
