@@ -12,22 +12,18 @@ from typing import Any
 from flambeau.engine import target
 
 PART = 1 << 16
-"""Elements of the matrix that are worth a thread of their own ..."""
-FEW = 32
-"""... for so many rows.  On two cores, 1, 8 and 32 rows by a matrix of 1152 x 384 took 63, 156 and 348 us instead of 106,
-195 and 363, and by one of 768 x 3072 from 2 rows on a third to a half of the time."""
-LARGER_PART = 1 << 18
-"""For more rows, XLA shares the work well unless the matrix is larger; 128 rows by 768 x 3072 took 3.1 ms, not 3.9 ..."""
-MOST = 128
-"""... and for more than so many it always does."""
+"""Elements of the matrix that are worth a thread of their own."""
+MOST = 8
+"""Rows.  On two cores, 1, 2 and 8 rows by 1152 x 384 took 63, 128 and 156 us instead of 106, 150 and 195 where the matrix
+came from memory, as all weights of a model do; 16 and more gained nothing where it did not."""
 
 
 def parts_of(x: Any, matrix: Any) -> int:
-    """Into how many parts to divide a matrix of two dimensions whose rows meet those of another array; 1 to leave it."""
+    """Into how many parts to divide a matrix whose rows are multiplied with those of another array; 1 to leave it."""
     rows = x.size // max(1, x.shape[-1])
     if target.kind() != "cpu" or target.is_single_kernel() or not 0 < rows <= MOST or x.dtype.kind != "f":
         return 1
-    most = min(target.threads(), matrix.size // (PART if rows <= FEW else LARGER_PART))
+    most = min(target.threads(), matrix.size // PART)
     return next((count for count in range(most, 1, -1) if matrix.shape[0] % count == 0), 1)
 
 
