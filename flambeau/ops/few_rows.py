@@ -14,8 +14,8 @@ from flambeau.engine import target
 PART = 1 << 16
 """Elements of the matrix that are worth a thread of their own."""
 MOST = 8
-"""Rows.  On two cores, 1, 2 and 8 rows by 1152 x 384 took 63, 128 and 156 us instead of 106, 150 and 195 where the matrix
-came from memory, as all weights of a model do; 16 and more gained nothing where it did not."""
+"""Rows.  On two cores, 1, 2 and 8 rows by 1152 x 384 took 63, 128 and 156 us instead of 106, 150 and 195 where the
+matrix came from memory, as a model's weights do; 16 and more gained nothing where it was in the caches."""
 
 
 def parts_of(x: Any, matrix: Any) -> int:
