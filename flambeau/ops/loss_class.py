@@ -155,12 +155,15 @@ class _Terms:
         """The element of each target's class."""
         return xp.squeeze(xp.take_along_axis(x, self.index, axis=self.axis), axis=self.axis)
 
-    def normalized(self, xp: Any, each: Any, reduction: str) -> Any:
-        """A loss for each element, reduced."""
-        if reduction == "none":
-            return each
-        total = xp.sum(each, dtype=each.dtype)
-        return total / xp.sum(self.weight, dtype=each.dtype) if reduction == "mean" else total
+    def loss(self, xp: Any, likelihood: Any, reduction: str) -> Any:
+        """The loss, reduced, for the weighted log likelihood of each target."""
+        zero = xp.zeros((), likelihood.dtype)
+        # A target that does not count contributes nothing, be its logits infinite.
+        if reduction == "none" and likelihood.ndim:
+            return xp.where(self.valid, -likelihood, zero)
+        # Negated, a sum of zero would be -0.
+        total = zero - xp.sum(xp.where(self.valid, likelihood, zero), dtype=likelihood.dtype)
+        return total / xp.sum(self.weight, dtype=likelihood.dtype) if reduction == "mean" else total
 
     def factor(self, xp: Any, g: Any, reduction: str) -> Any:
         """The gradient of each element's loss, for the gradient of the reduced one."""
@@ -208,18 +211,15 @@ def _cross_entropy_kernel(
     e = x - top
     e = xp.exp(e, out=e) if xp is np and e.ndim else xp.exp(e)
     normalizer = xp.squeeze(top, axis=axis) + xp.log(xp.sum(e, axis=axis))
-    loss = (normalizer - terms.picked(xp, x)) * terms.weight
-    # A target that does not count contributes nothing, be its logits infinite.
-    loss = xp.where(terms.valid, loss, xp.zeros((), x.dtype))
+    likelihood = (terms.picked(xp, x) - normalizer) * terms.weight
     if label_smoothing:
         classes = x.shape[axis]
         if weight is None:
-            smooth = normalizer * classes - xp.sum(x, axis=axis)
+            smooth = xp.sum(x, axis=axis) - normalizer * classes
         else:
-            smooth = normalizer * xp.sum(weight) - xp.sum(x * _spread(xp, weight, x, axis), axis=axis)
-        smooth = xp.where(terms.valid, smooth, xp.zeros((), x.dtype))
-        loss = (1.0 - label_smoothing) * loss + (label_smoothing / classes) * smooth
-    return terms.normalized(xp, loss, reduction), normalizer
+            smooth = xp.sum(x * _spread(xp, weight, x, axis), axis=axis) - normalizer * xp.sum(weight)
+        likelihood = (1.0 - label_smoothing) * likelihood + (label_smoothing / classes) * smooth
+    return terms.loss(xp, likelihood, reduction), normalizer
 
 
 def _cross_entropy_derivative(
@@ -484,8 +484,7 @@ def _nll_rule(x: Aval, target: Aval, weight: Aval | None, *, ignore_index: int, 
 
 def _nll_kernel(xp: Any, x: Any, target: Any, weight: Any, *, ignore_index: int, reduction: str) -> Any:
     terms = _Terms(xp, x, target, weight, ignore_index)
-    each = xp.where(terms.valid, -terms.picked(xp, x) * terms.weight, xp.zeros((), x.dtype))
-    return terms.normalized(xp, each, reduction)
+    return terms.loss(xp, terms.picked(xp, x) * terms.weight, reduction)
 
 
 def _nll_derivative(grad: Tensor, x: Tensor, target: Tensor, weight: Any, ignore_index: int, reduction: str) -> Any:

@@ -51,6 +51,28 @@ def test_where_nothing_counts_the_loss_is_no_number_and_the_gradient_zero(tier: 
     same(lambda t: graded(t, lambda x: t.nn.functional.cross_entropy(x, t.tensor([-100, -100])), logits(t, 2, 3)))
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_losses_of_zero_have_pytorchs_sign(reduction: str, tier: str) -> None:
+    sure = [[1000.0, 0.0, 0.0], [0.0, 0.0, 1000.0]]
+
+    def program(t):
+        x, likelihoods, target = t.tensor(sure), t.zeros(2, 3), t.tensor([0, 2])
+        losses = [
+            loss(given, classes, reduction=reduction)
+            for loss, values in ((t.nn.functional.nll_loss, likelihoods), (t.nn.functional.cross_entropy, x))
+            for given, classes in (
+                (values, target),
+                (values, t.tensor([0, -100])),
+                (values[:1], target[:1]),
+                (values[0], target[0]),
+                (values[:1, :, None, None], target[:1, None, None]),
+            )
+        ]
+        return [[loss, loss.signbit()] for loss in losses]
+
+    same(program)
+
+
 def test_logits_of_minus_infinity_do_no_harm(tier: str) -> None:
     def program(t):
         x = t.tensor([[0.0, -float("inf"), 1.0]], requires_grad=True)
