@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -639,7 +640,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
 def index_reduce(
     input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
-    """Combines the parts of ``source`` into those of ``input`` that ``index`` names.
+    """Combines the parts of ``source`` into those of ``input`` that ``index`` names.  Warns that it may change.
 
     Args:
         reduce: ``"prod"``, ``"mean"``, ``"amax"`` or ``"amin"``.
@@ -664,6 +665,7 @@ def index_reduce(
             "source tensor shape must match self tensor shape, excluding the specified dimension. "
             f"Got self.shape = {list(input.shape)} source.shape = {list(source.shape)}"
         )
+    warnings.warn("index_reduce() is in beta and the API may change at any time.", UserWarning, stacklevel=3)
     if input.dtype.category in (dtypes.BOOL, dtypes.COMPLEX) and index._node.aval.size:
         raise NotImplementedError(f"\"index_func_\" not implemented for '{input.dtype.title}'")
     dim = wrapped_dim(dim, input.ndim)

@@ -317,3 +317,21 @@ def test_index_reduce_takes_sources_of_as_many_dimensions(shape, source) -> None
     with pytest.raises(RuntimeError) as found:
         call(flambeau)
     assert str(found.value) == str(expected.value).split("\n")[0]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda library, x, *given: library.index_reduce(x, *given),
+        lambda library, x, *given: x.index_reduce(*given),
+        lambda library, x, *given: x.index_reduce_(*given),
+    ],
+)
+def test_index_reduce_warns_that_it_may_change(call) -> None:
+    oracle.set_warn_always(True)
+    try:
+        for library in (oracle, flambeau):
+            with pytest.warns(UserWarning, match=r"^index_reduce\(\) is in beta and the API may change at any time\."):
+                call(library, library.zeros(3), 0, library.tensor([0]), library.ones(1), "prod")
+    finally:
+        oracle.set_warn_always(False)

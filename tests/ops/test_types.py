@@ -130,6 +130,7 @@ def test_ranges_of_truth_values_are_refused() -> None:
             )
 
 
+@pytest.mark.filterwarnings("ignore:index_reduce")
 def test_messages_name_the_type() -> None:
     with pytest.raises(NotImplementedError, match="\"searchsorted_out_cpu\" not implemented for 'Bool'"):
         flambeau.bucketize(True, flambeau.tensor([False, True]))
