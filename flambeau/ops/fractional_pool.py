@@ -99,6 +99,11 @@ def _define(axes: int) -> None:
     ) -> tuple[Tensor, Tensor]:
         if output_size is None and output_ratio is None:
             raise ValueError(f"{name} requires specifying either an output_size or an output_ratio")
+        if axes == 2 and output_size is None and isinstance(output_ratio, int | float):
+            raise TypeError(
+                f"object of type '{type(output_ratio).__name__}' has no len() ({name}: output_ratio has one ratio for "
+                f"each axis; write output_ratio=({output_ratio}, {output_ratio}))"
+            )
         each = [kernel_size, output_size if output_size is not None else output_ratio]
         kernel, wanted = ((v,) * axes if isinstance(v, int | float) else tuple(v) for v in each)
         if len(kernel) != axes:
@@ -141,6 +146,7 @@ def _define(axes: int) -> None:
         return_indices: also give where in the image (flattened) each maximum is.
 
     Raises:
+        TypeError: if an image of two dimensions is given a single ratio.
         ValueError: if neither size nor ratio is given, or not one for each axis.
         RuntimeError: if the kernel is larger than what the windows leave room for.
 

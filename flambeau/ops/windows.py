@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -336,6 +337,16 @@ def _older(
     return result.requires_grad_() if requires_grad else result
 
 
+def _check_leading(name: str, **settings: Any) -> None:
+    """Raises for a setting that is given without the one before it."""
+    for (before, earlier), (setting, value) in pairwise(settings.items()):
+        if earlier is None and value is not None:
+            raise TypeError(
+                f"{name}() received an invalid combination of arguments: {setting}={value} without {before} (of "
+                f"window_length, {', '.join(settings)} only the last may be left out: give {before} too)"
+            )
+
+
 def _plain(name: str, values: Callable[[np.ndarray, int], np.ndarray], formula: str, example: tuple[str, str]) -> None:
     def window(
         window_length: int,
@@ -385,9 +396,9 @@ _plain(
 @public()
 def hamming_window(
     window_length: int,
-    periodic: bool = True,
-    alpha: float = 0.54,
-    beta: float = 0.46,
+    periodic: bool | None = None,
+    alpha: float | None = None,
+    beta: float | None = None,
     *,
     dtype: dtypes.dtype | None = None,
     layout: Any = None,
@@ -397,19 +408,27 @@ def hamming_window(
 ) -> Tensor:
     """``alpha - beta cos(2πn / N)``, N being the window's length if ``periodic``, else one less.
 
+    Args:
+        periodic, alpha, beta: True, 0.54 and 0.46 if not given; none may be given without those before it.
+
+    Raises:
+        TypeError: for ``alpha`` without ``periodic``, or ``beta`` without ``alpha``.
+
     Example:
         >>> import flambeau as torch
         >>> torch.hamming_window(4), torch.hamming_window(5, periodic=False)
         (tensor([0.0800, 0.5400, 1.0000, 0.5400]), tensor([0.0800, 0.5400, 1.0000, 0.5400, 0.0800]))
     """
-    return _older("hamming_window", window_length, periodic, _cosines((alpha, beta)), dtype, device, requires_grad)
+    _check_leading("hamming_window", periodic=periodic, alpha=alpha, beta=beta)
+    weights = (0.54 if alpha is None else alpha, 0.46 if beta is None else beta)
+    return _older("hamming_window", window_length, periodic, _cosines(weights), dtype, device, requires_grad)
 
 
 @public()
 def kaiser_window(
     window_length: int,
-    periodic: bool = True,
-    beta: float = 12.0,
+    periodic: bool | None = None,
+    beta: float | None = None,
     *,
     dtype: dtypes.dtype | None = None,
     layout: Any = None,
@@ -419,7 +438,11 @@ def kaiser_window(
 ) -> Tensor:
     """``I0(beta sqrt(1 - (2n / N - 1)²)) / I0(beta)``, I0 being the modified Bessel function.
 
+    Args:
+        periodic, beta: True and 12 if not given; ``beta`` may not be given without ``periodic``.
+
     Raises:
+        TypeError: for ``beta`` without ``periodic``.
         RuntimeError: if ``beta`` is not finite.
 
     Example:
@@ -427,6 +450,8 @@ def kaiser_window(
         >>> torch.kaiser_window(4, True, beta=2.), torch.kaiser_window(5, False, beta=2.)
         (tensor([0.4387, 0.8348, 1.0000, 0.8348]), tensor([0.4387, 0.8348, 1.0000, 0.8348, 0.4387]))
     """
+    _check_leading("kaiser_window", periodic=periodic, beta=beta)
+    beta = 12.0 if beta is None else beta
     if not math.isfinite(beta):
         raise RuntimeError(f"kaiser_window requires a finite beta, got {beta}")
     return _older("kaiser_window", window_length, periodic, _kaiser(beta), dtype, device, requires_grad)

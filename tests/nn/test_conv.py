@@ -144,6 +144,19 @@ def test_errors_begin_as_pytorchs(call) -> None:
     assert str(error.value)[:40] == str(expected.value)[:40]
 
 
+def test_fractional_pooling_of_an_image_takes_a_ratio_for_each_axis() -> None:
+    for library in (oracle, flambeau):
+        F = library.nn.functional
+        for pool in (F.fractional_max_pool2d, F.fractional_max_pool2d_with_indices):
+            with pytest.raises(TypeError, match=r"^object of type 'float' has no len\(\)"):
+                pool(library.zeros(1, 1, 8, 8), 2, output_ratio=0.5)
+        assert F.fractional_max_pool2d(library.zeros(1, 1, 8, 8), 2, output_ratio=(0.5, 0.5)).shape[2:] == (4, 4)
+        assert F.fractional_max_pool3d(library.zeros(1, 1, 8, 8, 8), 2, output_ratio=0.5).shape[2:] == (4, 4, 4)
+        assert library.nn.FractionalMaxPool2d(2, output_ratio=0.5)(library.zeros(1, 1, 8, 8)).shape[2:] == (4, 4)
+    with pytest.raises(TypeError, match=r"write output_ratio=\(0.5, 0.5\)"):
+        flambeau.nn.functional.fractional_max_pool2d(flambeau.zeros(1, 1, 8, 8), 2, output_ratio=0.5)
+
+
 def test_max_pool_sends_gradients_to_the_last_nan_and_keeps_infinite_ones_in_place() -> None:
     image = np.array([[1.0, np.nan, 2.0, 2.0], [np.nan, 0.0, 2.0, 1.0]], np.float32).reshape(1, 1, 2, 4)
     factors = np.array([[[[3.0, np.inf]]]], np.float32)

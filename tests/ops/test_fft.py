@@ -76,6 +76,9 @@ ERRORS = {
     "stft": lambda t: t.stft(t.ones(16), 4),
     "stft, dims": lambda t: t.stft(t.ones(2, 2, 16), 4, return_complex=True),
     "istft": lambda t: t.istft(t.ones(3, 5), 4),
+    "kaiser": lambda t: t.kaiser_window(4, beta=2.0),
+    "hamming, alpha": lambda t: t.hamming_window(4, alpha=0.5),
+    "hamming, beta": lambda t: t.hamming_window(4, True, beta=0.5),
 }
 
 
@@ -89,3 +92,13 @@ def test_errors_are_those_of_pytorch(name: str) -> None:
             ERRORS[name](flambeau)
     assert type(ours.value).__name__ == type(theirs.value).__name__
     assert str(ours.value)[:20] == str(theirs.value)[:20]
+
+
+def test_windows_say_what_has_to_be_given_too() -> None:
+    with pytest.raises(TypeError, match=r"kaiser_window.*: beta=2.0 without periodic .* give periodic too"):
+        flambeau.kaiser_window(4, beta=2.0)
+    with pytest.raises(TypeError, match=r"hamming_window.*: beta=0.5 without alpha .* give alpha too"):
+        flambeau.hamming_window(4, True, beta=0.5)
+    for given in ((4, True, 0.5), (4, True, 0.5, 0.5)):
+        ours, theirs = (library.hamming_window(*given).numpy() for library in (flambeau, oracle))
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
