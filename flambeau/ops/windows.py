@@ -420,6 +420,7 @@ def hamming_window(
         (tensor([0.0800, 0.5400, 1.0000, 0.5400]), tensor([0.0800, 0.5400, 1.0000, 0.5400, 0.0800]))
     """
     _check_leading("hamming_window", periodic=periodic, alpha=alpha, beta=beta)
+    periodic = True if periodic is None else periodic
     weights = (0.54 if alpha is None else alpha, 0.46 if beta is None else beta)
     return _older("hamming_window", window_length, periodic, _cosines(weights), dtype, device, requires_grad)
 
@@ -451,6 +452,7 @@ def kaiser_window(
         (tensor([0.4387, 0.8348, 1.0000, 0.8348]), tensor([0.4387, 0.8348, 1.0000, 0.8348, 0.4387]))
     """
     _check_leading("kaiser_window", periodic=periodic, beta=beta)
+    periodic = True if periodic is None else periodic
     beta = 12.0 if beta is None else beta
     if not math.isfinite(beta):
         raise RuntimeError(f"kaiser_window requires a finite beta, got {beta}")
