@@ -126,23 +126,39 @@ def recorded(examples: list[Any], maker: type[Maker], more: Callable[[], list[An
     found = Recorded()
     before = engine.get_tier()
     engine.set_tier("interpreter")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(interpreter, "fitted", found.fitted)
-        # NumPy would do an optimizer's update parameter by parameter, and no call of it be seen.
-        patch.setattr(interpreter, "_has_pieces", lambda step: False)
-        for name, i, example in examples:
-            found.example = name
-            seed = zlib.crc32(f"{name}{i}".encode())
-            outputs, leaves = called(flambeau, example, seed, kind=maker)
-            total = weighted(flambeau, outputs, seed) if example.grad else None
-            if total is not None:
-                total.backward()
-            for tensor in (*outputs, *[leaf.grad for leaf in leaves if leaf.grad is not None]):
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(interpreter, "fitted", found.fitted)
+            # NumPy would do an optimizer's update parameter by parameter, and no call of it be seen.
+            patch.setattr(interpreter, "_has_pieces", lambda step: False)
+            for name, i, example in examples:
+                found.example = name
+                seed = zlib.crc32(f"{name}{i}".encode())
+                outputs, leaves = called(flambeau, example, seed, kind=maker)
+                total = weighted(flambeau, outputs, seed) if example.grad else None
+                if total is not None:
+                    total.backward()
+                for tensor in (*outputs, *[leaf.grad for leaf in leaves if leaf.grad is not None]):
+                    tensor._array()
+            for tensor in more():
                 tensor._array()
-        for tensor in more():
-            tensor._array()
-    engine.set_tier(before)
+    finally:
+        engine.set_tier(before)
     return found.by_operator
+
+
+def test_what_fails_while_calls_are_recorded_leaves_the_tier_as_it_was() -> None:
+    def failing() -> list[Any]:
+        raise ArithmeticError
+
+    before = engine.get_tier()
+    engine.set_tier("compiled")
+    try:
+        with pytest.raises(ArithmeticError):
+            recorded([], Maker, failing)
+        assert engine.get_tier() == "compiled"
+    finally:
+        engine.set_tier(before)
 
 
 def is_array(value: Any) -> bool:
