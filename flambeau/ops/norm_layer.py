@@ -269,15 +269,15 @@ LAYER_NORM_BACKWARD = operator(
 
 
 def _checked_normalized_shape(name: str, x: Tensor, normalized_shape: Any, *parameters: Any) -> Shape:
-    if isinstance(normalized_shape, int):
-        normalized_shape = (normalized_shape,)
-    shape = tuple(map(int, normalized_shape))
-    _check_shapes(name, shape, x._node.aval.shape, *[p if p is None else p._node.aval.shape for p in parameters])
-    return shape
+    if type(normalized_shape) is not tuple:
+        normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    kept = [None if parameter is None else parameter._node.aval.shape for parameter in parameters]
+    return _checked_shapes(name, normalized_shape, x._node.aval.shape, *kept)
 
 
 @lru_cache(SHAPES_KEPT)
-def _check_shapes(name: str, shape: Shape, have: Shape, *parameters: Shape | None) -> None:
+def _checked_shapes(name: str, given: tuple[Any, ...], have: Shape, *parameters: Shape | None) -> Shape:
+    shape = tuple(map(int, given))
     if not shape:
         raise RuntimeError(
             "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got "
@@ -295,6 +295,7 @@ def _check_shapes(name: str, shape: Shape, have: Shape, *parameters: Shape | Non
             f"Given normalized_shape={list(shape)}, expected input with shape [{stars}], but got input of size"
             f"{list(have)} ({name}: normalized_shape must equal the last sizes of the input)"
         )
+    return shape
 
 
 @public(into="nn.functional")
