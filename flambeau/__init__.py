@@ -3,6 +3,9 @@
 Programs written for PyTorch use it as ``import flambeau as torch``.
 """
 
+from flambeau import waiting as _waiting
+
+# isort: split
 import gc
 from math import e, inf, nan, pi
 from typing import Any
