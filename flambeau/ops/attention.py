@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from functools import lru_cache, partial
 from typing import Any
 
@@ -18,6 +17,7 @@ from flambeau.ops.samples import T, case
 from flambeau.ops.views import Shape
 from flambeau.tensor.tensor import Tensor
 from flambeau.tensor.views import SHAPES_KEPT
+from flambeau.user_warnings import warn
 
 # ---------------------------------------------------------------- scaled dot products
 
@@ -308,9 +308,8 @@ def canonical_mask(
     if mask.dtype is not dtypes.bool_ and not floating:
         raise AssertionError(f"only bool and floating types of {mask_name} are supported")
     if check_other and other_type is not None and mask.dtype is not other_type:
-        warnings.warn(
+        warn(
             f"Support for mismatched {mask_name} and {other_name} is deprecated. Use same type for both instead.",
-            stacklevel=2,
         )
     if floating:
         return mask

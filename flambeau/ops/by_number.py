@@ -6,7 +6,6 @@ The losses' reductions are 0 (none), 1 (mean) and 2 (sum).  The default is none,
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from flambeau import dtypes
@@ -20,6 +19,7 @@ from flambeau.ops.norms import matrix_norm, vector_norm
 from flambeau.ops.operator import public
 from flambeau.ops.views import wrapped_dim
 from flambeau.tensor.tensor import Tensor
+from flambeau.user_warnings import warn
 
 # ---------------------------------------------------------------- losses
 
@@ -334,10 +334,9 @@ def native_dropout(input: Tensor, p: float, train: bool | None) -> tuple[Tensor,
 
 
 def _warn_of_norm(name: str) -> None:
-    warnings.warn(
+    warn(
         f"at::{name} is deprecated and it is just left for JIT compatibility. It will be removed in a future PyTorch "
         "release. Please use `linalg.vector_norm` or `linalg.matrix_norm` instead",
-        stacklevel=3,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -10,6 +9,7 @@ from flambeau.dtypes import bool_
 from flambeau.ops.matmul import MATMUL
 from flambeau.ops.operator import inputs_of, public
 from flambeau.tensor.tensor import Tensor
+from flambeau.user_warnings import warn
 
 
 @public()
@@ -28,11 +28,9 @@ def chain_matmul(*matrices: Tensor, out: Tensor | None = None) -> Tensor:
     """
     if not matrices:
         raise RuntimeError("chain_matmul(): Expected one or more matrices")
-    warnings.warn(
+    warn(
         "torch.chain_matmul is deprecated and will be removed in a future PyTorch release. Use torch.linalg.multi_dot "
         "instead, which accepts a list of two or more tensors rather than multiple parameters.",
-        UserWarning,
-        stacklevel=3,
     )
     for matrix in matrices:
         if matrix.ndim != 2:

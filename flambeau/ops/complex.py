@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from flambeau import dtypes
@@ -17,6 +16,7 @@ from flambeau.ops.views import view_operator
 from flambeau.tensor.out import write_out
 from flambeau.tensor.tensor import Tensor
 from flambeau.tensor.views import layout, view_of
+from flambeau.user_warnings import warn
 
 Shape = tuple[int, ...]
 Strides = tuple[Shape, Shape, int]
@@ -410,7 +410,7 @@ def _turned(input: Tensor, name: str) -> Tensor:
 
 def _warn_of_scalar(input: Tensor, name: str, instead: str) -> None:
     if not input.ndim:
-        warnings.warn(f"{name} is deprecated on 0-D tensors. {instead}", UserWarning, stacklevel=3)
+        warn(f"{name} is deprecated on 0-D tensors. {instead}")
 
 
 @public(method=True)
@@ -431,12 +431,10 @@ def _T(self: Tensor) -> Tensor:
     """The dimensions in reverse order: the transpose of a matrix."""
     _warn_of_scalar(self, "Tensor.T", "This function is the identity in these cases.")
     if self.ndim not in (0, 2):
-        warnings.warn(
+        warn(
             "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is deprecated and it will "
             "throw an error in a future release. Consider `x.mT` to transpose batches of matrices or "
             "`x.permute(*torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions of a tensor.",
-            UserWarning,
-            stacklevel=2,
         )
     return self.permute(tuple(reversed(range(self.ndim))))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from flambeau import devices, dtypes
 from flambeau.ops.operator import public
 from flambeau.tensor.tensor import Tensor, from_array
+from flambeau.user_warnings import warn
 
 _PYTHON_TYPES = (np.dtype(np.float64), np.dtype(np.complex128), np.dtype(np.int64), np.dtype(np.bool_))
 
@@ -197,11 +197,9 @@ def tensor(
                 [3, 4]])
     """
     if isinstance(data, Tensor):
-        warnings.warn(
+        warn(
             "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
             "sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).",
-            UserWarning,
-            stacklevel=2,
         )
     return made(data, dtype, devices.injected(device), requires_grad)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from flambeau.ops.outs import written_apart
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import Shape, wrapped_dim
 from flambeau.tensor.tensor import Tensor
+from flambeau.user_warnings import warn
 
 
 def grid(xp: Any, index: Any, dim: int) -> tuple[Any, ...]:
@@ -665,7 +665,7 @@ def index_reduce(
             "source tensor shape must match self tensor shape, excluding the specified dimension. "
             f"Got self.shape = {list(input.shape)} source.shape = {list(source.shape)}"
         )
-    warnings.warn("index_reduce() is in beta and the API may change at any time.", UserWarning, stacklevel=3)
+    warn("index_reduce() is in beta and the API may change at any time.")
     if input.dtype.category in (dtypes.BOOL, dtypes.COMPLEX) and index._node.aval.size:
         raise NotImplementedError(f"\"index_func_\" not implemented for '{input.dtype.title}'")
     dim = wrapped_dim(dim, input.ndim)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from itertools import product
 from math import prod
 from typing import Any
@@ -14,6 +13,7 @@ from flambeau.graph.node import Aval
 from flambeau.ops.operator import operator, public
 from flambeau.ops.samples import T, case
 from flambeau.tensor.tensor import Tensor, from_array
+from flambeau.user_warnings import warn
 
 Ints = tuple[int, ...]
 
@@ -116,11 +116,10 @@ def grid_sample(
             f"but got: '{padding_mode}'"
         )
     if align_corners is None:
-        warnings.warn(
+        warn(
             "Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. Please "
             "specify align_corners=True if the old behavior is desired. See the documentation of grid_sample for "
             "details.",
-            stacklevel=2,
         )
         align_corners = False
     _check_grid(input, grid, mode)
@@ -346,19 +345,17 @@ def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> 
                 [ 1.5000, -1.0000]])
     """
     if align_corners is None:
-        warnings.warn(
+        warn(
             "Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. Please "
             "specify align_corners=True if the old behavior is desired. See the documentation of grid_sample for "
             "details.",
-            stacklevel=2,
         )
         align_corners = False
     places = places_of_maps(theta, size, align_corners)
     if align_corners and min(size[2:]) == 1:
-        warnings.warn(
+        warn(
             "Since version 1.3.0, affine_grid behavior has changed for unit-size grids when align_corners=True. This "
             "is not an intended use case of affine_grid. See the documentation of affine_grid for details.",
-            stacklevel=2,
         )
     return places
 

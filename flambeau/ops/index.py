@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from operator import index as as_int
 from typing import Any
@@ -21,6 +20,7 @@ from flambeau.ops.slicing import SELECT, SLICE, slice_bounds
 from flambeau.ops.views import Shape
 from flambeau.tensor.tensor import Tensor, current, from_array
 from flambeau.tensor.views import check_writable, view_of, write
+from flambeau.user_warnings import warn
 
 # ---------------------------------------------------------------- index
 
@@ -307,13 +307,11 @@ def _sliced(tensor: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
     """The first half of :func:`subscript`: a mask still stands for all its dimensions."""
     kind = type(index)
     if kind is list and _is_tuple_like(index):
-        warnings.warn(
+        warn(
             "Using a non-tuple sequence for multidimensional indexing is deprecated and will be changed in pytorch "
             "2.9; use "
             "x[tuple(seq)] instead of x[seq]. In pytorch 2.9 this will be interpreted as tensor index, "
             "x[torch.tensor(seq)], which will result either in an error or a different result",
-            UserWarning,
-            stacklevel=3,
         )
         kind, index = tuple, tuple(index)
     if kind is int or isinstance(index, np.integer):
@@ -417,10 +415,8 @@ def _without_masks(view: Tensor, items: list[Tensor | None]) -> list[Tensor | No
             continue
         _check_reachable(item, device)
         if item.dtype is dtypes.uint8:
-            warnings.warn(
+            warn(
                 "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead.",
-                UserWarning,
-                stacklevel=4,
             )
         check_mask_shape(shape, item, len(indices))
         indices.extend([from_array(places, device=device) for places in np.nonzero(item._array())])

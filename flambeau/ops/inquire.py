@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from importlib import import_module
 from types import ModuleType
 from typing import Any, cast
@@ -15,6 +14,7 @@ from flambeau.ops.operator import METHODS, NAMESPACES, public
 from flambeau.ops.pointwise import checked_tensor
 from flambeau.tensor import construct  # noqa: F401  (registers the tensor types)
 from flambeau.tensor.tensor import Tensor
+from flambeau.user_warnings import warn
 
 NAMESPACES["torch"].update(cast(Any, NAMES))
 METHODS["layout"] = property(lambda self: strided, doc="How it is stored: always dense.")  # type: ignore[assignment]
@@ -267,10 +267,9 @@ def set_default_tensor_type(t: Any) -> None:
 
     if not isinstance(t, str | type):
         raise TypeError("invalid type object: only floating-point types are supported as the default type")
-    warnings.warn(
+    warn(
         "torch.set_default_tensor_type() is deprecated as of PyTorch 2.1, please use torch.set_default_dtype() and "
         "torch.set_default_device() as alternatives.",
-        stacklevel=2,
     )
     dtype, kind = type_named(t)
     place = devices.default() if kind is None else kind.available()

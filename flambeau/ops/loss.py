@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from flambeau.ops.operator import labelled, operator, public
 from flambeau.ops.pointwise import broadcast_rule, broadcast_shapes
 from flambeau.ops.samples import T, case
 from flambeau.tensor.tensor import Tensor
+from flambeau.user_warnings import warn
 
 # ---------------------------------------------------------------- what the family shares
 
@@ -30,13 +30,12 @@ def reduction_of(size_average: bool | None, reduce: bool | None, reduction: str)
     return checked_reduction(reduction)
 
 
-def warn_of_sizes(input: Tensor, target: Tensor, stacklevel: int = 3) -> None:
+def warn_of_sizes(input: Tensor, target: Tensor) -> None:
     """Warns where a target is broadcast, which is hardly ever meant."""
     if input._node.aval.shape != target._node.aval.shape:
-        warnings.warn(
+        warn(
             f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will "
             "likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
-            stacklevel=stacklevel,
         )
 
 
@@ -514,11 +513,10 @@ def kl_div(
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce, reduction)
     elif reduction == "mean":
-        warnings.warn(
+        warn(
             "reduction: 'mean' divides the total loss by both the batch size and the support size.'batchmean' divides "
             "only by the batch size, and aligns with the KL div math definition.'mean' will be changed to behave the "
             "same as 'batchmean' in the next major release.",
-            stacklevel=2,
         )
     if min(input.dtype.category, target.dtype.category) < dtypes.FLOATING:
         raise RuntimeError(

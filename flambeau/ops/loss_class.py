@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from flambeau.ops.operator import NotDifferentiable, operator, public
 from flambeau.ops.samples import T, case
 from flambeau.ops.softmax import LOG_SOFTMAX, SOFTMAX, SOFTMAX_BACKWARD
 from flambeau.tensor.tensor import Tensor
+from flambeau.user_warnings import warn
 
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -22,7 +22,7 @@ def checked_reduction(reduction: str) -> str:
     if reduction in REDUCTIONS:
         return reduction
     if reduction == "elementwise_mean":
-        warnings.warn("reduction='elementwise_mean' is deprecated. Please use reduction='mean' instead.", stacklevel=3)
+        warn("reduction='elementwise_mean' is deprecated. Please use reduction='mean' instead.")
         return "mean"
     raise ValueError(f"{reduction} is not a valid value for reduction")
 
@@ -35,9 +35,7 @@ def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: 
     reduce = True if reduce is None else reduce
     found = "none" if not reduce else "mean" if size_average else "sum"
     if emit_warning:
-        warnings.warn(
-            f"size_average and reduce args will be deprecated, please use reduction='{found}' instead.", stacklevel=3
-        )
+        warn(f"size_average and reduce args will be deprecated, please use reduction='{found}' instead.")
     return found
 
 

@@ -6,7 +6,6 @@ is one derivative and one way to the fast kernels.
 
 from __future__ import annotations
 
-import warnings
 from itertools import pairwise
 from typing import Any
 
@@ -20,6 +19,7 @@ from flambeau.ops.samples import T, case
 from flambeau.ops.views import wrapped_dim
 from flambeau.tensor.tensor import Tensor
 from flambeau.tensor.views import check_writable, write
+from flambeau.user_warnings import warn
 
 # ---------------------------------------------------------------- two operands
 
@@ -522,12 +522,10 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
         tensor([[0., 0., 1.]])
     """
     if dim is None:
-        warnings.warn(
+        warn(
             "Using torch.cross without specifying the dim arg is deprecated.\nPlease either pass the dim explicitly or "
             "simply use torch.linalg.cross.\nThe default value of dim will change to agree with that of linalg.cross "
             "in a future release.",
-            UserWarning,
-            stacklevel=3,
         )
         dim = next((i for i, n in enumerate(input.shape) if n == 3), None)
         if dim is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from flambeau.ops.operator import INTEGER_RESULT, operator, public
 from flambeau.ops.pointwise import not_implemented
 from flambeau.ops.samples import case
 from flambeau.tensor.tensor import Tensor, from_array
+from flambeau.user_warnings import warn
 
 
 def _plain(*values: Any) -> list[Any]:
@@ -140,11 +140,9 @@ def range(
     if end is None:
         raise TypeError("range() missing 1 required positional argument: 'end'")
     start, end, step = _plain(start, end, step)
-    warnings.warn(
+    warn(
         "torch.range is deprecated and will be removed in a future release because its behavior is inconsistent with "
         "Python's range builtin. Instead, use torch.arange, which produces values in [start, end).",
-        UserWarning,
-        stacklevel=2,
     )
     if step == 0:
         raise RuntimeError("step must be nonzero")

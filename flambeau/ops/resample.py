@@ -11,6 +11,7 @@ from flambeau.ops.operator import labelled, public
 from flambeau.ops.pool import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 from flambeau.ops.taps import TAPS, Taps
 from flambeau.tensor.tensor import Tensor
+from flambeau.user_warnings import warn
 
 # ---------------------------------------------------------------- interpolation
 
@@ -224,9 +225,7 @@ def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None)
 
 
 def _deprecated(old: str, new: str) -> None:
-    import warnings
-
-    warnings.warn(f"`nn.functional.{old}` is deprecated. Use `{new}` instead.", stacklevel=3)
+    warn(f"`nn.functional.{old}` is deprecated. Use `{new}` instead.")
 
 
 # ---------------------------------------------------------------- pixels and channels

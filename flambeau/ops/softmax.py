@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from flambeau import dtypes
@@ -12,6 +11,7 @@ from flambeau.ops.operator import operator, public
 from flambeau.ops.samples import T, case
 from flambeau.ops.views import wrapped_dim
 from flambeau.tensor.tensor import Tensor
+from flambeau.user_warnings import warn
 
 # ---------------------------------------------------------------- what the family shares
 
@@ -157,11 +157,10 @@ LOG_SOFTMAX_BACKWARD = operator(
 # ---------------------------------------------------------------- public functions
 
 
-def implicit_dim(name: str, ndim: int, stacklevel: int) -> int:
-    """The dimension that is taken where none is given, with a warning."""
-    warnings.warn(
+def implicit_dim(name: str, ndim: int, stacklevel: int = 3) -> int:
+    """The dimension that is taken where none is given, with a warning; ``stacklevel`` is accepted and not needed."""
+    warn(
         f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument.",
-        stacklevel=stacklevel + 1,
     )
     return 0 if ndim in (0, 1, 3) else 1
 
@@ -217,7 +216,7 @@ def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
                 [0.5000, 0.5000]])
     """
     if dim is None:
-        dim = implicit_dim("softmax", input.ndim, _stacklevel)
+        dim = implicit_dim("softmax", input.ndim)
     return _applied(SOFTMAX, input, dim, dtype)
 
 
@@ -235,7 +234,7 @@ def log_softmax(
         tensor([-1.0986, -1.0986, -1.0986])
     """
     if dim is None:
-        dim = implicit_dim("log_softmax", input.ndim, _stacklevel)
+        dim = implicit_dim("log_softmax", input.ndim)
     return _applied(LOG_SOFTMAX, input, dim, dtype)
 
 
@@ -251,7 +250,7 @@ def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
         tensor([0.7500, 0.2500])
     """
     if dim is None:
-        dim = implicit_dim("softmin", input.ndim, _stacklevel)
+        dim = implicit_dim("softmin", input.ndim)
     return _applied(SOFTMAX, -input, dim, dtype)
 
 
@@ -272,7 +271,7 @@ def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: floa
         tensor([[0., 1.]])
     """
     if eps != 1e-10:
-        warnings.warn("`eps` parameter is deprecated and has no effect.", stacklevel=2)
+        warn("`eps` parameter is deprecated and has no effect.")
     from flambeau.ops.operator import NAMESPACES
 
     noise = -NAMESPACES["torch"]["empty_like"](logits).exponential_().log()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy
@@ -13,6 +12,7 @@ from flambeau.ops.fft import C2C, C2R, FIT, R2C
 from flambeau.ops.operator import operator, public
 from flambeau.ops.samples import T, case
 from flambeau.tensor.tensor import Tensor
+from flambeau.user_warnings import warn
 
 # ---------------------------------------------------------------- frames that overlap
 
@@ -205,7 +205,7 @@ def stft(
 
 
 def _warn(text: str) -> None:
-    warnings.warn(f"A window was not provided. {text} window=torch.ones(n_fft) says so.", UserWarning, stacklevel=3)
+    warn(f"A window was not provided. {text} window=torch.ones(n_fft) says so.")
 
 
 def _parts(x: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -13,6 +12,7 @@ from flambeau.ops.operator import METHODS, NAMESPACES, public
 from flambeau.ops.strided import reach
 from flambeau.tensor.tensor import Tensor
 from flambeau.tensor.views import layout
+from flambeau.user_warnings import warn
 
 _ALIGNMENT = 64
 _next_address = 1 << 16
@@ -196,12 +196,10 @@ def storage(input: Tensor) -> TypedStorage:
         ...     print(torch.tensor([1., 2., 3.])[1:].storage().size())
         3
     """
-    warnings.warn(
+    warn(
         "TypedStorage is deprecated. It will be removed in the future and UntypedStorage will be the only storage "
         "class. This should only matter to you if you are using storages directly.  To access UntypedStorage directly, "
         "use tensor.untyped_storage() instead of tensor.storage()",
-        UserWarning,
-        stacklevel=2,
     )
     return TypedStorage(root_of(input))
 

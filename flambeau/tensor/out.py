@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from flambeau import dtypes
 from flambeau.autograd.grad_mode import mode
 from flambeau.tensor.tensor import Tensor
 from flambeau.tensor.views import write
+from flambeau.user_warnings import warn
 
 
 def write_out(name: str, results: Any, out: Any, kind: bool | str = True) -> Any:
@@ -46,12 +46,10 @@ def _write_one(name: str, result: Tensor, out: Tensor, kind: bool | str) -> None
         result = result.to(out.dtype)
     if result._node.aval.shape != out._node.aval.shape:
         if out._node.aval.size and kind != "made":
-            warnings.warn(
+            warn(
                 f"An output with one or more elements was resized since it had shape {list(out.shape)}, which does not "
                 f"match the required output shape {list(result.shape)}. This behavior is deprecated, and in a future "
                 "PyTorch release outputs will not be resized unless they have zero elements.",
-                UserWarning,
-                stacklevel=4,
             )
         if out._base is not None:
             raise RuntimeError(f"{name}(): the view given as out= cannot be resized to {list(result.shape)}")

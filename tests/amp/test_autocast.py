@@ -462,3 +462,29 @@ def test_compiled_training_step_under_autocast_is_the_plain_one() -> None:
         return [run(data(flambeau, 6, 1, 8, 8)).item() for _ in range(6)]
 
     np.testing.assert_allclose(losses(True), losses(False), rtol=2e-2)
+
+
+@pytest.mark.filterwarnings("always")
+@pytest.mark.parametrize("enabled", [False, True])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: flambeau.nn.functional.mse_loss(x, x[0]),
+        lambda x: flambeau.nn.functional.mse_loss(x, x, size_average=True),
+        lambda x: flambeau.nn.functional.softmax(x),
+        lambda x: flambeau.nn.Softmax()(x),
+        lambda x: flambeau.nn.L1Loss()(x, x[0]),
+        lambda x: flambeau.nn.functional.grid_sample(x[None, None], x[None, :, None, :2]),
+        lambda x: flambeau.cross(x, x),
+        lambda x: x.cross(x),
+        lambda x: flambeau.add(x, x, out=flambeau.zeros(2)),
+        lambda x: x.index_reduce_(0, flambeau.tensor([0]), x[:1].clone(), "prod"),
+        lambda x: x[x.byte()],
+        lambda x: x[0].T,
+    ],
+)
+def test_warnings_point_to_the_line_of_the_call(call: Any, enabled: bool) -> None:
+    x = flambeau.ones(3, 3)
+    with flambeau.autocast("cpu", enabled=enabled), pytest.warns(UserWarning) as caught:
+        call(x)
+    assert {(warning.filename, warning.lineno) for warning in caught} == {(__file__, call.__code__.co_firstlineno)}
