@@ -7,7 +7,7 @@ from typing import Any
 from flambeau.dtypes import BOOL
 from flambeau.engine import target
 from flambeau.graph.node import Aval
-from flambeau.ops import few_rows, multiply
+from flambeau.ops import multiply, single_row
 from flambeau.ops.operator import operator, public
 from flambeau.ops.pointwise import broadcast_shapes, conj
 from flambeau.ops.samples import T, case
@@ -274,9 +274,9 @@ def _features_hint(shape: tuple[int, ...], out: int, features: int) -> str:
 
 
 def _linear_lax(jnp: Any, x: Any, weight: Any, bias: Any) -> Any:
-    parts = few_rows.parts_of(x, weight) if weight.ndim == 2 else 1
+    parts = single_row.parts_of(x, weight) if weight.ndim == 2 else 1
     if parts > 1:
-        y = few_rows.by_parts(jnp, x, weight, parts)
+        y = single_row.by_parts(jnp, x, weight, parts)
         return y if bias is None else y + bias
     # Contracted where it stands: written as a product with the transpose, XLA copies the weight for a single row.
     y = multiply.dot_general(x, weight, (((x.ndim - 1,), (weight.ndim - 1,)), ((), ())))
