@@ -92,10 +92,9 @@ class Kin:
         gains: for the last programs that were judged, how much faster the best further tier was than the first.
         building: how many are being compiled.
         judged: its programs that have a verdict.
-        retried: those of them that are in a second trial.
     """
 
-    __slots__ = ("__weakref__", "_favoured", "asked", "building", "gains", "judged", "retried", "wider")
+    __slots__ = ("__weakref__", "_favoured", "asked", "building", "gains", "judged", "wider")
 
     def __init__(self, asked: bool = False, wider: Kin | None = None) -> None:
         self.asked = asked
@@ -103,7 +102,6 @@ class Kin:
         self.gains: deque[float] = deque(maxlen=TURNS)
         self.building = 0
         self.judged: WeakSet[Entry] = WeakSet()
-        self.retried: WeakSet[Entry] = WeakSet()
         self._favoured: bool | None = None
 
     def gain(self) -> float | None:
@@ -132,7 +130,6 @@ class Kin:
         for kin in self._families():
             kin.gains.append(gain)
         self.judged.add(entry)
-        self.retried.discard(entry)
         before, self._favoured = self._favoured, self.favoured()
         if self._favoured is not before:
             for other in self.judged:
@@ -297,7 +294,6 @@ class Entry:
         if changed:
             for i in changed:
                 del self.constants[i]
-            self.kin.retried.discard(self)
             # What was compiled holds the old numbers.
             if self._job is not None:
                 self._done_building()
@@ -477,11 +473,10 @@ class Entry:
         rivals = [form for form in self.forms.values() if form is not self.chosen]
         # A second trial is against noise, which long runs average out; and it would hold both tiers' results at once.
         is_known = fastest >= LONG or all(form.typical() > HOPELESS * fastest for form in rivals)
-        # Some of its kin tell of the rest: each run of another tier among them costs all of them something.
-        if is_known or (of_kin is not None and len(self.kin.retried) >= FEW):
+        # So do verdicts on many of a kind; and runs of another tier among theirs cost all of them something.
+        if is_known or (of_kin is not None and len(self.kin.gains) == TURNS):
             self._rest()
             return self.chosen.run(values, donated)
-        self.kin.retried.add(self)
         self._begin_trial()
         return self._take_turns(values, donated)
 
