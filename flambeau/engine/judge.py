@@ -110,7 +110,7 @@ class Kin:
         What has paid in the larger family is expected to pay here; what has not, may.
         """
         if self.gains:
-            return sorted(self.gains)[len(self.gains) // 2]
+            return self._typical_gain()
         expected = self.wider.gain() if self.wider is not None else None
         return expected if expected is None or expected >= GAIN else None
 
@@ -120,7 +120,10 @@ class Kin:
 
     def favoured(self) -> bool | None:
         """Whether its programs are to run on a further tier; None while too few were judged."""
-        return sorted(self.gains)[len(self.gains) // 2] >= self.clearly() if len(self.gains) >= FEW else None
+        return self._typical_gain() >= self.clearly() if len(self.gains) >= FEW else None
+
+    def _typical_gain(self) -> float:
+        return sorted(self.gains)[len(self.gains) // 2]
 
     def learn(self, entry: Entry, gain: float) -> None:
         """Notes how much faster a further tier made one of its programs; what the others run on may change with it.

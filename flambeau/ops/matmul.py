@@ -277,9 +277,9 @@ def _linear_lax(jnp: Any, x: Any, weight: Any, bias: Any) -> Any:
     parts = single_row.parts_of(x, weight) if weight.ndim == 2 else 1
     if parts > 1:
         y = single_row.by_parts(jnp, x, weight, parts)
-        return y if bias is None else y + bias
-    # Contracted where it stands: written as a product with the transpose, XLA copies the weight for a single row.
-    y = multiply.dot_general(x, weight, (((x.ndim - 1,), (weight.ndim - 1,)), ((), ())))
+    else:
+        # Contracted where it stands: written as a product with the transpose, XLA copies the weight for a single row.
+        y = multiply.dot_general(x, weight, (((x.ndim - 1,), (weight.ndim - 1,)), ((), ())))
     return y if bias is None else y + bias
 
 
