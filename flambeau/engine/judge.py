@@ -12,12 +12,13 @@ import os
 import sys
 import threading
 import warnings
-from collections import deque
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet, WeakValueDictionary, ref
+from weakref import WeakValueDictionary, ref
 
 from flambeau import devices
+from flambeau.engine.form import FEW, LONG, Form, turns_of
+from flambeau.engine.kin import GAIN, HOPELESS, Kin
 from flambeau.engine.memory import return_free_memory
 from flambeau.engine.statistics import counters
 from flambeau.engine.tier import INTERPRETER, TIERS, Executable, Tier
@@ -36,32 +37,12 @@ THRIFTY = 1.0
 """All compiling together may take this part of the time that all interpreting has taken ..."""
 EAGER = 4.0
 """... or this, where somebody asked for it, or where it has paid for programs of the same kin."""
-GAIN = 1.25
-"""Compiling has paid where it made programs faster by this factor."""
-AT_ONCE = 2
-"""So many programs are compiled before it is known whether that pays, of all that nobody asked for together."""
-TURNS = 8
-"""How many runs of each tier are compared at the most."""
-FEW = 3
-"""So many are enough where one tier is twice as fast as another, or where they are long."""
-LONG = 0.3
-"""Seconds of runs that are enough of each tier: noise is small beside them."""
-CLEARLY = 0.9
-"""A tier gives way to one that was ready before it only if that needs less than this part of its time ..."""
-CLEARLY_THOUGH_ASKED = 0.8
-"""... or this, where somebody asked for compilation, which goes on as long as its results are kept.
-
-A trial shows each tier at its best, run after run.  With other work in between, the interpreter's many steps lose more
-of that than one compiled program: of a growing cache's programs, slower by a sixth in trials, a loop is faster.
-"""
 RUNS_BETWEEN_TRIALS = 8, 128
 """A verdict on short runs is looked at again after as many as take some seconds, but within these bounds ..."""
 SECONDS_BETWEEN_TRIALS = 3.0
 """... and after twice as many each time, but not before ..."""
 PRICE = 0.01
 """... what running the slower tiers again costs is at most this part of the time since the last verdict."""
-HOPELESS = 2.0
-"""Tiers slower than the fastest by this factor get no second trial."""
 
 
 class _Spending:
@@ -83,74 +64,6 @@ class _Spending:
 spending = _Spending()
 
 
-class Kin:
-    """Programs of one origin, say of one captured function: what compiling gained for some tells of the rest.
-
-    Attributes:
-        asked: whether somebody asked for compilation.
-        wider: a larger family that it belongs to.
-        gains: for the last programs that were judged, how much faster the best further tier was than the first.
-        building: how many are being compiled.
-        judged: its programs that have a verdict.
-    """
-
-    __slots__ = ("__weakref__", "_favoured", "asked", "building", "gains", "judged", "wider")
-
-    def __init__(self, asked: bool = False, wider: Kin | None = None) -> None:
-        self.asked = asked
-        self.wider = wider
-        self.gains: deque[float] = deque(maxlen=TURNS)
-        self.building = 0
-        self.judged: WeakSet[Entry] = WeakSet()
-        self._favoured: bool | None = None
-
-    def gain(self) -> float | None:
-        """By what factor compiling has typically made programs faster; None while that is not known.
-
-        What has paid in the larger family is expected to pay here; what has not, may.
-        """
-        if self.gains:
-            return self._typical_gain()
-        expected = self.wider.gain() if self.wider is not None else None
-        return expected if expected is None or expected >= GAIN else None
-
-    def clearly(self) -> float:
-        """How much faster than a further tier the first must be to keep its programs."""
-        return CLEARLY_THOUGH_ASKED if self.asked else CLEARLY
-
-    def favoured(self) -> bool | None:
-        """Whether its programs are to run on a further tier; None while too few were judged."""
-        return self._typical_gain() >= self.clearly() if len(self.gains) >= FEW else None
-
-    def _typical_gain(self) -> float:
-        return sorted(self.gains)[len(self.gains) // 2]
-
-    def learn(self, entry: Entry, gain: float) -> None:
-        """Notes how much faster a further tier made one of its programs; what the others run on may change with it.
-
-        Programs that take turns hand values over, and wait for each other's threads, where their tiers differ.
-        """
-        for kin in self._families():
-            kin.gains.append(gain)
-        self.judged.add(entry)
-        before, self._favoured = self._favoured, self.favoured()
-        if self._favoured is not before:
-            for other in self.judged:
-                other.look_again()
-
-    def builds(self, more: int) -> None:
-        """Counts programs that are being compiled."""
-        for kin in self._families():
-            kin.building += more
-
-    def is_trying(self) -> bool:
-        """Whether as many programs are being compiled as there should be while nothing is known."""
-        return max(kin.building for kin in self._families()) >= AT_ONCE
-
-    def _families(self) -> tuple[Kin, ...]:
-        return (self,) if self.wider is None else (self, self.wider)
-
-
 PLAIN = Kin()
 """Everything that is recorded and run as it comes."""
 
@@ -168,59 +81,6 @@ def _kin_of(program: Program) -> Kin:
     return found
 
 
-class Form:
-    """A program as one tier runs it.
-
-    Attributes:
-        seconds: of the last runs that were timed, the newest last.
-        turns: how many of them belong to the trial in progress.
-        recent: whether it has run since room was last made.
-    """
-
-    __slots__ = ("executable", "recent", "seconds", "tier", "turns")
-
-    def __init__(self, tier: Tier, executable: Executable) -> None:
-        self.tier = tier
-        self.executable = executable
-        self.seconds: deque[float] = deque(maxlen=TURNS)
-        self.turns = 0
-        self.recent = True
-
-    def run(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
-        self.recent = True
-        self.tier.count_run()
-        return self.executable.run(values, donated)
-
-    def timed(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
-        """Runs, waits for the results, and notes how long that took.
-
-        Taking values over from another tier is not counted: once all of a loop runs on one tier, it does not happen.
-        """
-        self.recent = True
-        self.executable.prepare(values)
-        started = perf_counter()
-        results = self.executable.run(values, donated)
-        self.executable.wait(results)
-        self.seconds.append(perf_counter() - started)
-        self.turns += 1
-        self.tier.count_run()
-        return results
-
-    def is_known(self) -> bool:
-        """Whether the trial has seen enough of it."""
-        return self.turns >= FEW and self.turns >= _turns_of(self.typical())
-
-    def typical(self) -> float:
-        """A lower quartile: what a run costs when nothing else gets in its way, but not by luck."""
-        ordered = sorted(self.seconds)
-        return ordered[len(ordered) // 4]
-
-
-def _turns_of(seconds: float) -> float:
-    """How many runs of that length tell enough of a tier."""
-    return max(FEW, min(TURNS, LONG / seconds))
-
-
 class Entry:
     """What is known of one program.
 
@@ -231,12 +91,12 @@ class Entry:
         chosen: the form that keeps the program, once judged.
         runs, spent: of the interpreter before there was anything else, and the seconds that took.
         kin: programs of the same origin.
+        gain: how much faster the best further tier was than the first in the last trial; None while that is not known.
     """
 
     __slots__ = (
         "__weakref__",
         "_expected",
-        "_gain",
         "_job",
         "_left",
         "_period",
@@ -244,6 +104,7 @@ class Entry:
         "chosen",
         "constants",
         "forms",
+        "gain",
         "kin",
         "program",
         "runs",
@@ -261,9 +122,9 @@ class Entry:
         self.chosen: Form | None = None
         self.runs = 0
         self.spent = 0.0
-        self._job: tuple[Tier, Future[Executable], Kin] | None = None
+        self.gain: float | None = None
+        self._job: tuple[Tier, Future[Executable]] | None = None
         self._expected = 0.0
-        self._gain = 1.0
         self._refused: set[str] = set()
         self._left = 0
         self._period = 0
@@ -338,9 +199,9 @@ class Entry:
             make_room(tier)
             self._expected = tier.expected_seconds(self.program)
             spending.promised += self._expected
-            self.kin.builds(1)
-            constants = dict(self.constants)
-            self._job = tier, _background().submit(_built, tier, self.program, donated, constants), self.kin
+            job = _background().submit(_built, tier, self.program, donated, dict(self.constants))
+            self._job = tier, job
+            self.kin.builds(job)
             return
 
     def _promises_gain(self, tier: Tier) -> bool:
@@ -365,9 +226,6 @@ class Entry:
         return self.spent > PATIENCE * seconds or self.runs >= REGULAR
 
     def _done_building(self) -> None:
-        assert self._job is not None
-        # Its kin may be others by now: somebody may have asked for compilation meanwhile.
-        self._job[2].builds(-1)
         self._job = None
         spending.promised -= self._expected
 
@@ -375,12 +233,12 @@ class Entry:
         """Takes over what the background has built; waits for it if need be."""
         if self._job is None:
             return
-        tier, job, _ = self._job
+        tier, job = self._job
         self._done_building()
         error = job.exception()
         if error is None:
             self._keep(Form(tier, job.result()))
-            self._begin_trial()
+            self.begin_trial()
             return
         self._refused.add(tier.name)
         warnings.warn(
@@ -392,66 +250,95 @@ class Entry:
 
     # ------------------------------------------------------------ judging
 
-    def _begin_trial(self) -> None:
+    def first(self) -> Form:
+        """The program on the tier that was ready first."""
+        return next(iter(self.forms.values()))
+
+    def _further(self) -> list[Form]:
+        _, *others = self.forms.values()
+        return others
+
+    def begin_trial(self) -> None:
+        """Leaves open which tier keeps the program until a trial has shown it."""
         self.chosen = None
+        self.gain = None
         for form in self.forms.values():
             form.turns = 0
 
+    def was_on_trial(self) -> bool:
+        """Whether enough has been seen for a verdict."""
+        return len(self.forms) > 1 and any(form.turns for form in self._further()) and self._is_timed()
+
+    def _is_timed(self) -> bool:
+        return all(form.seconds for form in self.forms.values())
+
+    def measure(self) -> float:
+        """How much faster the best further tier is than the first; known from now on."""
+        self.gain = self.first().typical() / min(form.typical() for form in self._further())
+        return self.gain
+
+    def is_clear(self) -> bool:
+        """Whether the newest tier has shown that it is far ahead of all others."""
+        *others, newest = self.forms.values()
+        if not others:
+            return True
+        return newest.turns >= FEW and min(form.typical() for form in others) >= HOPELESS * newest.typical()
+
+    def stands(self) -> bool:
+        """Whether there is a verdict that another trial would not change.
+
+        It is against noise, which long runs average out; and it would hold both tiers' results at once.
+        """
+        if self.chosen is None or not self._is_timed():
+            return False
+        fastest = self.chosen.typical()
+        rivals = [form for form in self.forms.values() if form is not self.chosen]
+        return fastest >= LONG or all(form.typical() > HOPELESS * fastest for form in rivals)
+
     def _take_turns(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
-        # The newest begins: it may never be worth another turn of the old ones.  Each has its turns in a row,
-        # since the threads of one that has just worked go on spinning for a while and disturb the next.
-        form = next((form for form in reversed(self.forms.values()) if not form.is_known()), None)
-        if form is None or self._is_clear():
+        form = self.kin.form_on_trial(self)
+        if form is None:
             form = self._decide()
             _make_way(form, values)
             return form.run(values, donated)
         if not form.turns:
+            # Each has its turns in a row: threads of one that has just worked go on spinning and disturb the next.
             _make_way(form, values)
         return form.timed(values, donated)
 
-    def _is_clear(self) -> bool:
-        """Whether the newest tier is far ahead, runs before the trial included.
-
-        Whether it is far behind is not known so soon: in its first runs the system gives it memory, page by page,
-        which may take longer than the work.
-        """
-        *others, newest = self.forms.values()
-        return newest.turns >= FEW and min(form.typical() for form in others) >= HOPELESS * newest.typical()
-
     def _decide(self) -> Form:
+        self.chosen = self._of_kin() or self._best()
+        counters.verdicts += 1
+        self._rest()
+        return self.chosen
+
+    def _best(self) -> Form:
         forms = list(self.forms.values())
         best = forms[-1]
         for form in reversed(forms[:-1]):
             if form.typical() < self.kin.clearly() * best.typical():
                 best = form
-        self._gain = forms[0].typical() / min(form.typical() for form in forms[1:])
-        self.kin.learn(self, self._gain)
-        self.chosen = best = self._as_its_kin() or best
-        counters.verdicts += 1
-        self._rest()
         return best
 
-    def _as_its_kin(self) -> Form | None:
+    def _of_kin(self) -> Form | None:
         """The form that programs of its kin are to run in; None where that is not known, or the gain is out of line."""
-        favoured = self.kin.favoured()
-        is_extreme = not self.kin.asked and not 1 / HOPELESS < self._gain < HOPELESS
-        first, *others = self.forms.values()
-        if favoured is None or is_extreme or not others:
+        favours = self.kin.favours()
+        is_extreme = not self.kin.asked and self.gain is not None and not 1 / HOPELESS < self.gain < HOPELESS
+        if favours is None or is_extreme:
             return None
-        return min(others, key=Form.typical) if favoured else first
-
-    def look_again(self) -> None:
-        """Has the next run follow its kin, if the verdict was another."""
-        of_kin = self._as_its_kin()
-        if of_kin is not None and self.chosen not in (None, of_kin):
-            self._left = 1
+        if not favours:
+            return self.first()
+        return min(self._further(), key=Form.typical) if self._is_timed() else self._further()[-1]
 
     def _rest(self) -> None:
         """Lets the verdict stand for a while."""
         assert self.chosen is not None
         least, most = RUNS_BETWEEN_TRIALS
-        wanted = int(SECONDS_BETWEEN_TRIALS / self.chosen.typical())
-        self._period = max(2 * self._period or min(max(wanted, least), most), self._affordable())
+        if self._is_timed():
+            wanted = int(SECONDS_BETWEEN_TRIALS / self.chosen.typical())
+            self._period = max(2 * self._period or min(max(wanted, least), most), self._affordable())
+        else:
+            self._period = most
         self._left = self._period
 
     def _affordable(self) -> int:
@@ -461,26 +348,15 @@ class Entry:
         slower = [
             seconds for form in self.forms.values() if fastest < (seconds := form.typical()) <= HOPELESS * fastest
         ]
-        lost = sum((seconds - fastest) * _turns_of(seconds) for seconds in slower)
+        lost = sum((seconds - fastest) * turns_of(seconds) for seconds in slower)
         return int(lost / (PRICE * fastest))
 
     def _try_again(self, values: list[Any], donated: tuple[bool, ...]) -> list[Any]:
         assert self.chosen is not None
-        of_kin = self._as_its_kin()
-        if of_kin is not None and of_kin is not self.chosen:
-            self.chosen = of_kin
-            self._rest()
-            _make_way(of_kin, values)
-            return of_kin.run(values, donated)
-        fastest = self.chosen.typical()
-        rivals = [form for form in self.forms.values() if form is not self.chosen]
-        # A second trial is against noise, which long runs average out; and it would hold both tiers' results at once.
-        is_known = fastest >= LONG or all(form.typical() > HOPELESS * fastest for form in rivals)
-        # So do verdicts on many of a kind; and runs of another tier among theirs cost all of them something.
-        if is_known or (of_kin is not None and len(self.kin.gains) == TURNS):
+        if self.stands() or len(self.forms) == 1:
             self._rest()
             return self.chosen.run(values, donated)
-        self._begin_trial()
+        self.kin.begin_trial()
         return self._take_turns(values, donated)
 
 
