@@ -115,12 +115,19 @@ def _part_of(mask: Any, queries: slice, keys: slice) -> Any:
     return mask[..., keys] if mask.ndim and mask.shape[-1] != 1 else mask
 
 
+def _products(xp: Any, q: Any, k: Any) -> Any:
+    if xp is not np and q.shape[-2] == 1 and target.kind() == "cpu":
+        # With the keys first they are read as they lie; XLA would make a transposed copy of them.
+        return matmul(xp, k, q.swapaxes(-1, -2)).swapaxes(-1, -2)
+    return matmul(xp, q, k.swapaxes(-1, -2))
+
+
 def _scores(xp: Any, q: Any, k: Any, mask: Any, forbidden: Any, scale: float) -> Any:
     wide = summed_in(q)
     if wide == q.dtype:
-        scores = matmul(xp, q * wide.type(scale), k.swapaxes(-1, -2))
+        scores = _products(xp, q * wide.type(scale), k)
     else:
-        scores = matmul(xp, q, k.swapaxes(-1, -2)) * wide.type(scale)
+        scores = _products(xp, q, k) * wide.type(scale)
     if mask is not None:
         never = scores.dtype.type(-np.inf)
         if mask.dtype == np.bool_:

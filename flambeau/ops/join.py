@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from flambeau.engine import target
 from flambeau.graph.node import Aval
 from flambeau.graph.op import Call
 from flambeau.ops.operator import inputs_of, operator, public
@@ -52,7 +54,15 @@ def _cat_rule(*tensors: Aval, dim: int) -> Aval:
 
 def _cat_kernel(xp: Any, *arrays: Any, dim: int) -> Any:
     kept = [a for a in arrays if a.shape != (0,)] or [arrays[0]]
-    return xp.concatenate(kept, axis=dim if kept[0].ndim > 1 else 0)
+    dim = dim if kept[0].ndim > 1 else 0
+    if xp is np or target.kind() != "cpu":
+        return xp.concatenate(kept, axis=dim)
+    # As rows of a matrix, which XLA for the CPU copies in blocks; else it asks of each element where it comes from.
+    shape = list(kept[0].shape)
+    shape[dim] = sum(a.shape[dim] for a in kept)
+    outer = math.prod(shape[:dim])
+    rows = [a.reshape(outer, math.prod(a.shape[dim:])) for a in kept]
+    return xp.concatenate(rows, axis=1).reshape(shape)
 
 
 def _cat_fitted(call: Call) -> Any:
