@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from operator import is_
 from pathlib import Path
@@ -19,6 +19,7 @@ from jax.sharding import SingleDeviceSharding
 
 from flambeau import devices, dtypes
 from flambeau.engine import accelerators, peaks, precision, single_kernel, target
+from flambeau.engine.dispatch import caller
 from flambeau.engine.kernels import prepared
 from flambeau.engine.memory import Gap
 from flambeau.graph.node import Aval
@@ -171,7 +172,9 @@ class Compiled:
                 compiled = single_kernel.compiled(self._trace, structs, positions)
             else:
                 compiled = jax.jit(self._trace, donate_argnums=positions, keep_unused=True).lower(*structs).compile()
-        self._execute = compiled
+        self._execute: Callable[[list[Any]], list[Any]] = (
+            caller(compiled, len(avals)) if place.kind == "cpu" else lambda arrays: compiled(*arrays)
+        )
         self.text = compiled.as_text
         self.memory = compiled.memory_analysis
         # On the CPU all that lies between arguments and results is one block, taken anew for each run.
@@ -216,7 +219,7 @@ class Compiled:
             buffers.append(self._put(np.array([values[i] for i, _, _ in leaves], dtype=aval.dtype), aval))
         if self._gap is not None:
             self._gap.restore()
-        results = self._execute(*buffers)
+        results = self._execute(buffers)
         return [results[place] for place in self._order] if self._is_reordered else results
 
     def _taken_over(self, values: list[Any]) -> list[Any]:
@@ -302,7 +305,7 @@ class Offloaded(Compiled):
             peaks.note(accelerators.of_jax(self._program.device), self._account)
         accelerators.started.append(self._program)
         try:
-            results = self._execute(*buffers)
+            results = self._execute(buffers)
             found = [results[place] for place in self._order]
             for k in self._fetched:
                 found[k] = np.asarray(found[k])
