@@ -8,6 +8,7 @@ XLA finds such calls by itself, but only where there is next to no work; here th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import jax
@@ -44,8 +45,13 @@ _OPTIONS = {
 _MARKS = {"xla_cpu_small_call": "true", "inlineable": "false"}
 
 
-def compiled(function: Callable[..., Any], structs: list[Any], donated: tuple[int, ...]) -> Any:
-    """A function of arrays, compiled for the CPU: as one kernel where that is worth it."""
+def compiled(
+    function: Callable[..., Any], structs: list[Any], donated: tuple[int, ...], options: dict[str, Any] | None = None
+) -> Any:
+    """A function of arrays, compiled for the CPU: as one kernel where that is worth it, else with these options of XLA.
+
+    Another release of XLA may have other options: without them it compiles everything as well.
+    """
     traced = _traced(function, structs, donated)
     if _is_small(traced.jaxpr.jaxpr):
         with target.traced_as_single_kernel():
@@ -53,12 +59,13 @@ def compiled(function: Callable[..., Any], structs: list[Any], donated: tuple[in
         if {equation.primitive.name for equation in _equations(whole.jaxpr.jaxpr)} <= ALLOWED:
             lowered = whole.lower()
             _mark(lowered.compiler_ir("stablehlo"))
-            try:
+            with suppress(jax.errors.JaxRuntimeError):
                 return lowered.compile(compiler_options=_OPTIONS)
-            except jax.errors.JaxRuntimeError:
-                # Another release of XLA may have other options: as many kernels it runs everywhere.
-                pass
-    return traced.lower().compile()
+    lowered = traced.lower()
+    if options:
+        with suppress(jax.errors.JaxRuntimeError):
+            return lowered.compile(compiler_options=options)
+    return lowered.compile()
 
 
 def _traced(function: Callable[..., Any], structs: list[Any], donated: tuple[int, ...]) -> Any:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from flambeau import devices
 from flambeau.engine.interpreter import Interpreted
-from flambeau.engine.memory import is_crowded, keep_freed_memory, return_free_memory
+from flambeau.engine.memory import is_crowded, keep_freed_memory, return_free_memory, returning_free_memory
 from flambeau.engine.statistics import counters
 from flambeau.graph.program import Program
 
@@ -135,11 +135,12 @@ class XlaTier:
 
         # What importing takes is not what compiling takes, from which the next are judged.
         started = perf_counter()
-        if program.device is not devices.cpu:
-            executable: Executable = xla.Offloaded(program, donated, constants)
-        else:
-            kind = pieces.Pieced if pieces.is_large(program) else xla.Compiled
-            executable = aliases.built(program, lambda made: kind(made, donated, constants))
+        with returning_free_memory():
+            if program.device is not devices.cpu:
+                executable: Executable = xla.Offloaded(program, donated, constants)
+            else:
+                kind = pieces.Pieced if pieces.is_large(program) else xla.Compiled
+                executable = aliases.built(program, lambda made: kind(made, donated, constants))
         self.guessed += _guess(program)
         self.measured += perf_counter() - started
         counters.programs_compiled += 1

@@ -31,6 +31,14 @@ DONATED_BYTES = 4096
 On a GPU they are: XLA launches many kernels at one stroke as long as their buffers are where they were.
 """
 
+MUCH = 400 << 20
+"""Bytes of all intermediate results together: from there on the CPU's are ordered so that few are there at a time.
+
+By itself XLA orders them for its threads: a training step of a model of six layers holds 222 megabytes that way and
+takes 3 % less time than with 162.
+"""
+_SPARING = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
+
 # A Python number that changes enters at full width and is rounded inside, as it is when constant.
 _WIDE = {
     dtypes.BOOL: np.dtype(np.bool_),
@@ -169,7 +177,8 @@ class Compiled:
         with place.tracing():
             structs = [place.struct(aval) for aval in avals]
             if place.kind == "cpu":
-                compiled = single_kernel.compiled(self._trace, structs, positions)
+                options = _SPARING if _intermediate_bytes(program) >= MUCH else None
+                compiled = single_kernel.compiled(self._trace, structs, positions, options)
             else:
                 compiled = jax.jit(self._trace, donate_argnums=positions, keep_unused=True).lower(*structs).compile()
         self._execute: Callable[[list[Any]], list[Any]] = (
@@ -378,6 +387,12 @@ def _end(leaves: list[tuple[int, int, Aval]]) -> int:
 def _is_held_by_host(aval: Aval) -> bool:
     is_random_key = aval.dtype is dtypes.uint32 and aval.shape == (2,)
     return is_random_key or (not aval.shape and aval.device is devices.cpu)
+
+
+def _intermediate_bytes(program: Program) -> int:
+    """What all results of operations that compute something take together."""
+    outs = [step.call.out for step in program.steps if not step.call.op.moves and step.call.op.name != "project"]
+    return sum(aval.nbytes for out in outs for aval in (out if isinstance(out, tuple) else (out,)))
 
 
 def _out_avals(program: Program) -> dict[int, Any]:
