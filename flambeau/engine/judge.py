@@ -206,6 +206,7 @@ class Entry:
 
     def _promises_gain(self, tier: Tier) -> bool:
         seconds = tier.expected_seconds(self.program)
+        self.kin.meet(self)
         gain = self.kin.gain()
         if gain is None:
             wanted = self.kin.asked or self._is_hot(seconds)

@@ -18,6 +18,8 @@ GAIN = 1.25
 """Compiling has paid where it made programs faster by this factor."""
 AT_ONCE = 3
 """So many programs are compiled before it is known whether that pays, of all that nobody asked for together."""
+PATIENCE = 1024
+"""So many runs of others wait for the first verdict before they are compiled without one."""
 CLEARLY = 0.9
 """A tier gives way to one that was ready before it only if that needs less than this part of its time ..."""
 CLEARLY_THOUGH_ASKED = 0.8
@@ -25,6 +27,12 @@ CLEARLY_THOUGH_ASKED = 0.8
 
 A trial shows each tier at its best, run after run.  With other work in between, the interpreter's many steps lose more
 of that than one compiled program: of a growing cache's programs, slower by a sixth in trials, a loop is faster.
+"""
+CLEARLY_FOR_A_FEW = 0.6
+"""... or this, while only a few of many programs that somebody asked for have been tried.
+
+Among many more on the first tier, a few of a growing cache's programs looked slower by a quarter; all together, on
+the same machine, they were faster by a half.
 """
 HOPELESS = 2.0
 """Tiers slower than the fastest by this factor get no second trial."""
@@ -39,13 +47,14 @@ class Kin:
         gains: for the last programs that were judged, how much faster the best further tier was than the first.
     """
 
-    __slots__ = ("__weakref__", "_jobs", "_members", "_trial", "asked", "gains", "wider")
+    __slots__ = ("__weakref__", "_jobs", "_members", "_programs", "_trial", "asked", "gains", "wider")
 
     def __init__(self, asked: bool = False, wider: Kin | None = None) -> None:
         self.asked = asked
         self.wider = wider
         self.gains: list[float] = []
         self._jobs: list[Future] = []
+        self._programs: WeakSet[Entry] = WeakSet()
         self._members: WeakSet[Entry] = WeakSet()
         self._trial: Trial | None = None
 
@@ -63,7 +72,13 @@ class Kin:
 
     def clearly(self) -> float:
         """How much faster than a further tier the first must be to keep its programs."""
-        return CLEARLY_THOUGH_ASKED if self.asked else CLEARLY
+        if not self.asked:
+            return CLEARLY
+        return CLEARLY_THOUGH_ASKED if 2 * len(self.gains) >= len(self._programs) else CLEARLY_FOR_A_FEW
+
+    def meet(self, entry: Entry) -> None:
+        """Notes that a program is one of its own."""
+        self._programs.add(entry)
 
     def favours(self) -> bool | None:
         """Whether its programs are to run on a further tier; None while too few were judged."""
@@ -75,7 +90,9 @@ class Kin:
             kin._jobs.append(job)
 
     def is_trying(self) -> bool:
-        """Whether as many programs are being compiled as there should be while nothing is known."""
+        """Whether as many programs are being compiled, or on trial, as there should be while nothing is known."""
+        if self._trial is not None and self._trial.holds_up():
+            return True
         return max(kin._building() for kin in self._families()) >= AT_ONCE
 
     def _building(self) -> int:
@@ -129,12 +146,18 @@ class Trial:
     among others on another tier, each would look slow on whichever is new.
     """
 
-    __slots__ = ("_entries", "_tiers")
+    __slots__ = ("_entries", "_patience", "_tiers")
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self._entries = WeakSet(entries)
         # The newest begins: it may never be worth another turn of the old ones.
         self._tiers = [tier.name for tier in reversed(TIERS)]
+        self._patience = PATIENCE
+
+    def holds_up(self) -> bool:
+        """Whether others should not be compiled, which would disturb the trial; it may have been left unfinished."""
+        self._patience -= 1
+        return self._patience > 0
 
     def concerns(self, entry: Entry) -> bool:
         """Whether a program takes part."""

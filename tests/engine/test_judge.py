@@ -253,6 +253,20 @@ def test_a_verdict_of_a_noisy_moment_is_corrected_for_all_of_a_loop(paced: Calla
     assert kept_by(entries) == {"compiled"}
 
 
+@pytest.mark.parametrize(("compiled", "verdict"), [(850e-6, "compiled"), (1100e-6, "interpreter")])
+def test_of_many_programs_asked_for_a_few_may_look_slower_among_the_others(
+    compiled: float, verdict: str, paced: Callable[..., PacedTier]
+) -> None:
+    paced(600e-6, compiled, noise=0.0)
+    asked = kin.Kin(asked=True)
+    entries = entries_of_a_loop(30)
+    for entry in entries:
+        entry.kin = asked
+        entry.run([], ())
+    judged(entries[: form.FEW])
+    assert kept_by(entries[: form.FEW]) == {verdict}
+
+
 def test_programs_that_stop_coming_by_do_not_hold_up_a_trial(paced: Callable[..., PacedTier]) -> None:
     paced(900e-6, 600e-6, noise=0.0)
     entries = entries_of_a_loop(6)
