@@ -149,6 +149,7 @@ class Entry:
     def give_up(self, tier: Tier) -> None:
         """Forgets the program as a tier runs it; it is made ready again if that promises a gain."""
         form = self.forms.pop(tier.name)
+        self.gain = None
         if self.chosen is form:
             self.chosen = None
 
@@ -162,6 +163,7 @@ class Entry:
             if self._job is not None:
                 self._done_building()
             self.chosen = None
+            self.gain = None
             self.forms.clear()
 
     # ------------------------------------------------------------ running

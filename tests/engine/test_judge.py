@@ -267,6 +267,18 @@ def test_of_many_programs_asked_for_a_few_may_look_slower_among_the_others(
     assert kept_by(entries[: form.FEW]) == {verdict}
 
 
+def test_what_was_made_ready_anew_is_judged_anew(paced: Callable[..., PacedTier]) -> None:
+    paced(900e-6, 600e-6, noise=0.0)
+    judged(entries := entries_of_a_loop(1))
+    (entry,) = entries
+    assert entry.gain == pytest.approx(1.5)
+    entry.constants[1] = entry.constants.get(1, 1) + 1
+    entry.note_changes([None, 1])
+    assert entry.gain is None
+    judged(entries)
+    assert entry.gain == pytest.approx(1.5)
+
+
 def test_programs_that_stop_coming_by_do_not_hold_up_a_trial(paced: Callable[..., PacedTier]) -> None:
     paced(900e-6, 600e-6, noise=0.0)
     entries = entries_of_a_loop(6)
