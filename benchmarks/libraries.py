@@ -59,7 +59,7 @@ class Library:
         return self.torch.compile(step)
 
     def wait(self) -> int:
-        """Waits for work in the background; how many programs have been compiled, and judged, so far."""
+        """Waits for work in the background; how much has been compiled, tried and judged so far."""
         return 0
 
     def device_bytes(self) -> int:
@@ -81,7 +81,7 @@ class Flambeau(Library):
         engine = importlib.import_module("flambeau.engine")
         engine.synchronize()
         found = engine.statistics()
-        return found["programs_compiled"] + found["verdicts"]
+        return found["programs_compiled"] + found["trials"] + found["verdicts"]
 
     def device_bytes(self) -> int:
         return _jax_bytes() if self.setting.device == "cuda" else 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from flambeau.engine.form import FEW, TURNS, Form
+from flambeau.engine.statistics import counters
 from flambeau.engine.tier import TIERS
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ class Kin:
         for entry in entries:
             entry.begin_trial()
         self._trial = Trial(entries)
+        counters.trials += 1
 
     def _learn(self, gains: list[float]) -> None:
         if gains:

@@ -14,7 +14,8 @@ class Counters:
         runs_interpreted, runs_compiled: programs run, by tier.
         programs_evicted: programs dropped because the cache was full, and compiled forms because the system
             lets a process hold no more.
-        verdicts: trials of tiers against each other that have ended.
+        trials: comparisons of tiers that have begun, each on one program or on several of one origin.
+        verdicts: programs of which it has been decided on which tier they run.
     """
 
     __slots__ = (
@@ -25,6 +26,7 @@ class Counters:
         "programs_seen",
         "runs_compiled",
         "runs_interpreted",
+        "trials",
         "verdicts",
     )
 
