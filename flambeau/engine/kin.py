@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
 from flambeau.engine.form import FEW, TURNS, Form
@@ -12,8 +12,6 @@ from flambeau.engine.tier import TIERS
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
-
-    from flambeau.engine.judge import Entry
 
 GAIN = 1.25
 """Compiling has paid where it made programs faster by this factor."""
@@ -39,6 +37,42 @@ HOPELESS = 2.0
 """Tiers slower than the fastest by this factor get no second trial."""
 
 
+class Tried(Protocol):
+    """A program, as a trial sees it.
+
+    Attributes:
+        forms: the program as tiers run it, by the tier's name, in the order in which they were ready.
+        gain: how much faster the best further tier was than the first in the last trial; None while that is not known.
+    """
+
+    forms: dict[str, Form]
+    gain: float | None
+
+    def first(self) -> Form:
+        """The program on the tier that was ready first."""
+        ...
+
+    def begin_trial(self) -> None:
+        """Leaves open which tier keeps the program until a trial has shown it."""
+        ...
+
+    def was_on_trial(self) -> bool:
+        """Whether enough has been seen for a verdict."""
+        ...
+
+    def measure(self) -> float:
+        """How much faster the best further tier is than the first; known from now on."""
+        ...
+
+    def is_clear(self) -> bool:
+        """Whether the newest tier has shown that it is far ahead of all others."""
+        ...
+
+    def stands(self) -> bool:
+        """Whether there is a verdict that another trial would not change."""
+        ...
+
+
 class Kin:
     """Programs of one origin, say of one captured function.
 
@@ -55,8 +89,8 @@ class Kin:
         self.wider = wider
         self.gains: list[float] = []
         self._jobs: list[Future] = []
-        self._programs: WeakSet[Entry] = WeakSet()
-        self._members: WeakSet[Entry] = WeakSet()
+        self._programs: WeakSet[Tried] = WeakSet()
+        self._members: WeakSet[Tried] = WeakSet()
         self._trial: Trial | None = None
 
     # ------------------------------------------------------------ what is known
@@ -77,7 +111,7 @@ class Kin:
             return CLEARLY
         return CLEARLY_THOUGH_ASKED if 2 * len(self.gains) >= len(self._programs) else CLEARLY_FOR_A_FEW
 
-    def meet(self, entry: Entry) -> None:
+    def meet(self, entry: Tried) -> None:
         """Notes that a program is one of its own."""
         self._programs.add(entry)
 
@@ -105,7 +139,7 @@ class Kin:
 
     # ------------------------------------------------------------ trials
 
-    def form_on_trial(self, entry: Entry) -> Form | None:
+    def form_on_trial(self, entry: Tried) -> Form | None:
         """In which form a program that several tiers have made ready runs next; None if there is enough for a verdict.
 
         What is ready too late for the trial in progress waits for its end.
@@ -150,7 +184,7 @@ class Trial:
 
     __slots__ = ("_entries", "_patience", "_tiers")
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
+    def __init__(self, entries: Iterable[Tried]) -> None:
         self._entries = WeakSet(entries)
         # The newest begins: it may never be worth another turn of the old ones.
         self._tiers = [tier.name for tier in reversed(TIERS)]
@@ -161,11 +195,11 @@ class Trial:
         self._patience -= 1
         return self._patience > 0
 
-    def concerns(self, entry: Entry) -> bool:
+    def concerns(self, entry: Tried) -> bool:
         """Whether a program takes part."""
         return entry in self._entries
 
-    def form_of(self, entry: Entry) -> Form | None:
+    def form_of(self, entry: Tried) -> Form | None:
         """The form of a program whose turn it is; None if all is known."""
         while self._tiers and not self._is_clear(entry):
             form = entry.forms.get(self._tiers[0])
@@ -185,11 +219,11 @@ class Trial:
             return False
         return form.turns >= 2 * TURNS or all(self._is_known(entry) for entry in self._entries)
 
-    def _is_known(self, entry: Entry) -> bool:
+    def _is_known(self, entry: Tried) -> bool:
         form = entry.forms.get(self._tiers[0])
         return form is None or form.is_known(len(self._entries))
 
-    def _is_clear(self, entry: Entry) -> bool:
+    def _is_clear(self, entry: Tried) -> bool:
         """Whether the newest tier is far ahead, runs before the trial included.
 
         Whether it is far behind is not known so soon: in its first runs the system gives it memory, page by page,

@@ -102,6 +102,9 @@ def _attention_samples() -> list[case]:
         case(name, q, k, k, is_causal=True, gradgrad=False),
         case(name, T(2, 4, 5, 3), T(2, 2, 6, 3), T(2, 2, 6, 3), enable_gqa=True, gradgrad=False),
         case(name, T(2, 4, 5, 3), T(2, 2, 6, 3), T(2, 2, 6, 3), T(2, 4, 5, 6), enable_gqa=True),
+        # A single query, as where words are written one by one.
+        case(name, T(2, 3, 1, 4), k, v),
+        case(name, T(2, 4, 1, 3), T(2, 2, 6, 3), T(2, 2, 6, 3), enable_gqa=True, gradgrad=False),
         case(name, T(2, 0, 4), T(2, 3, 4), T(2, 3, 4)),
         case(name, q, k, v, dropout_p=0.5, compare=False),
     ]

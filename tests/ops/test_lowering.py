@@ -231,7 +231,7 @@ def test_forms_for_accelerators_agree_with_the_interpreter(traced: Any) -> None:
     found = {name: some for name, some in traced.items() if some.asked}
     products = {"convolution", "convolution_input", "convolution_weight", "linear", "outer_sum"}
     attention = {"scaled_dot_product_attention", "scaled_dot_product_attention_backward"}
-    assert found.keys() == products | attention | {"max_pool_input"}
+    assert found.keys() == products | attention | {"cat", "max_pool_input"}
     for some in found.values():
         assert_agree(some.calls, some.run(), TOLERANCES)
 
