@@ -477,5 +477,5 @@ class Replay:
 def replay_of(plan: Plan, taken: Taken, kin: Kin) -> Replay:
     """Makes a captured call ready to be done again; ``kin`` are the other calls of its function."""
     entry = entry_of(taken.stretch)
-    entry.kin = kin
+    entry.join(kin)
     return Replay(plan, entry, taken.stretch.donated, taken.stretch.outputs)

@@ -13,6 +13,10 @@ def caller(compiled: Any, arguments: int) -> Callable[[list[Any]], list[Any]]:
     them and thirteen results, and 39 this way.  Where another release of JAX keeps the parts elsewhere, its own call
     does as well.
     """
+
+    def by_jax(arrays: list[Any]) -> list[Any]:
+        return compiled(*arrays)
+
     try:
         call = compiled._executable.unsafe_call
         execute = call.xla_executable.execute_sharded
@@ -20,7 +24,7 @@ def caller(compiled: Any, arguments: int) -> Callable[[list[Any]], list[Any]]:
         takes_more = len(compiled._executable.in_avals) != arguments or compiled._params.const_args
         has_effects = call.has_unordered_effects or call.ordered_effects or call.has_host_callbacks
     except AttributeError:
-        return lambda arrays: compiled(*arrays)
+        return by_jax
     if takes_more or has_effects:
-        return lambda arrays: compiled(*arrays)
+        return by_jax
     return lambda arrays: execute(arrays).consume_with_handlers(handlers)

@@ -129,6 +129,11 @@ class Entry:
         self._left = 0
         self._period = 0
 
+    def join(self, kin: Kin) -> None:
+        """Makes it one of the programs of another origin."""
+        self.kin = kin
+        kin.meet(self)
+
     def form(self, tier: Tier, donated: tuple[bool, ...]) -> Form:
         """The program as a tier runs it; made now if need be."""
         found = self.forms.get(tier.name)
@@ -208,7 +213,6 @@ class Entry:
 
     def _promises_gain(self, tier: Tier) -> bool:
         seconds = tier.expected_seconds(self.program)
-        self.kin.meet(self)
         gain = self.kin.gain()
         if gain is None:
             wanted = self.kin.asked or self._is_hot(seconds)

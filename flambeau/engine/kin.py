@@ -17,7 +17,7 @@ GAIN = 1.25
 """Compiling has paid where it made programs faster by this factor."""
 AT_ONCE = 3
 """So many programs are compiled before it is known whether that pays, of all that nobody asked for together."""
-PATIENCE = 1024
+RUNS_HELD_UP = 1024
 """So many runs of others wait for the first verdict before they are compiled without one."""
 CLEARLY = 0.9
 """A tier gives way to one that was ready before it only if that needs less than this part of its time ..."""
@@ -188,7 +188,7 @@ class Trial:
         self._entries = WeakSet(entries)
         # The newest begins: it may never be worth another turn of the old ones.
         self._tiers = [tier.name for tier in reversed(TIERS)]
-        self._patience = PATIENCE
+        self._patience = RUNS_HELD_UP
 
     def holds_up(self) -> bool:
         """Whether others should not be compiled, which would disturb the trial; it may have been left unfinished."""

@@ -261,7 +261,7 @@ def test_of_many_programs_asked_for_a_few_may_look_slower_among_the_others(
     asked = kin.Kin(asked=True)
     entries = entries_of_a_loop(30)
     for entry in entries:
-        entry.kin = asked
+        entry.join(asked)
         entry.run([], ())
     judged(entries[: form.FEW])
     assert kept_by(entries[: form.FEW]) == {verdict}

@@ -8,16 +8,9 @@ from typing import Any
 import pytest
 
 import flambeau
-from flambeau import engine
 from flambeau.engine import memory, single_kernel, xla
 
-
-@pytest.fixture
-def compiling():
-    before = engine.get_tier()
-    engine.set_tier("compiled")
-    yield
-    engine.set_tier(before)
+compiling = pytest.mark.parametrize("tier", ["compiled"], indirect=True)
 
 
 def test_free_memory_goes_back_to_the_system_while_something_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,9 +22,10 @@ def test_free_memory_goes_back_to_the_system_while_something_is_compiled(monkeyp
     assert "flambeau-memory" not in [thread.name for thread in threading.enumerate()]
 
 
+@compiling
 @pytest.mark.parametrize(("much", "options"), [(0, xla._SPARING), (1 << 40, None)], ids=["much", "little"])
 def test_programs_with_much_in_between_are_ordered_for_memory(
-    much: int, options: Any, compiling: None, monkeypatch: pytest.MonkeyPatch
+    much: int, options: Any, tier: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
     as_before = single_kernel.compiled
@@ -46,7 +40,8 @@ def test_programs_with_much_in_between_are_ordered_for_memory(
     assert asked and all(given == options for given in asked)
 
 
-def test_options_that_xla_does_not_know_are_left_out(compiling: None, monkeypatch: pytest.MonkeyPatch) -> None:
+@compiling
+def test_options_that_xla_does_not_know_are_left_out(tier: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(xla, "MUCH", 0)
     monkeypatch.setattr(xla, "_SPARING", {"xla_cpu_no_such_option": True})
     assert (flambeau.ones(6) * 3 + 2).tolist() == [5.0] * 6
