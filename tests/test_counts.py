@@ -17,15 +17,15 @@ from flambeau import engine
 from flambeau.engine import judge
 
 NODES = {
-    "mlp": (22, 1),
-    "lenet": (53, 1),
-    "lstm": (51, 1),
-    "sentences": (108, 3),
-    "encoder": (217, 1),
+    "mlp": (19, 1),
+    "lenet": (49, 1),
+    "lstm": (49, 1),
+    "sentences": (105, 3),
+    "encoder": (199, 1),
     "bert": (58, 1),
-    "gpt": (288, 1),
+    "gpt": (268, 1),
     "resnet-forward": (109, 1),
-    "resnet-training": (511, 1),
+    "resnet-training": (469, 1),
     "generation": (311, 5),
 }
 """Operations recorded and run, and programs run, in one unit of work at the small sizes."""

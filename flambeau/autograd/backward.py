@@ -6,6 +6,7 @@ The derivative of each recorded operation is recorded in turn; nothing is comput
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from flambeau.autograd.backward_pass import accumulate, brought, run_backward
@@ -175,10 +176,15 @@ def _grad_of_batch(
 _NOT_BOTH = "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
 
 
-def _factors(roots: tuple[Tensor, ...], given: Any, create_graph: bool) -> list[Tensor]:
+@cache
+def _full() -> Any:
     # Imported here: operators build on the tape.
     from flambeau.ops.create import FULL
 
+    return FULL
+
+
+def _factors(roots: tuple[Tensor, ...], given: Any, create_graph: bool) -> list[Tensor]:
     if given is None or isinstance(given, Tensor):
         given = (given,) * len(roots) if given is None else (given,)
     given = tuple(given)
@@ -197,7 +203,7 @@ def _factors(roots: tuple[Tensor, ...], given: Any, create_graph: bool) -> list[
                 )
             if aval.dtype.is_complex:
                 raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {root.dtype}")
-            factor = FULL(1, aval.shape, aval.dtype, aval.device)
+            factor = _full()(1, aval.shape, aval.dtype, aval.device)
         elif tuple(factor.shape) != aval.shape:
             raise RuntimeError(
                 f"Mismatch in shape: grad_output[{i}] has a shape of {factor.shape} and output[{i}] "

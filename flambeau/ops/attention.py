@@ -11,6 +11,8 @@ from flambeau.autograd.grad_mode import mode
 from flambeau.graph.node import Aval
 from flambeau.ops import attention_kernels, composed
 from flambeau.ops.dropout import KEPT, drawn_key, dropout
+from flambeau.ops.join import cat
+from flambeau.ops.matmul import linear
 from flambeau.ops.operator import NotDifferentiable, operator, public
 from flambeau.ops.pointwise import broadcast_shapes
 from flambeau.ops.samples import T, case
@@ -47,7 +49,7 @@ def _attention_rule(
 
 
 def _attention_derivative(
-    grads: list[Tensor],
+    grad: Tensor,
     inputs: list[Any],
     outs: list[Tensor],
     needs: tuple[bool, ...],
@@ -58,8 +60,8 @@ def _attention_derivative(
     q, k, v, mask, key = inputs
     if mode.grad:
         attention = partial(written_out, scale=scale, is_causal=is_causal, p=p)
-        return composed.gradients(attention, inputs, needs, grads[:1])
-    found = ATTENTION_BACKWARD(grads[0], q, k, v, mask, key, outs[0], outs[1], scale, is_causal, p, needs[3])
+        return composed.gradients(attention, inputs, needs, [grad])
+    found = ATTENTION_BACKWARD(grad, q, k, v, mask, key, outs[0], outs[1], scale, is_causal, p, needs[3])
     return (*found[:3], found[3] if needs[3] else None, None)
 
 
@@ -372,8 +374,6 @@ def projected(
 
     ``weight`` is one (3 E, E) tensor, or three.
     """
-    from flambeau.ops.matmul import linear
-
     size = query.shape[-1]
     if isinstance(weight, tuple):
         biases = bias.chunk(3) if bias is not None else (None, None, None)
@@ -414,8 +414,6 @@ def _checked_mask(mask: Tensor | None, queries: int, keys: int, batch: int, num_
 
 def _longer(mask: Tensor | None) -> Tensor | None:
     """A mask with one key more, which is not masked."""
-    from flambeau.ops.join import cat
-
     if mask is None:
         return None
     return cat([mask, mask.new_zeros((*mask.shape[:-1], 1))], -1)
@@ -474,9 +472,6 @@ def multi_head_attention_forward(
                 [0.3333, 0.3333, 0.3333],
                 [0.3333, 0.3333, 0.3333]])
     """
-    from flambeau.ops.join import cat
-    from flambeau.ops.matmul import linear
-
     batched = _is_batched(query, key, value, key_padding_mask, attn_mask, num_heads)
     if not batched:
         same = query is key and key is value

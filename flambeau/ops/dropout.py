@@ -19,6 +19,7 @@ from flambeau.ops.activation import into_input
 from flambeau.ops.activation_kernels import BLOCK
 from flambeau.ops.operator import INTEGER_RESULT, operator, public
 from flambeau.ops.samples import T, case
+from flambeau.random import default_generator
 from flambeau.tensor.tensor import Tensor, from_draw
 from flambeau.user_warnings import warn
 
@@ -39,8 +40,6 @@ def mixed(xp: Any, x: Any) -> Any:
 
 def drawn_key(device: devices.device) -> Tensor:
     """A fresh key from the default CPU generator, as a leaf of the work recorded for a device."""
-    from flambeau.random import default_generator
-
     return from_draw(lambda: np.asarray(default_generator.bits.random_words(2), dtype=np.uint32), device)
 
 

@@ -221,7 +221,7 @@ def _cross_entropy_kernel(
 
 
 def _cross_entropy_derivative(
-    grads: Any,
+    grad: Tensor,
     x: Tensor,
     target: Tensor,
     weight: Any,
@@ -230,11 +230,8 @@ def _cross_entropy_derivative(
     reduction: str,
     label_smoothing: float,
 ) -> Any:
-    return (
-        CROSS_ENTROPY_BACKWARD(grads[0], x, outs[1].detach(), target, weight, ignore_index, reduction, label_smoothing),
-        None,
-        None,
-    )
+    settings = (ignore_index, reduction, label_smoothing)
+    return CROSS_ENTROPY_BACKWARD(grad, x, outs[1], target, weight, *settings), None, None
 
 
 def _cross_entropy_samples() -> list[Any]:

@@ -25,6 +25,7 @@ from flambeau.ops.norm_layer import (
 from flambeau.ops.operator import NotDifferentiable, operator, public
 from flambeau.ops.samples import T, case
 from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.views import write
 
 # ---------------------------------------------------------------- batch norm, in training
 
@@ -48,10 +49,10 @@ def _batch_norm_kernel(xp: Any, x: Any, weight: Any, bias: Any, *, eps: float) -
     return y.reshape(x.shape).astype(x.dtype, copy=False), mean.reshape(-1), variance.reshape(-1)
 
 
-def _batch_norm_derivative(grads: Any, x: Tensor, weight: Any, outs: Any, needs: tuple[bool, ...], eps: float) -> Any:
+def _batch_norm_derivative(grad: Tensor, x: Tensor, weight: Any, outs: Any, needs: tuple[bool, ...], eps: float) -> Any:
     if mode.grad:
-        return _composed_batch_norm(grads[0], x, weight, needs, eps)
-    found = BATCH_NORM_BACKWARD(grads[0], x, outs[1].detach(), outs[2].detach(), weight, eps, needs)
+        return _composed_batch_norm(grad, x, weight, needs, eps)
+    found = BATCH_NORM_BACKWARD(grad, x, outs[1], outs[2], weight, eps, needs)
     parts = iter(found)
     return tuple(next(parts) if need else None for need in needs)
 
@@ -199,8 +200,6 @@ RUNNING = operator(
 
 def update_running(running: Tensor, new: Tensor, momentum: Any, factor: float) -> None:
     """``running ← (1 - momentum) running + momentum · factor · new``, outside of differentiation."""
-    from flambeau.tensor.views import write
-
     before = mode.grad
     mode.grad = False
     try:

@@ -169,12 +169,11 @@ def _flat(parameter: Any) -> Any:
 
 
 def _layer_norm_derivative(
-    grads: Any, x: Tensor, weight: Any, outs: Any, needs: tuple[bool, ...], dims: int, eps: float
+    grad: Tensor, x: Tensor, weight: Any, outs: Any, needs: tuple[bool, ...], dims: int, eps: float
 ) -> Any:
-    grad = grads[0]
     if mode.grad:
         return _composed_layer_norm(grad, x, weight, needs, dims, eps)
-    found = LAYER_NORM_BACKWARD(grad, x, outs[1].detach(), outs[2].detach(), weight, dims, eps, needs)
+    found = LAYER_NORM_BACKWARD(grad, x, outs[1], outs[2], weight, dims, eps, needs)
     parts = iter(found)
     return tuple(next(parts) if need else None for need in needs)
 
@@ -510,11 +509,11 @@ def _group_norm_kernel(xp: Any, x: Any, weight: Any, bias: Any, *, groups: int, 
 
 
 def _group_norm_derivative(
-    grads: Any, x: Tensor, weight: Any, outs: Any, needs: tuple[bool, ...], groups: int, eps: float
+    grad: Tensor, x: Tensor, weight: Any, outs: Any, needs: tuple[bool, ...], groups: int, eps: float
 ) -> Any:
     if mode.grad:
-        return _composed_group_norm(grads[0], x, weight, needs, groups, eps)
-    found = GROUP_NORM_BACKWARD(grads[0], x, outs[1].detach(), outs[2].detach(), weight, groups, eps, needs)
+        return _composed_group_norm(grad, x, weight, needs, groups, eps)
+    found = GROUP_NORM_BACKWARD(grad, x, outs[1], outs[2], weight, groups, eps, needs)
     parts = iter(found)
     return tuple(next(parts) if need else None for need in needs)
 

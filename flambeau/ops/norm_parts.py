@@ -31,11 +31,11 @@ def _kernel(xp: Any, x: Any, *, dims: int, eps: float) -> Any:
     return centred, inverse, mean.reshape(lead), variance.reshape(lead)
 
 
-def _derivative(grads: list[Tensor], x: Tensor, outs: list[Tensor], dims: int, eps: float) -> Tensor:
+def _derivative(grad: Tensor, x: Tensor, outs: list[Tensor], dims: int, eps: float) -> Tensor:
     if mode.grad:
         axes = tuple(range(x.ndim - dims, x.ndim))
-        return norm_layer.composed_backward(grads[0], x, axes, eps)[0]
-    return NORMALIZED_BACKWARD(grads[0], outs[0], outs[1], dims)
+        return norm_layer.composed_backward(grad, x, axes, eps)[0]
+    return NORMALIZED_BACKWARD(grad, outs[0], outs[1], dims)
 
 
 NORMALIZED = operator(

@@ -191,7 +191,8 @@ class Operator(Op):
         given: list[Any] = []
         for what, which in self._wants:
             if what == "grad":
-                given.append(grads[0])
+                first = grads[0]
+                given.append(_materialized(grads, grad_fn.out_avals())[0] if first is None else first)
             elif what == "input":
                 given.append(_restored(saved[which], grad_fn.edges[self._saved_inputs[which]]))
             elif what == "attr":
@@ -203,7 +204,7 @@ class Operator(Op):
             elif what == "dtype":
                 given.append(call.inputs[which].dtype)  # type: ignore[union-attr]
             elif what == "needs":
-                given.append(tuple(edge is not None for edge in grad_fn.edges))
+                given.append(tuple([edge is not None for edge in grad_fn.edges]))
             elif what == "inputs":
                 given.append([_restored(node, edge) for node, edge in zip(saved, grad_fn.edges, strict=False)])
             elif what == "outs":

@@ -16,6 +16,8 @@ from flambeau.autograd.grad_mode import mode
 from flambeau.graph.node import Aval
 from flambeau.ops import autocast, composed, rnn_gates, rnn_kernels
 from flambeau.ops.dropout import dropout as drop
+from flambeau.ops.join import cat, stack
+from flambeau.ops.matmul import linear
 from flambeau.ops.operator import NotDifferentiable, operator, public
 from flambeau.ops.samples import T, case
 from flambeau.tensor.tensor import Tensor
@@ -140,9 +142,6 @@ def written_out(
     batch_sizes: BatchSizes,
 ) -> tuple[Tensor, ...]:
     """One layer in one direction in elementary operations: outputs and final states."""
-    from flambeau.ops.join import cat
-    from flambeau.ops.matmul import linear
-
     packed = batch_sizes is not None
     sizes = batch_sizes if batch_sizes is not None else (x.shape[1],) * x.shape[0]
     batch, width = sizes[0], w_hh.shape[0] // GATES[kind]
@@ -165,8 +164,6 @@ def written_out(
 def _step(
     given: Tensor, h: Tensor, c: Tensor, w_hh: Tensor, b_hh: Tensor | None, w_hr: Tensor | None, kind: str
 ) -> tuple[Tensor, Tensor]:
-    from flambeau.ops.matmul import linear
-
     felt = linear(h, w_hh, b_hh)
     if kind == "lstm":
         i, f, g, o = (given + felt).chunk(4, 1)
@@ -337,8 +334,6 @@ def _layers(
     batch_sizes: BatchSizes,
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """Outputs of the last layer, and the final states of each layer and direction."""
-    from flambeau.ops.join import cat
-
     directions = 2 if bidirectional else 1
     total = num_layers * directions
     each = len(params) // total if total else 0
@@ -380,8 +375,6 @@ def _at(states: Tensor, index: int, total: int) -> Tensor:
 
 
 def _stacked(states: list[Tensor]) -> Tensor:
-    from flambeau.ops.join import stack
-
     return states[0].unsqueeze(0) if len(states) == 1 else stack(states)
 
 

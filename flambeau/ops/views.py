@@ -14,6 +14,7 @@ from operator import index, methodcaller
 from typing import Any
 
 from flambeau import dtypes
+from flambeau.autograd.grad_mode import mode
 from flambeau.graph.node import Aval
 from flambeau.graph.op import Call
 from flambeau.layouts import contiguous_format
@@ -114,8 +115,6 @@ def detach(input: Tensor) -> Tensor:
         >>> torch.ones(2, requires_grad=True).detach().requires_grad
         False
     """
-    from flambeau.autograd.grad_mode import mode
-
     before = mode.grad
     mode.grad = False
     try:
