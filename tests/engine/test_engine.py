@@ -223,6 +223,20 @@ def test_an_error_in_a_kernel_reaches_who_asks_and_nobody_else(tier):
     assert table.tolist() == [[0, 1], [2, 3], [4, 5]]
 
 
+@pytest.mark.parametrize("use", [lambda bad: bad.reshape(1, 2).clone(), lambda bad: torch.stack([bad, bad])])
+def test_what_is_made_of_a_failed_result_raises_its_error(use):
+    engine.set_tier("interpreter")
+    place = torch.tensor([[7], [8]]) + 0
+    bad = torch.ones(2, 3).gather(1, place)
+    message = "out of bounds for dimension 1 with size 3"
+    with pytest.raises(RuntimeError, match=message):
+        bad.tolist()
+    made, apart = use(bad), torch.ones(2) + 1
+    with pytest.raises(RuntimeError, match=message):
+        made.tolist()
+    assert apart.tolist() == [2.0, 2.0]
+
+
 def test_setting_an_unknown_tier_raises():
     with pytest.raises(ValueError, match="the tier must be one of auto, interpreter, compiled, both, got 'fast'"):
         engine.set_tier("fast")
