@@ -71,13 +71,14 @@ class Compiled:
         if looking.observer is not None or _disabled:
             return self._function(*args, **kwargs)
         tensors: list[Tensor] = []
+        places: dict[int, int] = {}
         signature = (
             mode.grad,
             mode.autocast,
             precision.level,
             precision.convolutions,
-            _signature(args, tensors),
-            _signature(kwargs, tensors) if kwargs else None,
+            _signature(args, tensors, places),
+            _signature(kwargs, tensors, places) if kwargs else None,
             _sharing(tensors),
         )
         kind = self._kinds.get(signature)
@@ -128,7 +129,6 @@ class Compiled:
                 replay: Any = captured
             else:
                 replay = replay_of(captured.plan, taken, self._kin)
-                replay.remember_grads(grads)
             kind.replays.append(replay)
             kind.attempts = 0
             self._newest = replay
@@ -144,7 +144,7 @@ class Compiled:
         if isinstance(captured, Joint):
             captured.finish()
         elif kind.replays and kind.replays[-1].plan is captured.plan:
-            kind.replays[-1].settle()
+            kind.replays[-1].settle(grads)
         return result
 
 
@@ -239,27 +239,39 @@ def _finish(taken: Taken) -> None:
         node.inputs = ()
 
 
-def _signature(part: Any, tensors: list[Tensor]) -> Any:
-    """What of the arguments decides the program: tensors by their kind, the rest by value."""
+def _signature(part: Any, tensors: list[Tensor], places: dict[int, int]) -> Any:
+    """What of the arguments decides the program: tensors by their kind, the rest by value.
+
+    The tensors are added to those found so far, and to their places by identity.
+    """
     if isinstance(part, Tensor):
-        if part._base is not None:
-            current(part)
-        for place, seen in enumerate(tensors):
-            if seen is part:
-                return ("again", place)
-        tensors.append(part)
-        if part._rg:
-            return (part._node.aval, part._grad is None)
-        return part._node.aval
+        return _kind_of(part, tensors, places)
     if isinstance(part, list | tuple):
-        return (type(part), *[_signature(x, tensors) for x in part])
+        found: list[Any] = [type(part)]
+        for x in part:
+            # Not by way of this function: caches are tuples of tensors, looked at with every word.
+            found.append(_kind_of(x, tensors, places) if isinstance(x, Tensor) else _signature(x, tensors, places))
+        return tuple(found)
     if isinstance(part, dict):
-        return (dict, *[(k, _signature(v, tensors)) for k, v in part.items()])
+        return (dict, *[(k, _signature(v, tensors, places)) for k, v in part.items()])
     try:
         hash(part)
     except TypeError:
         return (type(part), id(part))
     return (type(part), part)
+
+
+def _kind_of(tensor: Tensor, tensors: list[Tensor], places: dict[int, int]) -> Any:
+    if tensor._base is not None:
+        current(tensor)
+    new = len(tensors)
+    place = places.setdefault(id(tensor), new)
+    if place != new:
+        return ("again", place)
+    tensors.append(tensor)
+    if tensor._rg:
+        return (tensor._node.aval, tensor._grad is None)
+    return tensor._node.aval
 
 
 def _sharing(tensors: list[Tensor]) -> tuple[Any, ...] | None:

@@ -12,7 +12,7 @@ from flambeau.capture.watch import Taken
 from flambeau.engine import tiers
 from flambeau.engine.flush import Failed, flush, value_of
 from flambeau.engine.judge import Entry, Kin, entry_of
-from flambeau.graph.node import Node, leaf
+from flambeau.graph.node import Aval, Node, leaf
 from flambeau.graph.recorder import pending
 from flambeau.tensor.tensor import Tensor, current, wrap
 
@@ -365,8 +365,7 @@ class Replay:
             if places and all(plan.leaf_avals[i].weak for i, _ in places):
                 # Python numbers are mostly those of the last call, which need not be looked at again.
                 self._numbers[k] = [_UNKNOWN]
-        self._guards: list[Any] = []
-        self._grads: list[tuple[Tensor, bool]] = []
+        self._guards: list[tuple[Tensor, bool, Aval, bool | None]] = []
         self._computes_all = not plan.moved and all(fresh.origin is None for fresh in plan.fresh)
         puts = [
             (i, node.aval, what, where)
@@ -384,22 +383,25 @@ class Replay:
         for module, training in self.plan.modules.items():
             if module.training is not training:
                 return False
-        for tensor, requires_grad, aval in self._guards:
+        for tensor, requires_grad, aval, absent in self._guards:
             if tensor._rg is not requires_grad or tensor._node.aval is not aval:
                 return False
-        for tensor, was_none in self._grads:  # noqa: SIM110 - at every call, and a generator takes longer
-            if (tensor._grad is None) is not was_none:
+            if absent is not None and (tensor._grad is None) is not absent:
                 return False
         return True
 
-    def remember_grads(self, before: dict[int, bool]) -> None:
-        """Takes over which gradients were absent when the captured call began."""
-        leaves = [t for t in self.plan.boxes if t._rg and t._grad_fn is None]
-        self._grads = [(t, before.get(id(t), t._grad is None)) for t in leaves]
+    def settle(self, absent: dict[int, bool]) -> None:
+        """Notes of what kind the tensors are that the captured call depended on.
 
-    def settle(self) -> None:
-        """Notes of what kind the tensors are that the captured call depended on."""
-        self._guards = [(t, t._rg, t._node.aval) for t in self.plan.boxes]
+        Args:
+            absent: whether they had no gradients when it began, by their identities.
+        """
+
+        def had_none(tensor: Tensor) -> bool | None:
+            is_leaf = tensor._rg and tensor._grad_fn is None
+            return absent.get(id(tensor), tensor._grad is None) if is_leaf else None
+
+        self._guards = [(t, t._rg, t._node.aval, had_none(t)) for t in self.plan.boxes]
 
     def __call__(self, args: list[Tensor]) -> Any:
         if pending:

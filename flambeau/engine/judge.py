@@ -36,7 +36,10 @@ REGULAR = 16
 THRIFTY = 1.0
 """All compiling together may take this part of the time that all interpreting has taken ..."""
 EAGER = 4.0
-"""... or this, where somebody asked for it, or where it has paid for programs of the same kin."""
+"""... or this, where somebody asked for it, or where it has paid for programs of the same kin.
+
+What somebody asked for may also be paid for by its own interpreting alone.
+"""
 RUNS_BETWEEN_TRIALS = 8, 128
 """A verdict on short runs is looked at again after as many as take some seconds, but within these bounds ..."""
 SECONDS_BETWEEN_TRIALS = 3.0
@@ -224,7 +227,15 @@ class Entry:
         else:
             wanted = gain > 1 and (self.runs >= REGULAR or self.spent * (1 - 1 / gain) > seconds)
             budget = THRIFTY
-        return wanted and spending.affords(seconds, budget) and tier.can_run(self.program)
+        return wanted and (spending.affords(seconds, budget) or self._has_paid(seconds)) and tier.can_run(self.program)
+
+    def _has_paid(self, seconds: float) -> bool:
+        """Whether it has been interpreted long enough by itself, where somebody asked for compilation.
+
+        Once all others of a loop are compiled, interpreting costs next to nothing any more, and what is left would wait
+        for ever for a part of that.
+        """
+        return self.kin.asked and self.spent > PATIENCE * seconds
 
     def _is_hot(self, seconds: float) -> bool:
         """Whether so much has been spent on it, or so often, that compiling may be worth its seconds."""

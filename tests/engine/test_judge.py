@@ -300,3 +300,24 @@ def test_programs_that_run_once_are_not_compiled_whatever_others_gained(paced: C
     for entry in entries_of_a_loop(30):
         entry.run([], ())
     assert tier.built == 1
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_last_program_of_a_loop_pays_for_itself_where_somebody_asked(
+    asked: bool, paced: Callable[..., PacedTier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tier = paced(0.01, 0.004, noise=0.0)
+    family = kin.Kin(asked=asked)
+    entries = entries_of_a_loop(6)
+    for entry in entries:
+        entry.join(family)
+    judged(entries[:5])
+    # All others have cost more than what they were interpreted for allows.
+    judge.spending.compiled = 1000.0
+    monkeypatch.setattr(tier, "expected_seconds", lambda program: 1.0)
+    for _ in range(45):
+        entries[5].run([], ())
+    assert len(entries[5].forms) == 1
+    for _ in range(20):
+        entries[5].run([], ())
+    assert ("compiled" in entries[5].forms) is asked
