@@ -23,12 +23,12 @@ class Failed:
     """The value of a node whose operation raised: whoever asks for it gets the error."""
 
     __slots__ = ("error",)
-    any = False
+    occurred = False
     """Whether there has been one: until then nobody need look for them."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
-        Failed.any = True
+        Failed.occurred = True
 
 
 def flush() -> None:
@@ -66,7 +66,7 @@ def flush() -> None:
 def _run(nodes: list[Node]) -> None:
     """Runs recorded nodes of one device, held by this list alone, as one program."""
     stretch = stretch_of(nodes)
-    if Failed.any and Failed in [type(node.value) for node in stretch.leaves]:
+    if Failed.occurred and Failed in [type(node.value) for node in stretch.leaves]:
         _run_singly(nodes)
         return
     try:

@@ -343,9 +343,9 @@ def operator(
         derivative: ``derivative(grad, ...)`` in Tensor operations, one gradient per input.  Its parameters
             say what is saved: names of inputs, ``out`` (``outs``), names of static parameters,
             ``<input>_shape``, ``<input>_dtype``, ``needs`` (per input, whether a gradient is wanted),
-            ``inputs`` and ``avals`` (of all inputs, for variadic operators), ``attrs``; ``grads``
-            instead of ``grad`` where there are several results.  A gradient may have the broadcast shape
-            or another dtype: the engine sums and converts.
+            ``inputs`` and ``avals`` (of all inputs, for variadic operators), ``attrs``; ``grad`` belongs to
+            the first result, and ``grads``, those of all results, cost a tensor of zeros for each that nobody
+            used.  A gradient may have the broadcast shape or another dtype: the engine sums and converts.
         samples: a function giving the list of examples on which the operator is tested.
         options: ``promote``, ``moves``, ``numpy``, ``lax`` as in :class:`flambeau.graph.op.Op`, ``grad_name``.
 
