@@ -70,15 +70,15 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if looking.observer is not None or _disabled:
             return self._function(*args, **kwargs)
-        tensors: list[Tensor] = []
-        places: dict[int, int] = {}
+        found: dict[int, Tensor] = {}
+        kinds = _signature(args, found), _signature(kwargs, found) if kwargs else None
+        tensors = list(found.values())
         signature = (
             mode.grad,
             mode.autocast,
             precision.level,
             precision.convolutions,
-            _signature(args, tensors, places),
-            _signature(kwargs, tensors, places) if kwargs else None,
+            kinds,
             _sharing(tensors),
         )
         kind = self._kinds.get(signature)
@@ -239,21 +239,21 @@ def _finish(taken: Taken) -> None:
         node.inputs = ()
 
 
-def _signature(part: Any, tensors: list[Tensor], places: dict[int, int]) -> Any:
+def _signature(part: Any, found: dict[int, Tensor]) -> Any:
     """What of the arguments decides the program: tensors by their kind, the rest by value.
 
-    The tensors are added to those found so far, and to their places by identity.
+    The tensors are added, by identity, to those found so far.
     """
     if isinstance(part, Tensor):
-        return _kind_of(part, tensors, places)
+        return _kind_of(part, found)
     if isinstance(part, list | tuple):
-        found: list[Any] = [type(part)]
+        kinds: list[Any] = [type(part)]
         for x in part:
             # Not by way of this function: caches are tuples of tensors, looked at with every word.
-            found.append(_kind_of(x, tensors, places) if isinstance(x, Tensor) else _signature(x, tensors, places))
-        return tuple(found)
+            kinds.append(_kind_of(x, found) if isinstance(x, Tensor) else _signature(x, found))
+        return tuple(kinds)
     if isinstance(part, dict):
-        return (dict, *[(k, _signature(v, tensors, places)) for k, v in part.items()])
+        return (dict, *[(k, _signature(v, found)) for k, v in part.items()])
     try:
         hash(part)
     except TypeError:
@@ -261,14 +261,12 @@ def _signature(part: Any, tensors: list[Tensor], places: dict[int, int]) -> Any:
     return (type(part), part)
 
 
-def _kind_of(tensor: Tensor, tensors: list[Tensor], places: dict[int, int]) -> Any:
+def _kind_of(tensor: Tensor, found: dict[int, Tensor]) -> Any:
     if tensor._base is not None:
         current(tensor)
-    new = len(tensors)
-    place = places.setdefault(id(tensor), new)
-    if place != new:
-        return ("again", place)
-    tensors.append(tensor)
+    if id(tensor) in found:
+        return ("again", list(found).index(id(tensor)))
+    found[id(tensor)] = tensor
     if tensor._rg:
         return (tensor._node.aval, tensor._grad is None)
     return tensor._node.aval
