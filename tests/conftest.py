@@ -7,8 +7,13 @@ import os
 # Before JAX is imported: further devices of the CPU can stand in for accelerators.
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=3".strip()
 
+import hypothesis
 import pytest
 import torch
+
+# The usual run draws the same cases each time, so that it fails for what was changed; the longer ones draw others.
+hypothesis.settings.register_profile("usual", derandomize="FLAMBEAU_EXAMPLES" not in os.environ)
+hypothesis.settings.load_profile("usual")
 
 # The workers of a test run already fill the cores between them.
 torch.set_num_threads(1)

@@ -68,8 +68,23 @@ def test_scaled_dot_products_agree_with_pytorch(problem):
     arrays, mask, options = problem
     found = attended(flambeau, arrays, mask, **options)
     expected = attended(oracle, arrays, mask, **options)
+    # A score's gradient is a difference of products of results' gradients (two results each) with values: where few
+    # keys share the weight these cancel, and what is left has the rounding of what cancelled.  PyTorch's own kernel
+    # for stacks is as far from zero for one key.
+    queries, keys, values = arrays
+    cancelling = 2 * (values * values).sum(-1).max() * max(np.abs(queries).max(), np.abs(keys).max())
     for a, b in zip(found, expected, strict=True):
-        assert_close(a, b)
+        assert_close(a, b, atol=max(1e-5, 1e-6 * cancelling))
+
+
+def test_one_key_gets_all_weight_and_its_score_no_gradient():
+    random = np.random.default_rng(0)
+    q, k, v = [random.standard_normal(shape).astype("f") for shape in ((5, 4), (1, 4), (1, 5))]
+    out, dq, dk, dv = attended(flambeau, [q, k, v])
+    np.testing.assert_array_equal(out.detach(), np.broadcast_to(v, (5, 5)))
+    rounding = 16 * np.finfo("f").eps * (v * v).sum()
+    assert max(float(dq.abs().max()), float(dk.abs().max())) <= rounding
+    np.testing.assert_allclose(dv, 5 * 2 * v, rtol=1e-6)
 
 
 @pytest.mark.parametrize("is_causal", [False, True])
