@@ -27,7 +27,7 @@ KEPT_WEIGHTS = 1 << 22
 """Up to so many attention weights are kept for the way back ..."""
 KEPT_CAUSAL_WEIGHTS = 1 << 20
 """... or so many under a causal mask: in blocks nearly half of them need not be worked out at all."""
-BLOCK_WEIGHTS = 1 << 21
+BLOCK_WEIGHTS = 1 << 22
 """About so many are worked on at once where they are not kept; a cache holds them."""
 ROWS = 16
 """A block's queries are a multiple of this: products of other sizes leave lanes of vector registers empty."""
@@ -58,15 +58,18 @@ def _forbidden(xp: Any, queries: int, keys: int, first: int) -> Any:
     return xp.arange(keys) > xp.arange(first, first + queries)[:, None]
 
 
-def _blocks(batch: int, along: int, across: int, is_causal: bool) -> list[tuple[int, int]]:
+def _blocks(xp: Any, batch: int, along: int, across: int, is_causal: bool) -> list[tuple[int, int]]:
     """First and one past the last of each block of queries (or keys), that all meet ``across`` keys (or queries)."""
     on_cpu = target.kind() == "cpu"
-    size = (BLOCK_WEIGHTS if on_cpu else ACCELERATED_WEIGHTS) // max(1, batch * across)
-    size = min(along, max(ROWS, size // ROWS * ROWS))
+    limit = (BLOCK_WEIGHTS if on_cpu else ACCELERATED_WEIGHTS) // max(1, batch * across)
     if is_causal:
-        # The more blocks, the fewer pairs without weight are met; the larger, the better accelerators are at work.
-        size = min(size, max(64, -(-along // 8)) if on_cpu else max(256, -(-along // 4)))
-    return [(start, min(along, start + size)) for start in range(0, along, size)] or [(0, 0)]
+        # The more blocks, the fewer pairs without weight are met; but XLA compiles each by itself (in twice the time
+        # and memory, for blocks of 64 instead of 128), and larger ones make up for the pairs by faster products.
+        least, most = (64, 8) if xp is np else (128 if on_cpu else 256, 4)
+        limit = min(limit, max(least, -(-along // most)))
+    count = -(-along // max(ROWS, limit))
+    size = -(-along // max(1, count * ROWS)) * ROWS
+    return [(start, min(along, start + size)) for start in range(0, along, max(1, size))] or [(0, 0)]
 
 
 def _kept(xp: Any, key: Any, shape: Shape, first: tuple[int, int, int], queries: int, keys: int, p: float) -> Any:
@@ -247,7 +250,7 @@ def _forward(xp: Any, terms: Terms, operands: Sequence[Any], row: int) -> tuple[
     queries, keys = q.shape[-2], k.shape[-2]
     batch = math.prod(q.shape[:-2])
     parts, saved = [], []
-    for start, end in [(0, queries)] if whole else _blocks(batch, queries, keys, is_causal):
+    for start, end in [(0, queries)] if whole else _blocks(xp, batch, queries, keys, is_causal):
         met = min(keys, end) if is_causal and not whole else keys
         forbidden = _forbidden(xp, end - start, met, start) if is_causal else None
         now = _part_of(mask, slice(start, end), slice(met))
@@ -315,7 +318,7 @@ def _backward(xp: Any, terms: Terms, wants_mask: bool, operands: Sequence[Any], 
     dk, dv, dmask = [], [], []
     factor = wide.type(scale)
     # Blocks of keys: one gradient, of the queries, is a sum over them; blocks of queries would make two such sums.
-    for start, end in [(0, keys)] if whole else _blocks(batch, keys, queries, is_causal):
+    for start, end in [(0, keys)] if whole else _blocks(xp, batch, keys, queries, is_causal):
         begin = min(start, queries) if is_causal and not whole else 0
         q_now, grad_now = q[..., begin:, :], grad[..., begin:, :]
         k_now, v_now = k[..., start:end, :], v[..., start:end, :]
