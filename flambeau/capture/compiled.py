@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import gc
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +20,7 @@ from flambeau.graph.program import Program
 from flambeau.graph.recorder import pending
 from flambeau.tensor.tensor import Tensor, current
 from flambeau.tensor.views import layout
+from flambeau.user_warnings import warn
 
 SIGNATURES = 256
 """Kinds of arguments beyond this are run without being captured."""
@@ -90,18 +90,17 @@ class Compiled:
             if len(self._kinds) > KINDS_AT_ONCE:
                 return self._function(*args, **kwargs)
         for replay in kind.replays:
-            if replay.holds(tensors):
+            if replay.plan.holds(tensors):
                 return replay(tensors)
         return self._capture(kind, tensors, args, kwargs)
 
     def _give_up_once(self) -> None:
         if not getattr(self, "_warned", False):
             self._warned = True
-            warnings.warn(
+            warn(
                 f"flambeau.compile: {self._function.__qualname__} was called with more than {SIGNATURES} kinds of "
                 "arguments; further kinds run without being captured",
                 RuntimeWarning,
-                stacklevel=3,
             )
 
     def _capture(self, kind: _Kind, tensors: list[Tensor], args: Any, kwargs: Any) -> Any:
@@ -121,6 +120,7 @@ class Compiled:
         if _differentiable_outside(result):
             captured = Joint(watch, tensors, result, known)
             taken = captured.taken
+            del captured.taken
         else:
             taken = Taken(watch)
             captured = _Plain(Plan(taken, tensors, result, known))
@@ -141,10 +141,7 @@ class Compiled:
                 )
         kind.last = captured
         _finish(taken)
-        if isinstance(captured, Joint):
-            captured.finish()
-        elif kind.replays and kind.replays[-1].plan is captured.plan:
-            kind.replays[-1].settle(grads)
+        captured.plan.settle(None if isinstance(captured, Joint) else grads)
         return result
 
 

@@ -171,19 +171,6 @@ class Joint:
                     where._grad = wrap(parts[i])
         return plan.returned(made, moved, args)
 
-    def holds(self, args: list[Tensor]) -> bool:
-        """Whether the modules are in the mode, and the tensors of the kind, of the captured call."""
-        return (
-            self.plan.pinned_in(args)
-            and all(m.training is was for m, was in self.plan.modules.items())
-            and all(t._rg is rg and t._node.aval is aval for t, rg, aval in self._guards)
-        )
-
-    def finish(self) -> None:
-        """Notes what the captured call depended on."""
-        self._guards = [(t, t._rg, t._node.aval) for t in self.plan.boxes]
-        del self.taken
-
 
 _PLACEHOLDER = object()
 

@@ -94,6 +94,7 @@ class Plan:
         ]
         self.boxes = list(known.values())
         self._unfinished = [(slot, fresh) for slot, fresh in enumerate(self.fresh) if not fresh.is_plain()]
+        self._guards: list[tuple[Tensor, bool, Aval, bool | None]] = []
 
     def agrees(self, other: Plan) -> bool:
         """Whether both calls did the same with the same tensors."""
@@ -109,7 +110,36 @@ class Plan:
             and all(a.agrees(b) for a, b in zip(self.fresh, other.fresh, strict=True))
         )
 
-    def pinned_in(self, args: list[Tensor]) -> bool:
+    def settle(self, absent: dict[int, bool] | None) -> None:
+        """Notes of what kind the tensors are that the captured call depended on.
+
+        Args:
+            absent: whether they had no gradients when it began, by their identities; None for a call that neither
+                reads nor writes gradients.
+        """
+
+        def had_none(tensor: Tensor) -> bool | None:
+            if absent is None or not tensor._rg or tensor._grad_fn is not None:
+                return None
+            return absent.get(id(tensor), tensor._grad is None)
+
+        self._guards = [(t, t._rg, t._node.aval, had_none(t)) for t in self.boxes]
+
+    def holds(self, args: list[Tensor]) -> bool:
+        """Whether everything the captured call depended on is as it was then."""
+        if self.pinned and not self._pinned_in(args):
+            return False
+        for module, training in self.modules.items():
+            if module.training is not training:
+                return False
+        for tensor, requires_grad, aval, absent in self._guards:
+            if tensor._rg is not requires_grad or tensor._node.aval is not aval:
+                return False
+            if absent is not None and (tensor._grad is None) is not absent:
+                return False
+        return True
+
+    def _pinned_in(self, args: list[Tensor]) -> bool:
         """Whether arguments through which something else is written are the views that they were."""
         for place, base, chain in self.pinned:
             if args[place]._base is not _filled(base, [], args) or args[place]._chain != chain:
@@ -365,7 +395,6 @@ class Replay:
             if places and all(plan.leaf_avals[i].weak for i, _ in places):
                 # Python numbers are mostly those of the last call, which need not be looked at again.
                 self._numbers[k] = [_UNKNOWN]
-        self._guards: list[tuple[Tensor, bool, Aval, bool | None]] = []
         self._computes_all = not plan.moved and all(fresh.origin is None for fresh in plan.fresh)
         puts = [
             (i, node.aval, what, where)
@@ -375,33 +404,6 @@ class Replay:
         self._returned = [(i, aval, where) for i, aval, what, where in puts if what == "result"]
         self._written = [(i, aval, where) for i, aval, what, where in puts if what == "box"]
         self._renewed = [(i, aval, where) for i, aval, what, where in puts if what == "grad"]
-
-    def holds(self, args: list[Tensor]) -> bool:
-        """Whether everything the captured call depended on is as it was then."""
-        if self.plan.pinned and not self.plan.pinned_in(args):
-            return False
-        for module, training in self.plan.modules.items():
-            if module.training is not training:
-                return False
-        for tensor, requires_grad, aval, absent in self._guards:
-            if tensor._rg is not requires_grad or tensor._node.aval is not aval:
-                return False
-            if absent is not None and (tensor._grad is None) is not absent:
-                return False
-        return True
-
-    def settle(self, absent: dict[int, bool]) -> None:
-        """Notes of what kind the tensors are that the captured call depended on.
-
-        Args:
-            absent: whether they had no gradients when it began, by their identities.
-        """
-
-        def had_none(tensor: Tensor) -> bool | None:
-            is_leaf = tensor._rg and tensor._grad_fn is None
-            return absent.get(id(tensor), tensor._grad is None) if is_leaf else None
-
-        self._guards = [(t, t._rg, t._node.aval, had_none(t)) for t in self.plan.boxes]
 
     def __call__(self, args: list[Tensor]) -> Any:
         if pending:

@@ -192,7 +192,7 @@ class Operator(Op):
         for what, which in self._wants:
             if what == "grad":
                 first = grads[0]
-                given.append(_materialized(grads, grad_fn.out_avals())[0] if first is None else first)
+                given.append(_materialized(grads[:1], grad_fn.out_avals()[:1])[0] if first is None else first)
             elif what == "input":
                 given.append(_restored(saved[which], grad_fn.edges[self._saved_inputs[which]]))
             elif what == "attr":
