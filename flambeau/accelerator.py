@@ -5,7 +5,6 @@ That is the GPU (``"cuda"``) or else the TPU (``"tpu"``).
 
 from __future__ import annotations
 
-import warnings
 from collections import OrderedDict
 from typing import Any
 
@@ -13,6 +12,7 @@ from flambeau import devices, streams
 from flambeau.engine import accelerators, peaks
 from flambeau.engine.flush import flush
 from flambeau.engine.flush import synchronize as _finish
+from flambeau.user_warnings import warn
 
 __all__ = [
     "current_accelerator",
@@ -165,13 +165,13 @@ class device_index:
 
 def current_device_idx() -> int:
     """Deprecated name of :func:`current_device_index`: warns."""
-    warnings.warn("Use `current_device_index` instead.", FutureWarning, stacklevel=2)
+    warn("Use `current_device_index` instead.", FutureWarning)
     return current_device_index()
 
 
 def set_device_idx(device: Any, /) -> None:
     """Deprecated name of :func:`set_device_index`: warns."""
-    warnings.warn("Use `set_device_index` instead.", FutureWarning, stacklevel=2)
+    warn("Use `set_device_index` instead.", FutureWarning)
     set_device_index(device)
 
 

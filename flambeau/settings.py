@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import os
-import warnings
 from typing import Any
 
 from flambeau import devices
 from flambeau.engine import precision as products
 from flambeau.engine import target, tiers
 from flambeau.ops.operator import public
+from flambeau.user_warnings import warn
 
 _threads: int | None = None
 _interop_threads = 1
@@ -243,11 +243,10 @@ def set_float32_matmul_precision(precision: str) -> None:
     if not isinstance(precision, str):
         raise RuntimeError(f"set_float32_matmul_precision expects a str, but got {type(precision).__name__}")
     if precision not in products.LEVELS:
-        warnings.warn(
+        warn(
             f"{precision} is not one of 'highest', 'high', or 'medium'; the current"
             "setFloat32MatmulPrecision call has no effect.",
             UserWarning,
-            stacklevel=2,
         )
         return
     products.words["matmul"] = "ieee" if precision == "highest" else "tf32"

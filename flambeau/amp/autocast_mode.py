@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from flambeau.engine import accelerators
 from flambeau.ops import autocast as lists
 from flambeau.ops.autocast import settings
 from flambeau.tensor.tensor import Tensor
+from flambeau.user_warnings import warn
 
 __all__ = ["autocast", "autocast_decorator", "custom_bwd", "custom_fwd", "is_autocast_available"]
 
@@ -92,14 +92,13 @@ class autocast:
 
     def _is_supported(self) -> bool:
         if self.device == "cuda" and not accelerators.available("cuda"):
-            warnings.warn("CUDA is not available or torch_xla is imported. Disabling autocast.", stacklevel=3)
+            warn("CUDA is not available or torch_xla is imported. Disabling autocast.")
             return False
         if self.fast_dtype not in SUPPORTED:
             name = self.device.upper()
-            warnings.warn(
+            warn(
                 f"In {name} autocast, but the target dtype is not supported. Disabling autocast.\n"
                 f"{name} Autocast only supports dtypes of {', '.join(map(str, SUPPORTED))} currently.",
-                stacklevel=3,
             )
             return False
         return True
@@ -412,10 +411,9 @@ def _older(name: str, new: str, function: Callable[..., Any], kind: str) -> Call
         argument = "enabled" if "enabled" in name else "dtype"
         shown = argument if name.startswith("set") else ""
         replacement = f"{new}('{kind}'{', ' + argument if shown else ''})"
-        warnings.warn(
+        warn(
             f"torch.{name}({shown}) is deprecated. Please use torch.{replacement} instead.",
             DeprecationWarning,
-            stacklevel=2,
         )
         return function(kind, *args)
 

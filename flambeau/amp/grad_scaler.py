@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
-import warnings
 from collections import defaultdict
 from collections.abc import Iterable
 from enum import Enum
@@ -18,6 +17,7 @@ from flambeau.graph.observer import current as looking
 from flambeau.ops.compare import where
 from flambeau.ops.create import full
 from flambeau.tensor.tensor import Tensor
+from flambeau.user_warnings import warn
 
 __all__ = ["GradScaler", "OptState"]
 
@@ -83,7 +83,7 @@ class GradScaler:
         self._device = device
         self._enabled = enabled
         if enabled and device == "cuda" and not accelerators.available("cuda"):
-            warnings.warn("torch.cuda.amp.GradScaler is enabled, but CUDA is not available.  Disabling.", stacklevel=2)
+            warn("torch.cuda.amp.GradScaler is enabled, but CUDA is not available.  Disabling.")
             self._enabled = False
         if not self._enabled:
             return
@@ -240,12 +240,11 @@ class GradScaler:
         """The step of an optimizer that unscales and skips by itself: it finds ``grad_scale`` and ``found_inf``."""
         takes_scaler = "grad_scaler" in inspect.signature(optimizer.step).parameters
         if takes_scaler:
-            warnings.warn(
+            warn(
                 "GradScaler is going to stop passing itself as a keyword argument to the passed optimizer. In the near "
                 "future GradScaler registers `grad_scale: Tensor` and `found_inf: Tensor` to the passed optimizer and "
                 "let the optimizer use them directly.",
                 FutureWarning,
-                stacklevel=3,
             )
             result = optimizer.step(*args, **kwargs, grad_scaler=self)
             state["stage"] = OptState.STEPPED

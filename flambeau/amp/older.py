@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 from flambeau import dtypes
 from flambeau.amp import autocast_mode, grad_scaler
+from flambeau.user_warnings import warn
 
 
 def _warn(kind: str, name: str) -> None:
-    warnings.warn(
+    warn(
         f"`torch.{kind}.amp.{name}(args...)` is deprecated. Please use `torch.amp.{name}('{kind}', args...)` instead.",
         FutureWarning,
-        stacklevel=3,
     )
 
 
@@ -52,11 +51,10 @@ def scaler_for(kind: str) -> Any:
 
 
 def _warn_decorator(name: str) -> None:
-    warnings.warn(
+    warn(
         f"`torch.cuda.amp.{name}(args...)` is deprecated. "
         f"Please use `torch.amp.{name}(args..., device_type='cuda')` instead.",
         FutureWarning,
-        stacklevel=3,
     )
 
 

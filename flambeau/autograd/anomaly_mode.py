@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from flambeau.autograd.grad_mode import search
 from flambeau.autograd.node import GradNode
 from flambeau.graph.observer import current as looking
 from flambeau.tensor.tensor import Tensor
+from flambeau.user_warnings import warn
 
 __all__ = ["detect_anomaly", "set_detect_anomaly"]
 
@@ -64,10 +64,9 @@ class detect_anomaly:
 
     def __init__(self, check_nan: bool = True) -> None:
         self._check_nan = check_nan
-        warnings.warn(
+        warn(
             "Anomaly Detection has been enabled. This mode will increase the runtime and should only be enabled for "
             "debugging.",
-            stacklevel=2,
         )
 
     def __enter__(self) -> None:
@@ -150,13 +149,11 @@ def checked_step(grad_fn: GradNode, grads: list[Tensor | None]) -> Any:
 def _tell(grad_fn: GradNode) -> None:
     lines = grad_fn.metadata.get("traceback_")
     if lines is None:
-        warnings.warn(
+        warn(
             f"Error detected in {grad_fn.name()}. No forward pass information available. Enable detect anomaly during "
             "forward pass for more information.",
-            stacklevel=3,
         )
         return
-    warnings.warn(
+    warn(
         f"Error detected in {grad_fn.name()}. Traceback of forward call that caused the error:\n{''.join(lines)}",
-        stacklevel=3,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ from flambeau.autograd.grad_mode import mode, search
 from flambeau.autograd.node import GradNode, Packed, edge_of, note_traceback, packed
 from flambeau.graph.observer import current as looking
 from flambeau.tensor.tensor import Tensor, current, wrap
+from flambeau.user_warnings import warn
 
 
 class FunctionCtx:
@@ -237,12 +237,11 @@ class Function:
     generate_vmap_rule = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        warnings.warn(
+        warn(
             f"{type(self)} should not be instantiated. Methods on autograd functions are all static, so you should "
             "invoke them on the class itself. Instantiating an autograd function will raise an error in a future "
             "version of PyTorch.",
             DeprecationWarning,
-            stacklevel=2,
         )
 
     @classmethod

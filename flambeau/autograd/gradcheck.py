@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
@@ -17,6 +16,7 @@ from flambeau.dtypes import complex128, float64
 from flambeau.ops.create import zeros_like
 from flambeau.tensor.tensor import Tensor, from_array
 from flambeau.tensor.views import layout
+from flambeau.user_warnings import warn
 
 __all__ = ["GradcheckError", "gradcheck", "gradgradcheck"]
 
@@ -262,10 +262,9 @@ class _Check:
             if not isinstance(x, Tensor) or not x.requires_grad:
                 continue
             if x.dtype not in (float64, complex128):
-                warnings.warn(
+                warn(
                     f"Input #{i} requires gradient and is not a double precision floating point or complex. This check "
                     "will likely fail if all the inputs are not of double precision floating point or complex. ",
-                    stacklevel=5,
                 )
             if any(step == 0 and n > 1 for n, step in zip(x.shape, layout(x)[0], strict=True)):
                 raise RuntimeError(

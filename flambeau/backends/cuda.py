@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from flambeau import settings
 from flambeau.backends.switches import Attributes, Precision, Switch, checked, set_word
 from flambeau.engine import accelerators
+from flambeau.user_warnings import warn
 
 
 def is_built() -> bool:
@@ -123,11 +123,10 @@ def sdp_kernel(
     enable_flash: bool = True, enable_math: bool = True, enable_mem_efficient: bool = True, enable_cudnn: bool = True
 ) -> AbstractContextManager[dict[str, object]]:
     """Deprecated form of ``nn.attention.sdpa_kernel``: warns."""
-    warnings.warn(
+    warn(
         "`torch.backends.cuda.sdp_kernel()` is deprecated. In the future, this context manager will be removed. Please "
         "see `torch.nn.attention.sdpa_kernel()` for the new context manager, with updated signature.",
         FutureWarning,
-        stacklevel=2,
     )
     given = {
         "FLASH_ATTENTION": enable_flash,

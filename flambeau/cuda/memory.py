@@ -6,13 +6,13 @@ every tensor counts.  Without a GPU nothing is in use, as in PyTorch.
 
 from __future__ import annotations
 
-import warnings
 from collections import OrderedDict
 from typing import Any
 
 from flambeau.cuda.selection import gpu_of
 from flambeau.engine import accelerators, peaks
 from flambeau.engine.flush import flush
+from flambeau.user_warnings import warn
 
 __all__ = [
     "empty_cache",
@@ -245,4 +245,4 @@ _NOW_RESETS_ALL = "now calls torch.cuda.reset_peak_memory_stats, which resets /a
 
 
 def _deprecated(message: str) -> None:
-    warnings.warn(message, FutureWarning, stacklevel=3)
+    warn(message, FutureWarning)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import warnings
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary, ref
@@ -23,6 +22,7 @@ from flambeau.engine.memory import return_free_memory
 from flambeau.engine.statistics import counters
 from flambeau.engine.tier import INTERPRETER, TIERS, Executable, Tier
 from flambeau.graph.program import Program, Stretch, program_of
+from flambeau.user_warnings import warn
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -259,11 +259,10 @@ class Entry:
             self.begin_trial()
             return
         self._refused.add(tier.name)
-        warnings.warn(
+        warn(
             f"flambeau: XLA could not compile a program of {len(self.program.steps)} operations, which goes on "
             f"in the interpreter: {type(error).__name__}: {error}",
             RuntimeWarning,
-            stacklevel=2,
         )
 
     # ------------------------------------------------------------ judging

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ from flambeau.ops.random import uniform_ as fill_uniform
 from flambeau.random import generator_for
 from flambeau.tensor.tensor import Tensor, from_array
 from flambeau.tensor.views import write
+from flambeau.user_warnings import warn
 
 __all__ = [
     "calculate_gain",
@@ -136,10 +136,9 @@ def trunc_normal_(
     if tensor.device.type == "meta":
         return tensor
     if mean < a - 2 * std or mean > b + 2 * std:
-        warnings.warn(
+        warn(
             "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. "
             "The distribution of values may be incorrect.",
-            stacklevel=2,
         )
     within = _below((b - mean) / std) - _below((a - mean) / std)
     fill = _redrawn_normal if within > 0.3 else _accepted_uniform
@@ -315,7 +314,7 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> 
 
 def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float | None:
     if 0 in tensor.shape:
-        warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=3)
+        warn("Initializing zero-element tensors is a no-op")
         return None
     fan = _calculate_correct_fan(tensor, mode)
     return calculate_gain(nonlinearity, a) / math.sqrt(fan)
@@ -425,9 +424,7 @@ def _deprecated(function: Callable[..., Tensor], shape: str, *arguments: str) ->
     old = function.__name__[:-1]
 
     def outdated(*args: Any, **kwargs: Any) -> Tensor:
-        warnings.warn(
-            f"`nn.init.{old}` is now deprecated in favor of `nn.init.{function.__name__}`.", FutureWarning, stacklevel=2
-        )
+        warn(f"`nn.init.{old}` is now deprecated in favor of `nn.init.{function.__name__}`.", FutureWarning)
         return function(*args, **kwargs)
 
     outdated.__name__ = old

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
@@ -18,6 +17,7 @@ from flambeau.autograd.hooks import RemovableHandle
 from flambeau.engine.flush import flush
 from flambeau.graph.node import leaf
 from flambeau.tensor.tensor import Tensor, wrap
+from flambeau.user_warnings import warn
 
 _global_pre_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
 _global_post_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
@@ -242,10 +242,9 @@ class Optimizer:
         params = param_group["params"]
         if len(params) != len(set(params)):
             self._repeats = True
-            warnings.warn(
+            warn(
                 "optimizer contains a parameter group with duplicate parameters: each of its appearances is updated "
                 "at every step; in future, this will cause an error",
-                stacklevel=3,
             )
         named = "param_names" in param_group
         if any(("param_names" in group) is not named for group in self.param_groups):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 from functools import partial
 from typing import Any
 
 from flambeau.optim.optimizer import Optimizer, count_of
 from flambeau.optim.scheduler import _EPOCH, LRScheduler, checked_optimizer, options, reported, set_option
+from flambeau.user_warnings import warn
 
 
 class ReduceLROnPlateau(LRScheduler):
@@ -97,7 +97,7 @@ class ReduceLROnPlateau(LRScheduler):
         """Takes note of a metric and sets the rates."""
         metric = float(metrics)
         if epoch is not None:
-            warnings.warn(_EPOCH, UserWarning, stacklevel=2)
+            warn(_EPOCH, UserWarning)
         reported(partial(self._look, metric, epoch))
 
     def _look(self, metric: float, epoch: int | None) -> None:

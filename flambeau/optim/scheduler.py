@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial, wraps
 from types import FunctionType
@@ -15,6 +14,7 @@ from flambeau.graph.node import leaf
 from flambeau.graph.observer import current as looking
 from flambeau.optim.optimizer import Optimizer, count_of
 from flambeau.tensor.tensor import Tensor
+from flambeau.user_warnings import warn
 
 _ORDER = (
     "Detected call of `lr_scheduler.step()` before `optimizer.step()`: the first rate of the schedule is skipped. "
@@ -134,11 +134,11 @@ class LRScheduler:
         """
         if self._step_count == 1:
             if not hasattr(self.optimizer.step, "_wrapped_by_lr_sched"):
-                warnings.warn(_OVERRIDDEN, UserWarning, stacklevel=2)
+                warn(_OVERRIDDEN, UserWarning)
             elif not getattr(self.optimizer, "_opt_called", False):
-                warnings.warn(_ORDER, UserWarning, stacklevel=2)
+                warn(_ORDER, UserWarning)
         if epoch is not None:
-            warnings.warn(_EPOCH, UserWarning, stacklevel=2)
+            warn(_EPOCH, UserWarning)
         reported(partial(self._advance, epoch))
 
     def _advance(self, epoch: int | None = None) -> None:
@@ -173,10 +173,9 @@ class LRScheduler:
 
     def _warn_outside(self) -> None:
         if not self._get_lr_called_within_step:
-            warnings.warn(
+            warn(
                 "To get the last learning rate computed by the scheduler, please use `get_last_lr()`.",
                 UserWarning,
-                stacklevel=3,
             )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from enum import IntEnum
 from typing import Any
 
 from flambeau import devices, dtypes
 from flambeau.ops.create import ones
 from flambeau.tensor.tensor import Tensor, blank
+from flambeau.user_warnings import warn
 
 __all__ = ["CausalBias", "CausalVariant", "causal_lower_right", "causal_upper_left"]
 
@@ -58,9 +58,7 @@ class CausalBias(Tensor):
             raise AssertionError(f"variant must be a CausalVariant, got {type(variant).__name__}")
         lower_right = variant is CausalVariant.LOWER_RIGHT
         if seq_len_q > seq_len_kv and lower_right:
-            warnings.warn(
-                "Lower right causal bias will produce NaNs in the output when seq_len_q > seq_len_kv!", stacklevel=3
-            )
+            warn("Lower right causal bias will produce NaNs in the output when seq_len_q > seq_len_kv!")
         mask = ones(seq_len_q, seq_len_kv, dtype=dtypes.bool_).tril(seq_len_kv - seq_len_q if lower_right else 0)
         self = blank(cls, mask._node)
         self.variant = variant

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any, Literal, NamedTuple, TypedDict, get_args
 
 from flambeau import dtypes
@@ -24,6 +23,7 @@ from flambeau.nn.attention._mods import (
 from flambeau.nn.attention._scores import for_queries, log_sum_of, weights_of
 from flambeau.ops.compare import where
 from flambeau.tensor.tensor import Tensor
+from flambeau.user_warnings import warn
 
 __all__ = [
     "AuxOutput",
@@ -146,10 +146,9 @@ def create_block_mask(
     if takes_score(mask_mod):
         raise AssertionError(f"create-block_mask requires a mask_mod function! Got {mask_mod}")
     if _compile:
-        warnings.warn(
+        warn(
             "create_block_mask: _compile=True has no effect; compile the function that calls it instead",
             DeprecationWarning,
-            stacklevel=2,
         )
     if not isinstance(dq_kv_order, bool):
         raise ValueError(f"dq_kv_order must be a bool when using create_block_mask, got {dq_kv_order!r}")
@@ -362,8 +361,7 @@ def _warn_of_return_lse() -> None:
     if "return_lse" in _told:
         return
     _told.add("return_lse")
-    warnings.warn(
+    warn(
         "return_lse is deprecated and will be removed in v2.10. Please use return_aux=AuxRequest(lse=True) instead.",
         FutureWarning,
-        stacklevel=3,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +21,7 @@ from flambeau.nn.modules._hooks import (
 )
 from flambeau.nn.modules._notes import annotate
 from flambeau.tensor.tensor import Tensor
+from flambeau.user_warnings import warn
 
 
 def _forward_unimplemented(self: Any, *input: Any) -> None:
@@ -98,10 +98,9 @@ class CallMixin:
                     result = returned
             if watch is not None:
                 if not isinstance(result, Tensor | tuple):
-                    warnings.warn(
+                    warn(
                         "For backward hooks to be called, module output should be a Tensor or a tuple of Tensors but "
                         f"received {type(result)}",
-                        stacklevel=4,
                     )
                 result = watch.setup_output_hook(result)
             self._put_on_old_backward_hooks(args, result)
@@ -147,10 +146,9 @@ class CallMixin:
                     if returned is not None:
                         result = returned
                 except Exception as error:
-                    warnings.warn(
+                    warn(
                         f"{what} forward hook with ``always_call=True`` raised an exception that was silenced as "
                         f"another error was raised in forward: {error}",
-                        stacklevel=5,
                     )
 
     def _get_backward_hooks(self) -> tuple[list[Any], list[Any]]:
@@ -209,11 +207,10 @@ class CallMixin:
         else:
             return
         article = "" if what.startswith("hooks") else "a "
-        warnings.warn(
+        warn(
             f"Using {article}non-full backward {what} is deprecated and will be removed in future versions. This hook "
             f"will be missing some {missing}. Please use register_full_backward_hook to get the documented behavior.",
             FutureWarning,
-            stacklevel=6,
         )
 
     def compile(self, *args: Any, **kwargs: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from flambeau.autograd.hooks import RemovableHandle
 from flambeau.autograd.node import GradNode, edge_of
 from flambeau.ops.create import filled
 from flambeau.tensor.tensor import Tensor, wrap
+from flambeau.user_warnings import warn
 
 _global_parameter_registration_hooks: OrderedDict[int, Any] = OrderedDict()
 _global_module_registration_hooks: OrderedDict[int, Any] = OrderedDict()
@@ -348,11 +348,10 @@ class BackwardHook:
 
     def _fire_without_inputs(self) -> None:
         if self.user_hooks:
-            warnings.warn(
+            warn(
                 "Full backward hook is firing when gradients are computed with respect to module outputs since no "
                 "inputs require gradients. See https://docs.pytorch.org/docs/main/generated/torch.nn.Module.html"
                 "#torch.nn.Module.register_full_backward_hook for more details.",
-                stacklevel=5,
             )
         grad_inputs = (None,) * self.n_inputs
         for hook in self.user_hooks:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,6 +12,7 @@ from flambeau.nn.modules._hooks import _WrappedHook, put_on
 from flambeau.nn.parameter import Parameter, is_lazy
 from flambeau.tensor.tensor import Tensor, current, wrap
 from flambeau.tensor.views import write
+from flambeau.user_warnings import warn
 
 _EXTRA_STATE_KEY_SUFFIX = "_extra_state"
 
@@ -183,12 +183,11 @@ class StateMixin:
             ['weight', 'bias']
         """
         if args:
-            warnings.warn(
+            warn(
                 "Positional args are being deprecated, use kwargs instead. Refer to "
                 "https://pytorch.org/docs/main/generated/torch.nn.Module.html#torch.nn.Module.state_dict "
                 "for details.",
                 FutureWarning,
-                stacklevel=2,
             )
             destination = args[0] if destination is None else destination
             if len(args) > 1 and prefix == "":
@@ -280,11 +279,10 @@ class StateMixin:
             )
             return
         if target.device.type == "meta" and given.device.type != "meta" and not assign:
-            warnings.warn(
+            warn(
                 f"for {key}: copying from a non-meta parameter in the checkpoint to a meta parameter in the current "
                 "model, which is a no-op. (Did you mean to pass `assign=True` to assign items in the state dictionary "
                 "to their corresponding key in the module instead of copying them in place?)",
-                stacklevel=5,
             )
         try:
             self._put(name, target, given, assign)

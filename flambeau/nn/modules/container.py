@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -12,6 +11,7 @@ from flambeau.nn.modules.module import Module, _addindent
 from flambeau.nn.parameter import Parameter
 from flambeau.settings import typename
 from flambeau.tensor.tensor import Tensor
+from flambeau.user_warnings import warn
 
 __all__ = ["Container", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
 
@@ -57,11 +57,10 @@ class Container(Module):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Container:
         if cls is Container:
-            warnings.warn(
+            warn(
                 "`nn.Container` is deprecated. All of its functionality is now implemented in `nn.Module`. Subclass "
                 "that instead.",
                 FutureWarning,
-                stacklevel=2,
             )
         return super().__new__(cls)
 

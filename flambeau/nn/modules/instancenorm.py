@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from flambeau.nn import functional as F
 from flambeau.nn.modules.batchnorm import _LazyNormBase, _NormBase
 from flambeau.tensor.tensor import Tensor
+from flambeau.user_warnings import warn
 
 __all__ = [
     "InstanceNorm1d",
@@ -66,10 +66,9 @@ class _InstanceNorm(_NormBase):
                     f"expected input's size at dim={at} to match num_features ({self.num_features}), but got: "
                     f"{input.shape[at]}."
                 )
-            warnings.warn(
+            warn(
                 f"input's size at dim={at} does not match num_features. You can silence this warning by not passing in "
                 "num_features, which is not used because affine=False",
-                stacklevel=2,
             )
         if at == 0:
             return self._apply_instance_norm(input.unsqueeze(0)).squeeze(0)

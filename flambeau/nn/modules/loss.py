@@ -6,7 +6,6 @@ Most take ``reduction``: ``"mean"``, ``"sum"`` or ``"none"``; ``size_average`` a
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from flambeau.nn.modules.linear import Linear
 from flambeau.nn.modules.module import Module
 from flambeau.ops.loss_class import legacy_reduction
 from flambeau.tensor.tensor import Tensor
+from flambeau.user_warnings import warn
 
 __all__ = [
     "BCELoss",
@@ -143,11 +143,10 @@ class NLLLoss2d(NLLLoss):
     def __new__(cls, *args: Any, **kwargs: Any) -> NLLLoss2d:
         # Here and not when it is initialized, so that copies warn as PyTorch's do.
         if cls is NLLLoss2d:
-            warnings.warn(
+            warn(
                 "`NLLLoss2d` has been deprecated. Please use `NLLLoss` instead as a drop-in replacement and see "
                 "https://pytorch.org/docs/main/nn.html#torch.nn.NLLLoss for more details.",
                 FutureWarning,
-                stacklevel=2,
             )
         return super().__new__(cls)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -29,6 +28,7 @@ from flambeau.nn.parameter import Buffer, Parameter, is_lazy
 from flambeau.settings import typename
 from flambeau.tensor.tensor import Tensor
 from flambeau.tensor.views import write
+from flambeau.user_warnings import warn
 
 __all__ = [
     "register_module_forward_pre_hook",
@@ -627,12 +627,11 @@ class Module(CallMixin, StateMixin):
                     f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype}"
                 )
             if dtype.is_complex:
-                warnings.warn(
+                warn(
                     "Complex modules are a new feature under active development whose design may change, and some "
                     "modules might not work as expected when using complex tensors as parameters or buffers. Please "
                     "file an issue at https://github.com/pytorch/pytorch/issues/new?template=bug-report.yml if a "
                     "complex module does not work as expected.",
-                    stacklevel=2,
                 )
 
         def convert(tensor: Any) -> Any:

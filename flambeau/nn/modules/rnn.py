@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import numbers
-import warnings
 from typing import Any
 
 from flambeau.autograd.grad_mode import mode
@@ -15,6 +14,7 @@ from flambeau.nn.utils.rnn import PackedSequence
 from flambeau.ops import rnn as ops
 from flambeau.ops.create import empty, zeros
 from flambeau.tensor.tensor import Tensor
+from flambeau.user_warnings import warn
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell", "RNNCellBase"]
 
@@ -92,10 +92,9 @@ class RNNBase(Module):
         super().__init__()
         _check_types(bias, batch_first, dropout)
         if dropout > 0 and num_layers == 1:
-            warnings.warn(
+            warn(
                 "dropout option adds dropout after all but last recurrent layer, so non-zero dropout expects "
                 f"num_layers greater than 1, but got dropout={dropout} and num_layers={num_layers}",
-                stacklevel=2,
             )
         _check_sizes(input_size, hidden_size, num_layers, proj_size)
         if mode not in KINDS:

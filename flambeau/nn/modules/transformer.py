@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +21,7 @@ from flambeau.nn.modules.module import Module
 from flambeau.nn.modules.normalization import LayerNorm
 from flambeau.ops.attention import canonical_mask, dtype_or_none
 from flambeau.tensor.tensor import Tensor, from_array
+from flambeau.user_warnings import warn
 
 __all__ = [
     "Transformer",
@@ -347,9 +347,7 @@ class TransformerEncoder(Module):
         self.mask_check = mask_check
         reason = _why_not_nested(encoder_layer)
         if enable_nested_tensor and reason:
-            warnings.warn(
-                f"enable_nested_tensor is True, but self.use_nested_tensor is False because {reason}", stacklevel=2
-            )
+            warn(f"enable_nested_tensor is True, but self.use_nested_tensor is False because {reason}")
             self.use_nested_tensor = False
 
     def _skips_padding(self, src: Tensor, mask: Tensor | None, padding: Tensor | None) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import types
-import warnings
 from typing import Any
 
 import flambeau
 from flambeau.autograd.grad_mode import no_grad
 from flambeau.tensor.tensor import Tensor
+from flambeau.user_warnings import warn
 
 __all__ = ["clip_grad_norm", "clip_grad_norm_", "clip_grad_value_"]
 
@@ -123,7 +123,7 @@ def clip_grad_norm_(
         generated = isinstance(parameters, types.GeneratorType)
         parameters = list(parameters)
         if generated and not parameters:
-            warnings.warn("`parameters` is an empty generator, no gradient clipping will occur.", stacklevel=3)
+            warn("`parameters` is an empty generator, no gradient clipping will occur.")
     total = _get_total_norm(_gradients(parameters), norm_type, error_if_nonfinite, foreach)
     _clip_grads_with_norm_(parameters, max_norm, total, foreach)
     return total
@@ -148,10 +148,9 @@ def clip_grad_norm(
         >>> total, w.grad
         (tensor(5.), tensor([0.6000, 0.8000]))
     """
-    warnings.warn(
+    warn(
         "`torch.nn.utils.clip_grad_norm` is now deprecated in favor of `torch.nn.utils.clip_grad_norm_`.",
         FutureWarning,
-        stacklevel=2,
     )
     return clip_grad_norm_(parameters, max_norm, norm_type, error_if_nonfinite, foreach)
 

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, TypeVar
 
 import flambeau
 from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import Parameter, UninitializedParameter
 from flambeau.tensor.tensor import Tensor
+from flambeau.user_warnings import warn
 
 __all__ = ["WeightNorm", "remove_weight_norm", "weight_norm"]
 
@@ -53,10 +53,9 @@ class WeightNorm:
     @staticmethod
     def apply(module: Module, name: str, dim: int | None) -> WeightNorm:
         """Puts the hook on a module."""
-        warnings.warn(
+        warn(
             "`torch.nn.utils.weight_norm` is deprecated in favor of `torch.nn.utils.parametrizations.weight_norm`.",
             FutureWarning,
-            stacklevel=3,
         )
         for hook in module._forward_pre_hooks.values():
             if isinstance(hook, WeightNorm) and hook.name == name:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from flambeau.random import default_generator
+from flambeau.user_warnings import warn
 from flambeau.utils.data._utils import worker
 from flambeau.utils.data._utils.collate import default_collate, default_convert
 from flambeau.utils.data._utils.fetch import IterableFetcher, MapFetcher
@@ -342,11 +342,10 @@ class _Batches:
             return
         expected = len(loader)
         if self.given == expected + 1:
-            warnings.warn(
+            warn(
                 f"Length of IterableDataset {loader.dataset} was reported to be {expected} (when accessing "
                 f"len(dataloader)), but {self.given} samples have been fetched. With workers, each goes through the "
                 "whole dataset unless it takes its share by get_worker_info().",
-                stacklevel=3,
             )
 
 

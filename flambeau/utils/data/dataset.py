@@ -5,11 +5,11 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from flambeau.tensor.tensor import Tensor
+from flambeau.user_warnings import warn
 
 T = TypeVar("T", covariant=True)
 
@@ -277,9 +277,7 @@ def random_split(dataset: Any, lengths: Sequence[float], generator: Any = None) 
             counts[i % len(counts)] += 1
         for i, count in enumerate(counts):
             if count == 0:
-                warnings.warn(
-                    f"Length of split at index {i} is 0. This might result in an empty dataset.", stacklevel=2
-                )
+                warn(f"Length of split at index {i} is 0. This might result in an empty dataset.")
     else:
         counts = list(lengths)  # type: ignore[arg-type]
     if sum(counts) != len(dataset):
