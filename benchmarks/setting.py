@@ -1,13 +1,18 @@
-"""What every library is given: the same sizes, weights and data, made in NumPy from names alone."""
+"""What every library is given: the same sizes, weights and data, made in NumPy from names alone.
+
+NumPy is imported where it is needed, so that the library under test comes first, as in a program that begins with its
+import: what a library sets for NumPy counts only then.
+"""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 SEED = 2024
 
@@ -43,7 +48,7 @@ class Setting:
     def tensor(self, torch: Any, array: np.ndarray) -> Any:
         """An array as a tensor of the library, on the device."""
         tensor = torch.from_numpy(array)
-        if array.dtype == np.float32:
+        if array.dtype == "float32":
             tensor = tensor.to(getattr(torch, self.dtype))
         return tensor.to(self.device)
 
@@ -63,7 +68,7 @@ class Setting:
         device = jax.devices({"cuda": "gpu"}.get(self.device, self.device))[0]
 
         def moved(array: np.ndarray) -> Any:
-            if array.dtype == np.float32:
+            if array.dtype == "float32":
                 array = array.astype(jnp.dtype(self.dtype))
             return jax.device_put(array, device)
 
@@ -80,6 +85,8 @@ def weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
     Matrices and kernels are drawn with variance 1 / fan-in, biases near 0, the scales of normalisation
     layers near 1.
     """
+    import numpy as np
+
     noise = normal(name, *shape)
     if len(shape) > 1:
         return noise * np.float32(np.prod(shape[1:]) ** -0.5)
@@ -88,14 +95,16 @@ def weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _generator(name: str) -> np.random.Generator:
+    import numpy as np
+
     return np.random.default_rng([SEED, zlib.crc32(name.encode())])
 
 
 def normal(name: str, *shape: int) -> np.ndarray:
     """Standard normal numbers that depend on the name alone."""
-    return _generator(name).standard_normal(shape, dtype=np.float32)
+    return _generator(name).standard_normal(shape, dtype="float32")
 
 
 def integers(name: str, below: int, *shape: int) -> np.ndarray:
     """Integers from 0 up, exclusive of ``below``, that depend on the name alone."""
-    return _generator(name).integers(0, below, shape, dtype=np.int64)
+    return _generator(name).integers(0, below, shape, dtype="int64")

@@ -42,8 +42,8 @@ class Worker:
 
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-        self.workload = by_name(workload)
         self.library = library(contender, Setting(**setting), threads)
+        self.workload = by_name(workload)
         self.unit: Callable[[int], Any] = self.library.build(self.workload)
         self.done = 0
 
