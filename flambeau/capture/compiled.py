@@ -141,7 +141,8 @@ class Compiled:
                 )
         kind.last = captured
         _finish(taken)
-        captured.plan.settle(None if isinstance(captured, Joint) else grads)
+        if kind.replays and kind.replays[-1].plan is captured.plan:
+            captured.plan.settle(None if isinstance(captured, Joint) else grads)
         return result
 
 
