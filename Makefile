@@ -15,6 +15,9 @@ WORKERS ?= 2
 # What `make parity` compares: ops, modules or optim, and the options handed on.
 SUITES ?= modules optim ops
 PARITY_OPTIONS ?= --jobs 2
+# Tests whose cases hypothesis draws; with FLAMBEAU_EXAMPLES, other ones each time.
+DRAWN := tests/ops/test_index.py tests/ops/test_chains.py tests/nn/test_attention.py tests/nn/test_transformer.py \
+	tests/nn/test_rnn.py tests/tensor/test_printing.py
 
 .PHONY: help demo test thorough properties lint format bench parity clean
 
@@ -23,7 +26,7 @@ help:
 	@echo "make test    lint, types and all tests"
 	@echo "make properties  a hundred random configurations of each recurrent, attention and normalization layer,"
 	@echo "             on each tier (some ten minutes)"
-	@echo "make thorough  that, vmap of every operator compiled, and hundreds of indices and chains of views (minutes more)"
+	@echo "make thorough  that, vmap of every operator compiled, and other drawn cases than usual (minutes more)"
 	@echo "make lint    lint and types alone"
 	@echo "make format  rewrite the sources as the formatter wants them"
 	@echo "make bench   measure against PyTorch, side by side"
@@ -62,7 +65,7 @@ properties: $(VENV)/dev.stamp
 
 thorough: test
 	@$(ONE_THREAD) SAMPLES=all $(BIN)/python -m pytest --quiet -n $(WORKERS) tests/ops/test_mapped.py
-	@FLAMBEAU_EXAMPLES=400 $(ONE_THREAD) $(BIN)/python -m pytest --quiet -n $(WORKERS) tests/ops/test_index.py tests/ops/test_chains.py
+	@FLAMBEAU_EXAMPLES=400 $(ONE_THREAD) $(BIN)/python -m pytest --quiet -n $(WORKERS) $(DRAWN)
 
 format: $(VENV)/dev.stamp
 	@$(BIN)/ruff check --quiet --fix

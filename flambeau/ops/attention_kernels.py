@@ -60,6 +60,8 @@ def _forbidden(xp: Any, queries: int, keys: int, first: int) -> Any:
 
 def _blocks(xp: Any, batch: int, along: int, across: int, is_causal: bool) -> list[tuple[int, int]]:
     """First and one past the last of each block of queries (or keys), that all meet ``across`` keys (or queries)."""
+    if not along:
+        return [(0, 0)]
     on_cpu = target.kind() == "cpu"
     limit = (BLOCK_WEIGHTS if on_cpu else ACCELERATED_WEIGHTS) // max(1, batch * across)
     if is_causal:
@@ -68,8 +70,8 @@ def _blocks(xp: Any, batch: int, along: int, across: int, is_causal: bool) -> li
         least, most = (64, 8) if xp is np else (128 if on_cpu else 256, 4)
         limit = min(limit, max(least, -(-along // most)))
     count = -(-along // max(ROWS, limit))
-    size = -(-along // max(1, count * ROWS)) * ROWS
-    return [(start, min(along, start + size)) for start in range(0, along, max(1, size))] or [(0, 0)]
+    size = -(-along // (count * ROWS)) * ROWS
+    return [(start, min(along, start + size)) for start in range(0, along, size)]
 
 
 def _kept(xp: Any, key: Any, shape: Shape, first: tuple[int, int, int], queries: int, keys: int, p: float) -> Any:

@@ -97,7 +97,7 @@ class ReduceLROnPlateau(LRScheduler):
         """Takes note of a metric and sets the rates."""
         metric = float(metrics)
         if epoch is not None:
-            warn(_EPOCH, UserWarning)
+            warn(_EPOCH)
         reported(partial(self._look, metric, epoch))
 
     def _look(self, metric: float, epoch: int | None) -> None:

@@ -134,11 +134,11 @@ class LRScheduler:
         """
         if self._step_count == 1:
             if not hasattr(self.optimizer.step, "_wrapped_by_lr_sched"):
-                warn(_OVERRIDDEN, UserWarning)
+                warn(_OVERRIDDEN)
             elif not getattr(self.optimizer, "_opt_called", False):
-                warn(_ORDER, UserWarning)
+                warn(_ORDER)
         if epoch is not None:
-            warn(_EPOCH, UserWarning)
+            warn(_EPOCH)
         reported(partial(self._advance, epoch))
 
     def _advance(self, epoch: int | None = None) -> None:
