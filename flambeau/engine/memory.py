@@ -6,7 +6,7 @@ import ctypes
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,9 @@ MAPPINGS_USED = 0.5
 """Machine code may take this part of the memory mappings that the system allows a process."""
 
 LARGE = 16 << 20
-"""Bytes: for smaller blocks no gap is kept."""
+"""Bytes: smaller blocks are not worth the trouble."""
 NOTABLE = 1 << 16
 """Bytes: smaller blocks find a place that is too small for a large one."""
-SPARE = 1 << 20
-"""Bytes of a gap beyond its block: nothing small is put there as long as there are smaller pieces of free memory."""
-ALIGNING = 64 + 32
-"""Bytes that the GNU library looks for beyond a block that begins at a multiple of 64 bytes."""
-FREE_MOVES = 8
-"""So often a gap may be moved as it comes: the values of another tier lie about at first.  Then ever more rarely ..."""
-HUGE = 128 << 20
-"""... but for a block of so many bytes: to compute what fills it takes long beside getting it anew every other run."""
-EARLY = 8
-"""In so many runs the results still come to lie here and there, and what they leave would be kept."""
 
 SECONDS_BETWEEN_RETURNS = 0.05
 """More often takes the work time; more rarely, little comes back."""
@@ -53,7 +43,7 @@ def keep_freed_memory() -> None:
     if _kept:
         return
     _kept = True
-    mallopt = _of_allocator("mallopt", ctypes.c_int, ctypes.c_int)
+    mallopt = of_allocator("mallopt", ctypes.c_int, ctypes.c_int)
     if mallopt is not None:
         mallopt(_MOST_MAPPED, 0)
         mallopt(_TRIM_ABOVE, (1 << 31) - 1)
@@ -66,7 +56,7 @@ def return_free_memory() -> None:
     What one tier has left behind, the compiler included, may be hundreds of megabytes in pieces for which the next
     has no use: a compiled program takes one buffer for all that it does.
     """
-    trim = _of_allocator("malloc_trim", ctypes.c_size_t)
+    trim = of_allocator("malloc_trim", ctypes.c_size_t)
     if trim is not None:
         trim(0)
 
@@ -93,79 +83,7 @@ def _return_until(done: threading.Event) -> None:
         return_free_memory()
 
 
-class Gap:
-    """Free memory in one piece, for what a program takes at once each time it runs.
-
-    The GNU library looks for more than a block on an aligned address needs, and gives the rest to whoever comes next:
-    then what the block leaves is too small for the next of its kind, and memory that is kept is there twice.  Some
-    room beyond the block, with something behind it that stays, lets each run find the gap that the last one left.
-
-    Args:
-        size: bytes of the block.
-        first: bytes of the blocks that are taken before it, and may be put anywhere.
-    """
-
-    __slots__ = ("_due", "_first", "_free", "_malloc", "_moves", "_place", "_realloc", "_runs", "_size")
-
-    def __init__(self, size: int, first: Sequence[int] = ()) -> None:
-        self._size = size
-        # XLA takes the largest first: in another order they would fall into other places.
-        self._first = sorted([other for other in first if other >= NOTABLE], reverse=True)
-        self._place = 0
-        self._runs = self._moves = self._due = 0
-        self._malloc = _of_allocator("malloc", ctypes.c_size_t, result=ctypes.c_void_p)
-        self._realloc = _of_allocator("realloc", ctypes.c_void_p, ctypes.c_size_t, result=ctypes.c_void_p)
-        self._free = _of_allocator("free", ctypes.c_void_p)
-
-    @classmethod
-    def of(cls, size: int, first: Sequence[int] = ()) -> Gap | None:
-        """A gap for a block of that size, where one is worth its while."""
-        return cls(size, first) if size >= LARGE and _of_allocator("mallopt") is not None else None
-
-    def restore(self) -> None:
-        """Makes sure that the block will lie where the last one lay; if it would not, makes room anew.
-
-        A new place is filled with zeros by the system, page by page, so it may not move again and again.
-        """
-        self._runs += 1
-        if self._runs < self._due:
-            return
-        first = [self._malloc(size + ALIGNING) for size in self._first]
-        is_in_place = abs(self._next_place() - self._place) < SPARE
-        if not is_in_place:
-            return_free_memory()
-            self._make_room()
-            self._place = self._next_place()
-            self._moves += 1
-            if self._moves >= FREE_MOVES and (self._size < HUGE or 2 * self._moves > self._runs):
-                self._due = 2 * self._runs
-        for block in first:
-            self._free(block)
-        if is_in_place and self._runs <= EARLY:
-            self._return_all_else()
-
-    def _return_all_else(self) -> None:
-        held = self._malloc(self._size + ALIGNING)
-        return_free_memory()
-        self._free(held)
-
-    def _next_place(self) -> int:
-        found = self._malloc(self._size + ALIGNING)
-        self._free(found)
-        return found or 0
-
-    def _make_room(self) -> None:
-        place = self._malloc(self._size + SPARE)
-        # At the end of the heap nothing would bound the gap but what is put right behind the block.
-        behind = self._malloc(self._size + SPARE)
-        if place and behind and 0 < behind - place < self._size + 2 * SPARE:
-            self._realloc(behind, 1)
-        else:
-            self._free(behind)
-        self._free(place)
-
-
-def _of_allocator(name: str, *arguments: Any, result: Any = ctypes.c_int) -> Any:
+def of_allocator(name: str, *arguments: Any, result: Any = ctypes.c_int) -> Any:
     """A function of the GNU library's allocator; None where there is another."""
     if sys.platform != "linux":
         return None

@@ -20,8 +20,8 @@ from jax.sharding import SingleDeviceSharding
 from flambeau import devices, dtypes
 from flambeau.engine import accelerators, peaks, precision, single_kernel, target
 from flambeau.engine.dispatch import caller
+from flambeau.engine.gap import Gap
 from flambeau.engine.kernels import prepared
-from flambeau.engine.memory import Gap
 from flambeau.graph.node import Aval
 from flambeau.graph.program import Program
 

@@ -18,7 +18,7 @@ KEEPING = """
 import sys
 import flambeau as torch
 from flambeau import engine
-from flambeau.engine.memory import Gap
+from flambeau.engine.gap import Gap
 
 if sys.argv[1] == "without":
     Gap.of = classmethod(lambda cls, *sizes: None)
@@ -61,6 +61,47 @@ def test_what_a_compiled_program_takes_is_not_kept_twice():
     # Half a block is products and what is held; a gap that had to be moved once may leave another. Without gaps it is
     # two blocks and a half, or four and more.
     assert more < 1.5 * needed
+
+
+ONE_PLACE = """
+import ctypes
+import sys
+from flambeau.engine import gap, memory
+
+SIZE = 1 << 25
+RESULTS = [SIZE >> 4] * int(sys.argv[1])
+libc = ctypes.CDLL(None)
+libc.malloc.restype = libc.aligned_alloc.restype = ctypes.c_void_p
+libc.malloc.argtypes = (ctypes.c_size_t,)
+libc.aligned_alloc.argtypes = ctypes.c_size_t, ctypes.c_size_t
+libc.free.argtypes = (ctypes.c_void_p,)
+
+
+def run(*meanwhile):
+    room.restore()
+    results = [libc.aligned_alloc(64, size) for size in RESULTS]
+    place = libc.aligned_alloc(64, SIZE)
+    held = [libc.malloc(size) for size in meanwhile]
+    for block in (place, *held[:1], *results):
+        libc.free(block)
+    return place
+
+
+memory.keep_freed_memory()
+room = gap.Gap.of(SIZE, RESULTS)
+places = [run() for _ in range(40)]
+places.append(run(SIZE + 4096, SIZE))
+places += [run() for _ in range(40)]
+print(max(places) - min(places) < gap.SPARE)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the allocator is the GNU library's")
+@pytest.mark.parametrize("results", [0, 5])
+def test_a_program_s_block_stays_in_its_place_though_another_would_fit_better(results):
+    command = [sys.executable, "-c", ONE_PLACE, str(results)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
 
 
 def test_a_host_array_that_a_result_may_take_over_gets_memory_of_its_own():
