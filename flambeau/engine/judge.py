@@ -428,13 +428,13 @@ def _background() -> ThreadPoolExecutor:
 
 
 NICENESS = 5
-"""Of the thread that compiles: it gets a quarter of a core that the work at hand wants too."""
+"""Of the thread that compiles, beyond the process's: it gets a quarter of a core that the work at hand wants too."""
 
 
 def _step_back() -> None:
     """Lets the work at hand go first: where its threads are as many as the cores, one more makes all of them wait."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
 
 
 ENTRIES_KEPT = 1024
