@@ -3,6 +3,7 @@
 Programs written for PyTorch use it as ``import flambeau as torch``.
 """
 
+from flambeau import pages as _pages
 from flambeau import waiting as _waiting
 
 # isort: split
