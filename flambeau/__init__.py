@@ -3,8 +3,7 @@
 Programs written for PyTorch use it as ``import flambeau as torch``.
 """
 
-from flambeau import pages as _pages
-from flambeau import waiting as _waiting
+from flambeau import numpy_settings as _numpy_settings
 
 # isort: split
 import gc

@@ -246,7 +246,6 @@ def set_float32_matmul_precision(precision: str) -> None:
         warn(
             f"{precision} is not one of 'highest', 'high', or 'medium'; the current"
             "setFloat32MatmulPrecision call has no effect.",
-            UserWarning,
         )
         return
     products.words["matmul"] = "ieee" if precision == "highest" else "tf32"

@@ -173,10 +173,7 @@ class LRScheduler:
 
     def _warn_outside(self) -> None:
         if not self._get_lr_called_within_step:
-            warn(
-                "To get the last learning rate computed by the scheduler, please use `get_last_lr()`.",
-                UserWarning,
-            )
+            warn("To get the last learning rate computed by the scheduler, please use `get_last_lr()`.")
 
 
 def reported(advance: Callable[[], None]) -> None:
